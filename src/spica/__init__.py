@@ -1,0 +1,19 @@
+"""Spica: an open, exact, event-based neural processor and its toolchain.
+
+    net = spica.from_keras(model)                    # float Network
+    qnet = spica.quantize(net, samples, weights=4, activations=4)  # integer Network
+    print(spica.check(qnet, "AKD1000"))              # hardware rules
+    chip = spica.map(qnet, "AKD1000")                # MappedNetwork: same integers, and what they cost
+
+Importing this package loads no framework; importers load theirs when called.
+"""
+
+from spica import engine, layers  # noqa: F401  (layers register their meanings, the engine registers itself)
+from spica.engine.run import to_input_integers
+from spica.errors import SpicaError
+from spica.network import Network
+from spica.network.file import load
+
+__version__ = "0.1.0"
+
+__all__ = ["Network", "SpicaError", "load", "to_input_integers"]

@@ -1,0 +1,180 @@
+"""Running a network on a batch: checks the samples, walks the layers, keeps what was asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spica.engine.reference import Reference
+from spica.errors import SpicaError
+from spica.network import Layer, Network, TensorType
+from spica.network.record import Ops, forward_float, forward_integer
+
+ENGINES = ("native", "reference")
+BATCH = 32
+
+
+@dataclass(eq=False)
+class Run:
+    """What one run of a network gave.
+
+    Attributes:
+        tensors: values of every tensor that was kept, by name, batch axis first.
+        events: non-zero inputs that each layer received over the whole batch, by layer name.
+        inputs: values that each layer received in all, by layer name (``1 - events / inputs`` is its sparsity).
+        samples: number of samples.
+    """
+
+    tensors: dict[str, NDArray] = field(default_factory=dict)
+    events: dict[str, int] = field(default_factory=dict)
+    inputs: dict[str, int] = field(default_factory=dict)
+    samples: int = 0
+
+
+def run(net: Network, x: ArrayLike | Sequence[ArrayLike], *, engine: str = "native", threads: int | None = None,
+        batch_size: int = BATCH, keep: Iterable[str] | None = None, count: bool = False) -> Run:
+    """Run ``net`` on a batch of samples.
+
+    Args:
+        net: a float or an integer network.
+        x: samples ``(N, H, W, C)`` or ``(N, C)``; a list of arrays where the network has several inputs.
+        engine: "native" or "reference"; they give the same integers. Float networks always run in numpy.
+        threads: threads of the native engine; all processors by default.
+        batch_size: samples that go through the layers together; the result does not depend on it.
+        keep: names of tensors to return; the outputs by default.
+        count: whether to count the events that every layer receives.
+
+    Returns:
+        The kept tensors and the counts. Integer tensors hold the integers; ``net.types[name].to_float`` reads them.
+
+    Raises:
+        SpicaError: where samples do not fit the network's inputs, or an option is unknown.
+    """
+    samples = check_samples(net, x)
+    kept = tuple(net.outputs if keep is None else keep)
+    if unknown := [k for k in kept if k not in net.types]:
+        raise SpicaError(f"{net.name} has no tensor {unknown[0]!r} to keep")
+    if batch_size < 1:
+        raise SpicaError(f"batch_size is {batch_size}, but must be at least 1")
+    ops = make_ops(engine, threads)
+    total = len(next(iter(samples.values())))
+    result = Run(samples=total)
+    pieces: dict[str, list[NDArray]] = {name: [] for name in kept}
+    for start in range(0, total, batch_size):
+        batch = {name: a[start : start + batch_size] for name, a in samples.items()}
+        tensors = _forward(net, batch, ops, result if count else None, set(kept))
+        for name in kept:
+            pieces[name].append(tensors[name])
+    result.tensors = {name: np.concatenate(p) for name, p in pieces.items()}
+    return result
+
+
+def make_ops(engine: str, threads: int | None) -> Ops:
+    """The primitives of the engine called ``engine``."""
+    threads = len(os.sched_getaffinity(0)) if threads is None and hasattr(os, "sched_getaffinity") else threads
+    threads = threads if threads is not None else os.cpu_count() or 1
+    if threads < 1:
+        raise SpicaError(f"threads is {threads}, but must be at least 1")
+    if engine == "reference":
+        return Reference()
+    if engine == "native":
+        from spica.engine.native import Native
+
+        return Native(threads)
+    raise SpicaError(f"engine {engine!r} is unknown; choose from {', '.join(ENGINES)}")
+
+
+def _forward(net: Network, samples: dict[str, NDArray], ops: Ops, counts: Run | None,
+             kept: set[str]) -> dict[str, NDArray]:
+    """Every kept tensor for one batch; others are dropped after their last reader."""
+    last_reader = {name: layer.name for layer in net for name in layer.inputs}
+    tensors: dict[str, NDArray] = {}
+    for layer in net:
+        if not layer.inputs:
+            tensors[layer.name] = samples[layer.name]
+            continue
+        read = [tensors[name] for name in layer.inputs]
+        if counts is not None:
+            count_events(counts, layer, read)
+        tensors[layer.name] = compute(layer, read, net.input_types(layer), ops)
+        for name in set(layer.inputs):
+            if last_reader[name] == layer.name and name not in kept:
+                del tensors[name]
+    return tensors
+
+
+def compute(layer: Layer, read: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
+    """One layer's output: by its float meaning on float tensors, by its integer meaning on integers."""
+    if types[0].is_float:
+        return forward_float(layer, read)
+    return forward_integer(layer, read, types, ops)
+
+
+def count_events(counts: Run, layer: Layer, read: Sequence[NDArray]) -> None:
+    """Add the non-zero values of a layer's inputs to ``counts``."""
+    counts.events[layer.name] = counts.events.get(layer.name, 0) + sum(int(np.count_nonzero(a)) for a in read)
+    counts.inputs[layer.name] = counts.inputs.get(layer.name, 0) + sum(a.size for a in read)
+
+
+def check_samples(net: Network, x: Any) -> dict[str, NDArray]:
+    """The samples of every input by name, checked against its type."""
+    arrays = list(x) if len(net.inputs) > 1 and isinstance(x, list | tuple) else [x]
+    if len(arrays) != len(net.inputs):
+        names = ", ".join(layer.name for layer in net.inputs)
+        raise SpicaError(f"{net.name} reads {len(net.inputs)} inputs ({names}), but {len(arrays)} were given")
+    samples = {layer.name: check_array(layer.name, net.types[layer.name], a) for layer, a in zip(net.inputs, arrays)}
+    if len({len(a) for a in samples.values()}) > 1:
+        raise SpicaError(f"{net.name}: its inputs have different numbers of samples")
+    return samples
+
+
+def check_array(name: str, kind: TensorType, x: Any) -> NDArray:
+    """``x`` as an array of the type's dtype, with a batch axis; refuses anything that would need guessing."""
+    try:
+        array = np.asarray(x)
+    except (ValueError, TypeError) as error:
+        raise SpicaError(f"{name}: samples are not an array ({error}); give a numpy array") from None
+    if array.shape[1:] != kind.shape or array.ndim != len(kind.shape) + 1:
+        want = ", ".join(("N", *map(str, kind.shape)))
+        hint = "; add a batch axis with x[None]" if array.shape == kind.shape else ""
+        raise SpicaError(f"{name}: samples have shape {array.shape}, but the network reads ({want}){hint}")
+    if len(array) == 0:
+        raise SpicaError(f"{name}: there are no samples; give at least one")
+    if kind.is_float:
+        if array.dtype.kind not in "fiub":
+            raise SpicaError(f"{name}: samples are {array.dtype}, but the network reads real numbers")
+        array = array.astype(np.float32)
+        if not np.isfinite(array).all():
+            raise SpicaError(f"{name}: samples hold NaN or infinity; clean the data")
+        return array
+    if array.dtype.kind not in "iu":
+        raise SpicaError(f"{name}: samples are {array.dtype}, but an integer network reads {kind.dtype}; "
+                         "convert them with spica.to_input_integers(net, x)")
+    low, high = kind.range
+    if array.dtype != kind.dtype and (array.min() < low or array.max() > high):
+        raise SpicaError(f"{name}: samples reach from {array.min()} to {array.max()}, but the network reads "
+                         f"{kind.bits}-bit integers from {low} to {high}")
+    if kind.dtype.itemsize * 8 != kind.bits and (array.min() < low or array.max() > high):
+        raise SpicaError(f"{name}: samples leave the range {low} to {high} of {kind.bits}-bit integers")
+    return array.astype(kind.dtype, copy=False)
+
+
+def to_input_integers(net: Network, x: ArrayLike) -> NDArray:
+    """Real samples, as the float network saw them, to the integers that an integer network reads.
+
+    Args:
+        net: an integer network with one input.
+        x: samples ``(N, ...)`` of real numbers.
+
+    Returns:
+        ``round(x / scale)``, saturated to the input's bits, in its dtype.
+    """
+    kind = net.types[net.inputs[0].name]
+    array = check_array(net.inputs[0].name, TensorType(kind.shape), x)
+    low, high = kind.range
+    return np.clip(np.rint(array / kind.scale), low, high).astype(kind.dtype)

@@ -1,0 +1,62 @@
+"""Activations as layers of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spica.layers import neural
+from spica.layers.neural import ReLU, Requantize
+from spica.network.record import Facts, Layer, Ops, facts, forward_float, forward_integer, infer, record
+from spica.network.tensor import TensorType
+
+
+@record
+class Activation(Layer):
+    """A rectifier that no layer before it could take in."""
+
+    function: ReLU
+    requantize: Requantize | None = None
+
+
+@infer.register
+def _(layer: Activation, inputs: Sequence[TensorType]) -> TensorType:
+    x = neural.one_input(layer, inputs)
+    if x.is_float or layer.requantize is None:
+        return x
+    return neural.requantized_type(layer.name, layer.requantize, x.shape)
+
+
+@forward_float.register
+def _(layer: Activation, inputs: Sequence[NDArray]) -> NDArray:
+    return np.clip(inputs[0], 0, layer.function.max_value)
+
+
+@forward_integer.register
+def _(layer: Activation, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
+    stage = neural.output_stage(layer.requantize, infer(layer, types), value_bits=32, relu=True,
+                                ceiling=layer.function.max_value)
+    return ops.finish(inputs[0], stage)
+
+
+@facts.register
+def _(layer: Activation, inputs: Sequence[TensorType], output: TensorType) -> Facts:
+    return Facts(kind="activation")
+
+
+@record
+class Softmax(Layer):
+    """Normalised exponentials over the last axis. Float only: quantising a network drops it at the output."""
+
+
+@infer.register
+def _(layer: Softmax, inputs: Sequence[TensorType]) -> TensorType:
+    return TensorType(neural.one_input(layer, inputs).shape)
+
+
+@forward_float.register
+def _(layer: Softmax, inputs: Sequence[NDArray]) -> NDArray:
+    exponentials = np.exp(inputs[0] - inputs[0].max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)

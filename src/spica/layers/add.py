@@ -1,0 +1,65 @@
+"""Sum of two tensors: the join of a skip connection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spica.errors import SpicaError
+from spica.layers import neural
+from spica.layers.neural import ReLU, Requantize
+from spica.network.record import Facts, Layer, Ops, facts, forward_float, forward_integer, infer, record
+from spica.network.tensor import TensorType
+
+SUM_BITS = 31
+"""Value bits to which the aligned inputs and their sum saturate."""
+
+
+@record
+class Add(Layer):
+    """Sum of two tensors of one shape, then an optional rectifier and output stage.
+
+    The inputs are brought to the finer of their exponents by exact left shifts.
+    """
+
+    activation: ReLU | None = None
+    requantize: Requantize | None = None
+
+
+@infer.register
+def _(layer: Add, inputs: Sequence[TensorType]) -> TensorType:
+    if len(inputs) != 2:
+        raise SpicaError(f"{layer.name}: Add sums two tensors, but is given {len(inputs)}; chain several Adds")
+    a, b = inputs
+    if a.shape != b.shape or a.is_float != b.is_float:
+        raise SpicaError(f"{layer.name}: {a} and {b} cannot be added; they must agree in shape and kind")
+    if a.is_float:
+        return a
+    if (a.scale != 1).any() or (b.scale != 1).any():
+        raise SpicaError(f"{layer.name}: its inputs must be fixed point; give the layers before it an output stage")
+    if layer.requantize is None:
+        return TensorType(a.shape, SUM_BITS + 1, True, np.maximum(a.frac_bits, b.frac_bits))
+    return neural.requantized_type(layer.name, layer.requantize, a.shape)
+
+
+@forward_float.register
+def _(layer: Add, inputs: Sequence[NDArray]) -> NDArray:
+    total = inputs[0] + inputs[1]
+    return total if layer.activation is None else np.clip(total, 0, layer.activation.max_value)
+
+
+@forward_integer.register
+def _(layer: Add, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
+    finest = np.maximum(types[0].frac_bits, types[1].frac_bits)
+    a, b = (x.astype(np.int64) << (finest - kind.frac_bits) for x, kind in zip(inputs, types))
+    relu = layer.activation
+    stage = neural.output_stage(layer.requantize, infer(layer, types), value_bits=SUM_BITS, relu=relu is not None,
+                                ceiling=None if relu is None else relu.max_value)
+    return ops.finish(a + b, stage)
+
+
+@facts.register
+def _(layer: Add, inputs: Sequence[TensorType], output: TensorType) -> Facts:
+    return Facts(kind="add", limits={"input_bits": max(x.bits or 0 for x in inputs), "output_bits": output.bits})

@@ -1,0 +1,143 @@
+"""The integer primitives, defined in numpy: slow, plain, and the truth that every engine must reproduce.
+
+All values are exact integers. Products are summed in float64 by the matrix routine only where the sum is known
+to stay below 2**53, which every network that fits the accumulators of the hardware does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from spica.errors import SpicaError
+
+Pair = tuple[int, int]
+Padding = tuple[Pair, Pair]
+
+EXACT_FLOAT64 = 1 << 53
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Stage:
+    """What happens to an accumulator before it leaves a layer, in this order.
+
+    Attributes:
+        value_bits: the accumulator saturates to ``[-2**value_bits, 2**value_bits - 1]``, before and after the bias.
+        bias: integers on the accumulator's grid, one a channel.
+        pool: max pooling as ``(size, strides, padding)``.
+        relu: whether negative values become zero.
+        ceiling: upper bound of a bounded ReLU on the accumulator's grid, one a channel or scalar.
+        average: whether to sum over height and width (the division is part of the multiplier).
+        multiplier: integer channel scale; ``None`` leaves the accumulator as it is.
+        shift: right shift that follows, rounding half up; negative shifts left.
+        buffer_bits: the scaled value saturates to ``[-2**buffer_bits, 2**buffer_bits - 1]``.
+        low, high: range of the output integers.
+        dtype: type of the output array.
+    """
+
+    value_bits: int
+    bias: NDArray[np.int64] | None = None
+    pool: tuple[Pair, Pair, Padding] | None = None
+    relu: bool = False
+    ceiling: NDArray[np.int64] | None = None
+    average: bool = False
+    multiplier: NDArray[np.int64] | None = None
+    shift: NDArray[np.int64] | None = None
+    buffer_bits: int = 32
+    low: int = 0
+    high: int = 0
+    dtype: np.dtype = np.dtype(np.int64)
+
+
+def saturate(x: NDArray, value_bits: int) -> NDArray:
+    """Clip to ``[-2**value_bits, 2**value_bits - 1]``."""
+    return np.clip(x, -(1 << value_bits), (1 << value_bits) - 1)
+
+
+def shift_round(x: NDArray[np.int64], shift: NDArray[np.int64]) -> NDArray[np.int64]:
+    """``floor(x * 2**-shift + 0.5)`` on integers; a negative shift is an exact left shift."""
+    right = np.clip(shift, 0, 62)
+    left = np.clip(-shift, 0, 30)
+    half = np.where(right > 0, np.int64(1) << np.maximum(right - 1, 0), 0)
+    return ((x << left) + half) >> right
+
+
+def output_size(size: int, kernel: int, stride: int, pad: Pair) -> int:
+    return (size + pad[0] + pad[1] - kernel) // stride + 1
+
+
+def same_padding(size: int, kernel: int, stride: int) -> Pair:
+    """Zeros before and after an axis so that ``ceil(size / stride)`` windows fit; the odd one goes after."""
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+def resolve_padding(padding: str | Padding, size: Pair, kernel: Pair, strides: Pair, where: str) -> Padding:
+    """Padding as explicit amounts ``((top, bottom), (left, right))``."""
+    if padding == "same":
+        top_bottom, left_right = (same_padding(s, k, t) for s, k, t in zip(size, kernel, strides))
+        return top_bottom, left_right
+    if padding == "valid":
+        return (0, 0), (0, 0)
+    if isinstance(padding, tuple):
+        return padding
+    raise SpicaError(f"{where}: padding {padding!r} is not 'same', 'valid' or ((top, bottom), (left, right))")
+
+
+def windows(x: NDArray, kernel: Pair, strides: Pair, padding: Padding, fill: NDArray) -> NDArray:
+    """View ``(N, rows, columns, C, kh, kw)`` of every window of ``x`` (N, H, W, C), padded with ``fill`` (C,)."""
+    (top, bottom), (left, right) = padding
+    n, h, w, c = x.shape
+    padded = np.empty((n, h + top + bottom, w + left + right, c), np.result_type(x, fill))
+    padded[:] = fill
+    padded[:, top : top + h, left : left + w] = x
+    return sliding_window_view(padded, kernel, axis=(1, 2))[:, :: strides[0], :: strides[1]]
+
+
+def convolve(x: NDArray, kernel: NDArray, strides: Pair, padding: Padding, fill: NDArray,
+             bound: int) -> NDArray[np.int64]:
+    """Sum of ``x * kernel`` over every window: ``(N, H, W, C)``, ``(kh, kw, C, F)`` -> ``(N, rows, columns, F)``.
+
+    ``bound`` is the largest magnitude that any sum can reach.
+    """
+    if bound >= EXACT_FLOAT64:
+        raise SpicaError(f"a sum of products may reach {bound:.3g}, beyond what any accumulator holds")
+    kh, kw, c, f = kernel.shape
+    patches = windows(x, (kh, kw), strides, padding, fill)
+    rows = patches.reshape(-1, c * kh * kw).astype(np.float64)
+    columns = kernel.transpose(2, 0, 1, 3).reshape(-1, f).astype(np.float64)
+    return (rows @ columns).astype(np.int64).reshape(*patches.shape[:3], f)
+
+
+def convolve_depthwise(x: NDArray, kernel: NDArray, strides: Pair, padding: Padding, bound: int) -> NDArray[np.int64]:
+    """As ``convolve`` with one kernel ``(kh, kw, C)`` for each channel on its own."""
+    patches = windows(x, kernel.shape[:2], strides, padding, np.zeros(kernel.shape[2], x.dtype))
+    return np.einsum("nhwcij,ijc->nhwc", patches.astype(np.int64), kernel.astype(np.int64))
+
+
+def max_pool(x: NDArray, size: Pair, strides: Pair, padding: Padding) -> NDArray:
+    """Largest value of every window; padded positions never win."""
+    lowest = np.full(x.shape[3], np.iinfo(x.dtype).min if x.dtype.kind in "iu" else -np.inf, x.dtype)
+    return windows(x, size, strides, padding, lowest).max(axis=(4, 5))
+
+
+def finish(acc: NDArray, stage: Stage) -> NDArray:
+    """Take an accumulator ``(N, H, W, F)`` or ``(N, F)`` through the steps of ``stage``."""
+    acc = saturate(acc.astype(np.int64), stage.value_bits)
+    if stage.bias is not None:
+        acc = saturate(acc + stage.bias, stage.value_bits)
+    if stage.pool is not None:
+        acc = max_pool(acc, *stage.pool)
+    if stage.relu:
+        acc = np.maximum(acc, 0)
+    if stage.ceiling is not None:
+        acc = np.minimum(acc, stage.ceiling)
+    if stage.average:
+        acc = saturate(acc.sum(axis=(1, 2)), 32)
+    if stage.multiplier is not None and stage.shift is not None:
+        acc = saturate(acc * stage.multiplier, stage.buffer_bits)
+        acc = np.clip(shift_round(acc, stage.shift), stage.low, stage.high)
+    return acc.astype(stage.dtype)

@@ -1,0 +1,76 @@
+"""Convolution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spica.errors import SpicaError
+from spica.layers import arithmetic, neural
+from spica.layers.neural import Windowed
+from spica.network.record import Facts, Ops, facts, forward_float, forward_integer, infer, record
+from spica.network.tensor import TensorType
+
+
+@record
+class Conv2D(Windowed):
+    """Convolution of an image with ``kernel`` (kh, kw, C, F).
+
+    Where it reads the network's input, hardware gives it to the input-convolution unit.
+
+    Attributes:
+        padding_value: what the border is filled with, one a channel (zero where absent).
+    """
+
+    kernel: NDArray
+    padding_value: NDArray | None = None
+
+
+@infer.register
+def _(layer: Conv2D, inputs: Sequence[TensorType]) -> TensorType:
+    x = neural.one_input(layer, inputs)
+    neural.check_rank(layer, x, 3)
+    neural.check_kernel(layer, layer.kernel, 4)
+    kh, kw, channels, filters = layer.kernel.shape
+    if channels != x.channels:
+        raise SpicaError(f"{layer.name}: kernel expects {channels} channels, but {layer.inputs[0]!r} has {x.channels}")
+    if layer.padding_value is not None and layer.padding_value.shape != (channels,):
+        raise SpicaError(f"{layer.name}: padding_value must have one entry for each of {channels} channels")
+    shape = (*neural.convolved_shape(layer, x, (kh, kw), layer.strides, layer.padding), filters)
+    return neural.finish_type(layer, x, shape, x.frac_bits.max(), neural.accumulator_scale(layer, x))
+
+
+@forward_float.register
+def _(layer: Conv2D, inputs: Sequence[NDArray]) -> NDArray:
+    (x,) = inputs
+    kh, kw, channels, filters = layer.kernel.shape
+    fill = np.zeros(channels, np.float32) if layer.padding_value is None else layer.padding_value
+    patches = arithmetic.windows(x, (kh, kw), layer.strides, neural.padding_of(layer, layer.kernel, x), fill)
+    columns = layer.kernel.transpose(2, 0, 1, 3).reshape(-1, filters)
+    acc = patches.reshape(-1, columns.shape[0]) @ columns
+    return neural.finish_float(layer, acc.reshape(*patches.shape[:3], filters))
+
+
+@forward_integer.register
+def _(layer: Conv2D, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
+    (x,), (kind,) = inputs, types
+    kernel = layer.kernel.astype(np.int64) << neural.input_shift(kind)[..., None]
+    fill = np.zeros(kind.channels, np.int64) if layer.padding_value is None else layer.padding_value
+    peak = max(neural.largest(kind), int(np.abs(fill).max()))
+    bound = peak * int(np.abs(kernel).sum(axis=(0, 1, 2)).max())
+    acc = ops.convolve(x, kernel, layer.strides, neural.padding_of(layer, layer.kernel, x), fill, bound)
+    return ops.finish(acc, neural.stage(layer, acc.shape, infer(layer, types)))
+
+
+@facts.register
+def _(layer: Conv2D, inputs: Sequence[TensorType], output: TensorType) -> Facts:
+    kh, kw, channels, filters = layer.kernel.shape
+    return neural.windowed_facts(
+        layer, layer.kernel, inputs[0], output,
+        kind="convolution",
+        weights=layer.kernel.size,
+        fan_out=kh * kw * filters,
+        weight_bits_per_filter=kh * kw * channels * (layer.weight_bits or 32),
+    )

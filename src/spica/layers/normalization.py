@@ -1,0 +1,59 @@
+"""Float-only layers that rewriting folds away before quantisation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spica.errors import SpicaError
+from spica.layers import neural
+from spica.network.record import Layer, forward_float, infer, record
+from spica.network.tensor import TensorType
+
+
+@record
+class Scale(Layer):
+    """``x * scale + offset`` for each channel: batch normalisation at inference, or rescaling of the input."""
+
+    scale: NDArray[np.float32]
+    offset: NDArray[np.float32]
+
+
+@infer.register
+def _(layer: Scale, inputs: Sequence[TensorType]) -> TensorType:
+    x = neural.one_input(layer, inputs)
+    for name, values in (("scale", layer.scale), ("offset", layer.offset)):
+        if values.shape != (x.channels,) or not np.isfinite(values).all():
+            raise SpicaError(f"{layer.name}: {name} must be {x.channels} finite numbers, one for each channel")
+    if not x.is_float:
+        raise SpicaError(f"{layer.name}: a Scale has no integer meaning; fold it with spica.rewrite before quantising")
+    return x
+
+
+@forward_float.register
+def _(layer: Scale, inputs: Sequence[NDArray]) -> NDArray:
+    return inputs[0] * layer.scale + layer.offset
+
+
+@record
+class ZeroPad(Layer):
+    """Zeros around an image: ``((top, bottom), (left, right))``."""
+
+    padding: tuple[tuple[int, int], tuple[int, int]]
+
+
+@infer.register
+def _(layer: ZeroPad, inputs: Sequence[TensorType]) -> TensorType:
+    x = neural.one_input(layer, inputs)
+    neural.check_rank(layer, x, 3)
+    if min(map(min, layer.padding)) < 0:
+        raise SpicaError(f"{layer.name}: padding {layer.padding} must not be negative")
+    height, width = (size + sum(pad) for size, pad in zip(x.shape, layer.padding))
+    return TensorType((height, width, x.channels), x.bits, x.signed, x.frac_bits, x.scale)
+
+
+@forward_float.register
+def _(layer: ZeroPad, inputs: Sequence[NDArray]) -> NDArray:
+    return np.pad(inputs[0], ((0, 0), *layer.padding, (0, 0)))

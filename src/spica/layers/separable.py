@@ -1,0 +1,81 @@
+"""Separable convolution: a depthwise convolution and a pointwise one, with no rounding between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spica.errors import SpicaError
+from spica.layers import arithmetic, neural
+from spica.layers.neural import Windowed
+from spica.network.record import Facts, Ops, facts, forward_float, forward_integer, infer, record
+from spica.network.tensor import TensorType
+
+DEPTHWISE_MEMORY_BITS = 8
+"""Bits that hardware keeps a depthwise weight of a separable layer in, whatever its precision."""
+
+
+@record
+class SeparableConv2D(Windowed):
+    """Depthwise convolution with ``depthwise_kernel`` (kh, kw, C), then pointwise with ``kernel`` (C, F).
+
+    ``weight_scale`` is the product of both kernels' steps; the depthwise kernel has one step for all channels.
+    """
+
+    depthwise_kernel: NDArray
+    kernel: NDArray
+    accumulator_bits: int = 31
+
+
+@infer.register
+def _(layer: SeparableConv2D, inputs: Sequence[TensorType]) -> TensorType:
+    x = neural.one_input(layer, inputs)
+    neural.check_rank(layer, x, 3)
+    neural.check_kernel(layer, layer.depthwise_kernel, 3)
+    neural.check_kernel(layer, layer.kernel, 2)
+    kh, kw, channels = layer.depthwise_kernel.shape
+    if channels != x.channels or layer.kernel.shape[0] != channels:
+        raise SpicaError(f"{layer.name}: kernels expect {channels} and {layer.kernel.shape[0]} channels, "
+                         f"but {layer.inputs[0]!r} has {x.channels}")
+    filters = layer.kernel.shape[1]
+    shape = (*neural.convolved_shape(layer, x, (kh, kw), layer.strides, layer.padding), filters)
+    return neural.finish_type(layer, x, shape, x.frac_bits.max(), neural.accumulator_scale(layer, x))
+
+
+@forward_float.register
+def _(layer: SeparableConv2D, inputs: Sequence[NDArray]) -> NDArray:
+    (x,) = inputs
+    kh, kw, channels = layer.depthwise_kernel.shape
+    patches = arithmetic.windows(x, (kh, kw), layer.strides, neural.padding_of(layer, layer.depthwise_kernel, x),
+                                 np.zeros(channels, np.float32))
+    return neural.finish_float(layer, np.einsum("nhwcij,ijc->nhwc", patches, layer.depthwise_kernel) @ layer.kernel)
+
+
+@forward_integer.register
+def _(layer: SeparableConv2D, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
+    (x,), (kind,) = inputs, types
+    depthwise = layer.depthwise_kernel.astype(np.int64) << neural.input_shift(kind)
+    middle_bound = neural.largest(kind) * int(np.abs(depthwise).sum(axis=(0, 1)).max())
+    middle = ops.convolve_depthwise(x, depthwise, layer.strides, neural.padding_of(layer, layer.depthwise_kernel, x), middle_bound)
+    middle = ops.finish(middle, arithmetic.Stage(value_bits=layer.accumulator_bits, dtype=np.dtype(np.int32)))
+    pointwise = layer.kernel.astype(np.int64)[None, None]
+    middle_bound = min(middle_bound, 1 << layer.accumulator_bits)
+    bound = middle_bound * int(np.abs(pointwise).sum(axis=(0, 1, 2)).max())
+    acc = ops.convolve(middle, pointwise, (1, 1), ((0, 0), (0, 0)), np.zeros(kind.channels, np.int64), bound)
+    return ops.finish(acc, neural.stage(layer, acc.shape, infer(layer, types)))
+
+
+@facts.register
+def _(layer: SeparableConv2D, inputs: Sequence[TensorType], output: TensorType) -> Facts:
+    kh, kw, channels = layer.depthwise_kernel.shape
+    filters = layer.kernel.shape[1]
+    return neural.windowed_facts(
+        layer, layer.depthwise_kernel, inputs[0], output,
+        kind="separable_convolution",
+        weights=layer.depthwise_kernel.size + layer.kernel.size,
+        fan_out=kh * kw * filters,  # measured on hardware: an event costs as much as in a full convolution
+        weight_bits_per_filter=channels * (layer.weight_bits or 32),
+        shared_weight_bits=kh * kw * channels * DEPTHWISE_MEMORY_BITS,
+    )

@@ -1,0 +1,124 @@
+"""Layers that only move or rename values: flatten, reshape, concatenate, de-quantise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spica.errors import SpicaError
+from spica.layers import neural
+from spica.network.record import Layer, Ops, forward_float, forward_integer, infer, record
+from spica.network.tensor import TensorType
+
+
+@record
+class Flatten(Layer):
+    """``(H, W, C)`` -> ``(H*W*C,)``, row by row, channels together."""
+
+
+@record
+class Reshape(Layer):
+    """Any shape of as many values, without the batch axis."""
+
+    shape: tuple[int, ...]
+
+
+def _reshaped(layer: Layer, x: TensorType, shape: tuple[int, ...]) -> TensorType:
+    """``x`` in another shape; where channels differ in format and move, every value carries its own."""
+    if shape[-1] == x.channels or x.per_tensor:
+        return TensorType(shape, x.bits, x.signed, x.frac_bits, x.scale)
+    if len(shape) > 1:
+        raise SpicaError(f"{layer.name}: channels of different exponents cannot be reshaped to {shape}; "
+                         "quantise with per-tensor activations")
+    frac_bits, scale = (np.broadcast_to(a, x.shape).reshape(shape) for a in (x.frac_bits, x.scale))
+    return TensorType(shape, x.bits, x.signed, frac_bits, scale)
+
+
+@infer.register
+def _(layer: Flatten, inputs: Sequence[TensorType]) -> TensorType:
+    x = neural.one_input(layer, inputs)
+    return _reshaped(layer, x, (prod(x.shape),))
+
+
+@infer.register
+def _(layer: Reshape, inputs: Sequence[TensorType]) -> TensorType:
+    x = neural.one_input(layer, inputs)
+    if not layer.shape or min(layer.shape) < 1 or prod(layer.shape) != prod(x.shape):
+        raise SpicaError(f"{layer.name}: {x.shape} cannot be reshaped to {layer.shape}; the sizes differ")
+    return _reshaped(layer, x, layer.shape)
+
+
+@forward_float.register(Flatten)
+def _(layer: Flatten, inputs: Sequence[NDArray]) -> NDArray:
+    return inputs[0].reshape(len(inputs[0]), -1)
+
+
+@forward_float.register(Reshape)
+def _(layer: Reshape, inputs: Sequence[NDArray]) -> NDArray:
+    return inputs[0].reshape(len(inputs[0]), *layer.shape)
+
+
+@forward_integer.register(Flatten)
+@forward_integer.register(Reshape)
+def _(layer: Layer, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
+    return inputs[0].reshape(len(inputs[0]), *infer(layer, types).shape)
+
+
+@record
+class Concatenate(Layer):
+    """Channels of several tensors side by side; each keeps its own number format."""
+
+
+@infer.register
+def _(layer: Concatenate, inputs: Sequence[TensorType]) -> TensorType:
+    if not inputs:
+        raise SpicaError(f"{layer.name}: nothing to concatenate")
+    if len({x.shape[:-1] for x in inputs}) > 1 or len({x.is_float for x in inputs}) > 1:
+        shapes = ", ".join(map(str, inputs))
+        raise SpicaError(f"{layer.name}: {shapes} differ in more than their channels and cannot be concatenated")
+    shape = (*inputs[0].shape[:-1], sum(x.channels for x in inputs))
+    if inputs[0].is_float:
+        return TensorType(shape)
+    signed = any(x.signed for x in inputs)
+    bits = max((x.bits or 0) + (signed and not x.signed) for x in inputs)
+    return TensorType(shape, bits, signed, _joined([x.frac_bits for x in inputs], inputs),
+                      _joined([x.scale for x in inputs], inputs))
+
+
+def _joined(values: list[NDArray], inputs: Sequence[TensorType]) -> NDArray:
+    """One array of per-channel values; a scalar where all agree."""
+    joined = np.concatenate([np.broadcast_to(v, (x.channels,)) for v, x in zip(values, inputs)])
+    return joined[0] if (joined == joined[0]).all() else joined
+
+
+@forward_float.register
+def _(layer: Concatenate, inputs: Sequence[NDArray]) -> NDArray:
+    return np.concatenate(inputs, axis=-1)
+
+
+@forward_integer.register
+def _(layer: Concatenate, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
+    return np.concatenate([x.astype(infer(layer, types).dtype) for x in inputs], axis=-1)
+
+
+@record
+class Dequantize(Layer):
+    """Integers to the real numbers (float32) they stand for: the network's end."""
+
+
+@infer.register
+def _(layer: Dequantize, inputs: Sequence[TensorType]) -> TensorType:
+    return TensorType(neural.one_input(layer, inputs).shape)
+
+
+@forward_float.register
+def _(layer: Dequantize, inputs: Sequence[NDArray]) -> NDArray:
+    return inputs[0]
+
+
+@forward_integer.register
+def _(layer: Dequantize, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
+    return types[0].to_float(inputs[0])

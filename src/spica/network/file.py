@@ -1,0 +1,174 @@
+"""The ``.spica`` file: a safetensors file whose header holds the network as JSON.
+
+Nothing in it is executed on load. Its header carries a schema version and a SHA-256 digest of the whole file
+(taken with the digest's own characters set to zero), so a damaged file is refused, never misread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import tempfile
+import types
+import typing
+from dataclasses import MISSING, fields
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from spica.errors import SpicaError
+from spica.network.graph import Network
+from spica.network.record import RECORDS, Layer
+
+SCHEMA = 1
+_BLANK = "0" * 64
+_DIGEST = re.compile(rb'"sha256":"([0-9a-f]{64})"')
+
+
+def save(net: Network, path: str | PathLike[str]) -> None:
+    """Write ``net`` to ``path``: whole and checked, or not at all.
+
+    Raises:
+        SpicaError: where the folder does not exist or cannot be written.
+    """
+    tensors: dict[str, np.ndarray] = {}
+    layers = [_encode(layer, layer.name, tensors) for layer in net.layers]
+    header = {"name": net.name, "outputs": list(net.outputs), "layers": layers}
+    metadata = {"format": "spica", "schema": str(SCHEMA), "sha256": _BLANK,
+                "network": json.dumps(header, separators=(",", ":"))}
+    data = save_tensors(tensors, metadata)
+    digest = hashlib.sha256(data).hexdigest()
+    write_atomically(path, data.replace(f'"sha256":"{_BLANK}"'.encode(), f'"sha256":"{digest}"'.encode(), 1))
+
+
+def load(path: str | PathLike[str]) -> Network:
+    """Read a network from a ``.spica`` file.
+
+    Raises:
+        SpicaError: where the file is missing, damaged, not a ``.spica`` file, or of a newer schema.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise SpicaError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    damaged = SpicaError(f"{path}: not a whole .spica file (damaged, truncated or of another kind); "
+                         "save the network again")
+    found = _DIGEST.search(data)
+    if found is None:
+        raise damaged
+    blanked = data[: found.start(1)] + _BLANK.encode() + data[found.end(1):]
+    if hashlib.sha256(blanked).hexdigest().encode() != found.group(1):
+        raise damaged
+    try:
+        (length,) = np.frombuffer(data[:8], "<u8")
+        metadata = json.loads(data[8 : 8 + int(length)])["__metadata__"]
+        schema = int(metadata["schema"])
+        if metadata["format"] != "spica":
+            raise damaged
+        if schema > SCHEMA:
+            raise SpicaError(f"{path}: schema {schema} is newer than this Spica reads ({SCHEMA}); upgrade spica")
+        header = json.loads(metadata["network"])
+        tensors = load_tensors(data)
+        layers = tuple(_decode(item, Layer, tensors) for item in header["layers"])
+        outputs = header["outputs"]
+        if not (isinstance(outputs, list) and all(isinstance(o, str) for o in outputs)):
+            raise damaged
+        return Network(layers, tuple(outputs), str(header["name"]))
+    except (SafetensorError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise SpicaError(f"{path}: its header is not that of a network ({error})") from None
+    except ValueError as error:
+        if isinstance(error, SpicaError):
+            raise
+        raise SpicaError(f"{path}: its header is not that of a network ({error})") from None
+
+
+def write_atomically(path: str | PathLike[str], data: bytes) -> None:
+    """Write bytes beside ``path`` and move them there, so that a reader or a crash never meets half a file."""
+    path = Path(path)
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        raise SpicaError(f"{path}: cannot be written ({error.strerror}); check the folder and its permissions") from None
+
+
+def _encode(value: Any, where: str, tensors: dict[str, np.ndarray]) -> Any:
+    """A record or plain value as JSON; its arrays go to ``tensors`` under their path."""
+    if isinstance(value, np.ndarray):
+        tensors[where] = np.asarray(value, order="C")
+        return {"tensor": where}
+    if type(value).__name__ in RECORDS and RECORDS[type(value).__name__] is type(value):
+        body = {f.name: _encode(getattr(value, f.name), f"{where}/{f.name}", tensors) for f in fields(value)}
+        return {"record": type(value).__name__, **body}
+    if isinstance(value, tuple):
+        return [_encode(v, f"{where}/{i}", tensors) for i, v in enumerate(value)]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise SpicaError(f"{where}: a {type(value).__name__} cannot be saved")
+
+
+def _decode(item: Any, expected: Any, tensors: dict[str, np.ndarray]) -> Any:
+    """The inverse of ``_encode``, holding every field to its declared type."""
+    origin, args = typing.get_origin(expected), typing.get_args(expected)
+    if origin in (typing.Union, types.UnionType):
+        for option in args:
+            with contextlib.suppress(TypeError):
+                return _decode(item, option, tensors)
+        raise TypeError(f"{item!r:.60} is not {expected}")
+    if origin is np.ndarray:
+        if not (isinstance(item, dict) and set(item) == {"tensor"}):
+            raise TypeError(f"{item!r:.60} is not a tensor")
+        return tensors[item["tensor"]]
+    if origin is tuple:
+        if not isinstance(item, list):
+            raise TypeError(f"{item!r:.60} is not a list")
+        inner = args[:1] * len(item) if len(args) == 2 and args[1] is Ellipsis else args
+        if len(inner) != len(item):
+            raise TypeError(f"{item!r:.60} has {len(item)} entries, not {len(inner)}")
+        return tuple(_decode(v, t, tensors) for v, t in zip(item, inner))
+    if expected is type(None):
+        if item is not None:
+            raise TypeError(f"{item!r:.60} is not null")
+        return None
+    if expected is float and type(item) in (int, float):
+        return float(item)
+    if expected in (bool, int, str):
+        if type(item) is not expected:
+            raise TypeError(f"{item!r:.60} is not {expected.__name__}")
+        return item
+    return _decode_record(item, expected, tensors)
+
+
+def _decode_record(item: Any, expected: Any, tensors: dict[str, np.ndarray]) -> Any:
+    if not (isinstance(item, dict) and isinstance(expected, type)):
+        raise TypeError(f"{item!r:.60} is not a record")
+    cls = RECORDS.get(item.get("record", ""))
+    if cls is None or not issubclass(cls, expected):
+        raise TypeError(f"unknown layer {item.get('record')!r:.60}")
+    hints = typing.get_type_hints(cls)
+    names = {f.name for f in fields(cls)}
+    if extra := set(item) - names - {"record"}:
+        raise TypeError(f"{cls.__name__} has no field {sorted(extra)[0]!r:.60}")
+    missing = {f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING} - set(item)
+    if missing:
+        raise TypeError(f"{cls.__name__} lacks {sorted(missing)[0]!r}")
+    return cls(**{name: _decode(item[name], hints[name], tensors) for name in names & set(item)})

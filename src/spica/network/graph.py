@@ -1,0 +1,161 @@
+"""The network: layers in order, each named, each reading tensors that earlier layers wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spica.errors import SpicaError
+from spica.network.record import Layer, facts, infer
+from spica.network.tensor import TensorType
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A float or an integer network: layers in topological order and the names of its outputs.
+
+    A network is a value: nothing in it changes, passes return new networks. Every tensor has the name of the
+    layer that writes it. Construction validates the whole graph, so a network that exists is well formed.
+
+    Raises:
+        SpicaError: on a duplicate name, an unknown input, or a layer that does not fit its inputs.
+    """
+
+    layers: tuple[Layer, ...]
+    outputs: tuple[str, ...]
+    name: str = "network"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(self.layers))
+        object.__setattr__(self, "outputs", tuple(self.outputs))
+        if not self.layers:
+            raise SpicaError(f"{self.name}: a network needs at least one layer")
+        if not self.outputs:
+            raise SpicaError(f"{self.name}: a network needs at least one output")
+        if missing := [o for o in self.outputs if o not in self.types]:
+            raise SpicaError(f"{self.name}: output {missing[0]!r} is not the name of a layer")
+
+    @cached_property
+    def types(self) -> dict[str, TensorType]:
+        """Type of every tensor, by name."""
+        types: dict[str, TensorType] = {}
+        for layer in self.layers:
+            if not isinstance(layer, Layer):
+                raise SpicaError(f"{self.name}: {layer!r:.60} is not a layer record")
+            if layer.name in types:
+                raise SpicaError(f"{layer.name}: two layers have this name; names must be unique")
+            if missing := [i for i in layer.inputs if i not in types]:
+                raise SpicaError(f"{layer.name}: its input {missing[0]!r} is not written by any earlier layer")
+            types[layer.name] = infer(layer, [types[i] for i in layer.inputs])
+        return types
+
+    @property
+    def inputs(self) -> tuple[Layer, ...]:
+        """The layers that read nothing: the network's inputs."""
+        return tuple(layer for layer in self.layers if not layer.inputs)
+
+    @cached_property
+    def consumers(self) -> dict[str, tuple[Layer, ...]]:
+        """The layers that read each tensor, by the tensor's name."""
+        return {layer.name: tuple(r for r in self.layers if layer.name in r.inputs) for layer in self.layers}
+
+    @property
+    def is_integer(self) -> bool:
+        return all(not self.types[layer.name].is_float for layer in self.inputs)
+
+    def __getitem__(self, name: str) -> Layer:
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise SpicaError(f"{self.name} has no layer {name!r}; it has {', '.join(r.name for r in self.layers)}")
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def input_types(self, layer: Layer) -> list[TensorType]:
+        return [self.types[i] for i in layer.inputs]
+
+    def facts(self, layer: Layer):
+        """What hardware must know of one of this network's layers (see ``Facts``)."""
+        return facts(layer, self.input_types(layer), self.types[layer.name])
+
+    # -- running ---------------------------------------------------------------------------------------------
+
+    def run(self, x: ArrayLike | Sequence[ArrayLike], **options: Any):
+        """Every tensor's values for a batch ``x``; see ``spica.engine.run`` for options and result."""
+        return _runner()(self, x, **options)
+
+    def forward(self, x: ArrayLike | Sequence[ArrayLike], **options: Any) -> NDArray | list[NDArray]:
+        """Outputs (float32) for a batch: integers in and de-quantised values out for an integer network.
+
+        Args:
+            x: array ``(N, H, W, C)`` or ``(N, C)`` of the input's integer type (any float for a float network);
+                a list of arrays where the network has several inputs.
+            options: ``engine="native" | "reference"``, ``threads``, ``batch_size``.
+
+        Returns:
+            An array ``(N, ...)``, or a list of them where there are several outputs.
+        """
+        result = self.run(x, **options)
+        floats = [self.types[o].to_float(result.tensors[o]) for o in self.outputs]
+        return floats[0] if len(floats) == 1 else floats
+
+    def predict(self, x: ArrayLike, **options: Any) -> NDArray[np.int64]:
+        """Class label of every sample: the index of the largest output (``forward`` gives the outputs)."""
+        y = self.forward(x, **options)
+        if isinstance(y, list):
+            raise SpicaError(f"{self.name} has {len(y)} outputs; predict needs one: use forward")
+        return y.reshape(len(y), -1).argmax(axis=1)
+
+    def evaluate(self, x: ArrayLike, labels: ArrayLike, **options: Any) -> float:
+        """Fraction of samples whose predicted class is the label, 0 to 1."""
+        labels = np.asarray(labels)
+        predicted = self.predict(x, **options)
+        if labels.shape != predicted.shape:
+            raise SpicaError(f"labels have shape {labels.shape} but there are {len(predicted)} samples; "
+                             "give one class index a sample")
+        return float(np.mean(predicted == labels))
+
+    # -- looking and keeping ---------------------------------------------------------------------------------
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the network to a ``.spica`` file, atomically."""
+        from spica.network.file import save
+
+        save(self, path)
+
+    def summary(self) -> str:
+        """A table of the layers: type, output, weights and multiply-accumulates."""
+        from spica.network.summary import summary
+
+        return summary(self)
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def __repr__(self) -> str:
+        kind = "integer" if self.is_integer else "float"
+        return f"<Network {self.name!r}: {kind}, {len(self.layers)} layers, outputs {', '.join(self.outputs)}>"
+
+
+_engines: list[Callable[..., Any]] = []
+
+
+def set_runner(run: Callable[..., Any]) -> None:
+    """Tell networks what runs them. The engine calls this, so that this room need not import it."""
+    _engines[:] = [run]
+
+
+def _runner() -> Callable[..., Any]:
+    if not _engines:
+        raise SpicaError("no engine is loaded; import spica (not only spica.network) before running a network")
+    return _engines[0]

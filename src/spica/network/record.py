@@ -1,0 +1,104 @@
+"""Layer records and the meanings a layer has, as functions found by the record's type.
+
+A layer is a frozen dataclass of plain fields. What it means is said by the functions below, each a
+``functools.singledispatch`` with one implementation per record, written in the file that defines the record:
+
+==================  ========================================================================
+``infer``           shape and number format of the output, or a ``SpicaError`` naming the layer
+``forward_float``   what the layer computes on float32 arrays
+``forward_integer`` what it computes on integers, written with the primitives of ``Ops``
+``facts``           what hardware asks of it: kind, kernel, filters, bits, memory, fan-out
+==================  ========================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import singledispatch
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spica.errors import SpicaError
+from spica.network.tensor import TensorType
+
+RECORDS: dict[str, type] = {}
+"""Every record that may stand in a network or its file, by name."""
+
+R = TypeVar("R", bound=type)
+
+
+def record(cls: R) -> R:
+    """Class decorator: a frozen dataclass that networks and their files may hold."""
+    cls = dataclass(frozen=True, eq=False, kw_only=True)(cls)  # type: ignore[assignment]
+    RECORDS[cls.__name__] = cls
+    return cls
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Layer:
+    """A node of the graph; its output tensor has the node's name."""
+
+    name: str
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What the hardware needs to know of one layer in its place in the network.
+
+    Attributes:
+        kind: the hardware's name of the layer ("input_convolution", "convolution", ...); "" costs nothing.
+        limits: the quantities that device rules bound, such as kernel, stride, filters, weight_bits.
+        macs: multiply-accumulates of one dense sample.
+        fan_out: synapses that one input event reaches on chip (kernel area x filters).
+        weight_bits_per_filter: bits of weight memory that one filter needs.
+        shared_weight_bits: bits of weight memory that every group of filters needs again.
+        halo: extra input rows a band of rows needs (kernel height - 1).
+        filters: output channels that can be split over processors; 0 if they cannot.
+    """
+
+    kind: str = ""
+    limits: dict[str, Any] = field(default_factory=dict)
+    macs: int = 0
+    fan_out: int = 0
+    weight_bits_per_filter: int = 0
+    shared_weight_bits: int = 0
+    halo: int = 0
+    filters: int = 0
+
+
+class Ops(Protocol):
+    """The integer primitives that an engine provides; ``layers.arithmetic`` defines each of them."""
+
+    def convolve(self, x: NDArray, kernel: NDArray, strides: tuple[int, int], padding: tuple, fill: NDArray,
+                 bound: int) -> NDArray: ...
+    def convolve_depthwise(self, x: NDArray, kernel: NDArray, strides: tuple[int, int], padding: tuple,
+                           bound: int) -> NDArray: ...
+    def finish(self, acc: NDArray, stage: Any) -> NDArray: ...
+
+
+@singledispatch
+def infer(layer: Any, inputs: Sequence[TensorType]) -> TensorType:
+    """Type of the output of ``layer`` for inputs of the given types."""
+    raise SpicaError(f"{getattr(layer, 'name', layer)}: {type(layer).__name__} is not a layer that Spica knows")
+
+
+@singledispatch
+def forward_float(layer: Any, inputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Output of ``layer`` on float32 arrays with a batch axis."""
+    raise SpicaError(f"{layer.name}: {type(layer).__name__} has no float meaning")
+
+
+@singledispatch
+def forward_integer(layer: Any, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
+    """Output of ``layer`` on integer arrays (int32) with a batch axis, computed with an engine's primitives."""
+    raise SpicaError(f"{layer.name}: {type(layer).__name__} has no integer meaning; remove it before quantising")
+
+
+@singledispatch
+def facts(layer: Any, inputs: Sequence[TensorType], output: TensorType) -> Facts:
+    """What hardware must know of ``layer``; nothing for a layer that only moves data."""
+    return Facts()

@@ -1,0 +1,77 @@
+"""The type of a tensor: its shape, and how its integers stand for real numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spica.errors import SpicaError
+
+
+@dataclass(frozen=True, eq=False)
+class TensorType:
+    """Shape and number format of a tensor, without its batch axis.
+
+    A float tensor has ``bits=None``. An integer ``v`` of any other tensor stands for the real number
+    ``v / 2**frac_bits * scale``. Activations between layers have ``scale == 1`` (fixed point); an accumulator
+    that leaves the network unrounded keeps its weights' float scale.
+
+    Attributes:
+        shape: axes after the batch, channels last: ``(H, W, C)`` or ``(C,)``.
+        bits: width of the integer, sign included; ``None`` for float32.
+        signed: whether the integer is two's complement.
+        frac_bits: fractional bits, a scalar or one per channel (int64).
+        scale: float32 factor, a scalar or one per channel.
+    """
+
+    shape: tuple[int, ...]
+    bits: int | None = None
+    signed: bool = False
+    frac_bits: NDArray[np.int64] = field(default_factory=lambda: np.zeros((), np.int64))
+    scale: NDArray[np.float32] = field(default_factory=lambda: np.ones((), np.float32))
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "frac_bits", np.asarray(self.frac_bits, np.int64))
+        object.__setattr__(self, "scale", np.asarray(self.scale, np.float32))
+
+    @property
+    def is_float(self) -> bool:
+        return self.bits is None
+
+    @property
+    def channels(self) -> int:
+        return self.shape[-1]
+
+    @property
+    def per_tensor(self) -> bool:
+        """True when one exponent and one scale hold for every channel."""
+        return self.frac_bits.ndim == 0 and self.scale.ndim == 0
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """Smallest and largest integer that the format holds."""
+        if self.bits is None:
+            raise SpicaError("a float tensor has no integer range; quantise the network first")
+        return (-(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1) if self.signed else (0, (1 << self.bits) - 1)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The narrowest numpy type that holds the format."""
+        if self.bits is None:
+            return np.dtype(np.float32)
+        width = next(w for w in (8, 16, 32, 64) if w >= self.bits)
+        return np.dtype(f"{'int' if self.signed else 'uint'}{width}")
+
+    def to_float(self, values: ArrayLike) -> NDArray[np.float32]:
+        """The real numbers (float32) that an array of this type's integers stands for."""
+        values = np.asarray(values)
+        if self.bits is None:
+            return values.astype(np.float32, copy=False)
+        exact = np.ldexp(values.astype(np.float32), -self.frac_bits.astype(np.int32))
+        return (exact * self.scale).astype(np.float32, copy=False)
+
+    def __str__(self) -> str:
+        fmt = "float32" if self.bits is None else f"{'int' if self.signed else 'uint'}{self.bits}"
+        return f"{fmt}[{'x'.join(map(str, self.shape))}]"
