@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,8 +36,16 @@ class Run:
     samples: int = 0
 
 
-def run(net: Network, x: ArrayLike | Sequence[ArrayLike], *, engine: str = "native", threads: int | None = None,
-        batch_size: int = BATCH, keep: Iterable[str] | None = None, count: bool = False) -> Run:
+def run(
+    net: Network,
+    x: ArrayLike | Sequence[ArrayLike],
+    *,
+    engine: str = "native",
+    threads: int | None = None,
+    batch_size: int = BATCH,
+    keep: Iterable[str] | None = None,
+    count: bool = False,
+) -> Run:
     """Run ``net`` on a batch of samples.
 
     Args:
@@ -55,23 +63,52 @@ def run(net: Network, x: ArrayLike | Sequence[ArrayLike], *, engine: str = "nati
     Raises:
         SpicaError: where samples do not fit the network's inputs, or an option is unknown.
     """
-    samples = check_samples(net, x)
     kept = tuple(net.outputs if keep is None else keep)
     if unknown := [k for k in kept if k not in net.types]:
         raise SpicaError(f"{net.name} has no tensor {unknown[0]!r} to keep")
+    ops, result = make_ops(engine, threads), Run()
+
+    def step(layer: Layer, read: list[NDArray]) -> NDArray:
+        if count:
+            count_events(result, layer, read)
+        return compute(layer, read, net.input_types(layer), ops)
+
+    result.tensors = walk(net, x, step, kept, batch_size)
+    result.samples = len(result.tensors[kept[0]]) if kept else 0
+    return result
+
+
+def walk(
+    net: Network,
+    x: ArrayLike | Sequence[ArrayLike],
+    step: Callable[[Layer, list[NDArray]], NDArray],
+    kept: Sequence[str],
+    batch_size: int,
+) -> dict[str, NDArray]:
+    """Take samples through the layers, batch by batch; ``step`` computes one layer from the arrays that it reads.
+
+    Every tensor is dropped after its last reader, unless it is one of ``kept``.
+
+    Returns:
+        The kept tensors of all samples, by name.
+    """
+    samples = check_samples(net, x)
     if batch_size < 1:
         raise SpicaError(f"batch_size is {batch_size}, but must be at least 1")
-    ops = make_ops(engine, threads)
-    total = len(next(iter(samples.values())))
-    result = Run(samples=total)
+    last_reader = {name: layer.name for layer in net for name in layer.inputs}
     pieces: dict[str, list[NDArray]] = {name: [] for name in kept}
-    for start in range(0, total, batch_size):
-        batch = {name: a[start : start + batch_size] for name, a in samples.items()}
-        tensors = _forward(net, batch, ops, result if count else None, set(kept))
-        for name in kept:
-            pieces[name].append(tensors[name])
-    result.tensors = {name: np.concatenate(p) for name, p in pieces.items()}
-    return result
+    for start in range(0, len(next(iter(samples.values()))), batch_size):
+        tensors = {name: a[start : start + batch_size] for name, a in samples.items()}
+        for layer in net:
+            if not layer.inputs:
+                continue
+            tensors[layer.name] = step(layer, [tensors[name] for name in layer.inputs])
+            for name in set(layer.inputs):
+                if last_reader[name] == layer.name and name not in pieces:
+                    del tensors[name]
+        for name, piece in pieces.items():
+            piece.append(tensors[name])
+    return {name: np.concatenate(piece) for name, piece in pieces.items()}
 
 
 def make_ops(engine: str, threads: int | None) -> Ops:
@@ -87,25 +124,6 @@ def make_ops(engine: str, threads: int | None) -> Ops:
 
         return Native(threads)
     raise SpicaError(f"engine {engine!r} is unknown; choose from {', '.join(ENGINES)}")
-
-
-def _forward(net: Network, samples: dict[str, NDArray], ops: Ops, counts: Run | None,
-             kept: set[str]) -> dict[str, NDArray]:
-    """Every kept tensor for one batch; others are dropped after their last reader."""
-    last_reader = {name: layer.name for layer in net for name in layer.inputs}
-    tensors: dict[str, NDArray] = {}
-    for layer in net:
-        if not layer.inputs:
-            tensors[layer.name] = samples[layer.name]
-            continue
-        read = [tensors[name] for name in layer.inputs]
-        if counts is not None:
-            count_events(counts, layer, read)
-        tensors[layer.name] = compute(layer, read, net.input_types(layer), ops)
-        for name in set(layer.inputs):
-            if last_reader[name] == layer.name and name not in kept:
-                del tensors[name]
-    return tensors
 
 
 def compute(layer: Layer, read: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
@@ -153,12 +171,16 @@ def check_array(name: str, kind: TensorType, x: Any) -> NDArray:
             raise SpicaError(f"{name}: samples hold NaN or infinity; clean the data")
         return array
     if array.dtype.kind not in "iu":
-        raise SpicaError(f"{name}: samples are {array.dtype}, but an integer network reads {kind.dtype}; "
-                         "convert them with spica.to_input_integers(net, x)")
+        raise SpicaError(
+            f"{name}: samples are {array.dtype}, but an integer network reads {kind.dtype}; "
+            "convert them with spica.to_input_integers(net, x)"
+        )
     low, high = kind.range
     if array.dtype != kind.dtype and (array.min() < low or array.max() > high):
-        raise SpicaError(f"{name}: samples reach from {array.min()} to {array.max()}, but the network reads "
-                         f"{kind.bits}-bit integers from {low} to {high}")
+        raise SpicaError(
+            f"{name}: samples reach from {array.min()} to {array.max()}, but the network reads "
+            f"{kind.bits}-bit integers from {low} to {high}"
+        )
     if kind.dtype.itemsize * 8 != kind.bits and (array.min() < low or array.max() > high):
         raise SpicaError(f"{name}: samples leave the range {low} to {high} of {kind.bits}-bit integers")
     return array.astype(kind.dtype, copy=False)

@@ -13,7 +13,25 @@ from spica.layers.separable import SeparableConv2D
 from spica.layers.shape import Concatenate, Dequantize, Flatten, Reshape
 
 __all__ = [
-    "Activation", "Add", "Concatenate", "Conv2D", "Dense", "DepthwiseConv2D", "Dequantize", "Flatten",
-    "GlobalAverage", "GlobalAveragePooling2D", "Input", "MaxPool", "MaxPool2D", "Neural", "ReLU", "Requantize",
-    "Reshape", "Scale", "SeparableConv2D", "Softmax", "ZeroPad",
+    "Activation",
+    "Add",
+    "Concatenate",
+    "Conv2D",
+    "Dense",
+    "DepthwiseConv2D",
+    "Dequantize",
+    "Flatten",
+    "GlobalAverage",
+    "GlobalAveragePooling2D",
+    "Input",
+    "MaxPool",
+    "MaxPool2D",
+    "Neural",
+    "ReLU",
+    "Requantize",
+    "Reshape",
+    "Scale",
+    "SeparableConv2D",
+    "Softmax",
+    "ZeroPad",
 ]

@@ -36,8 +36,9 @@ def _(layer: Activation, inputs: Sequence[NDArray]) -> NDArray:
 
 @forward_integer.register
 def _(layer: Activation, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
-    stage = neural.output_stage(layer.requantize, infer(layer, types), value_bits=32, relu=True,
-                                ceiling=layer.function.max_value)
+    stage = neural.output_stage(
+        layer.requantize, infer(layer, types), value_bits=32, relu=True, ceiling=layer.function.max_value
+    )
     return ops.finish(inputs[0], stage)
 
 

@@ -55,8 +55,13 @@ def _(layer: Add, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: O
     finest = np.maximum(types[0].frac_bits, types[1].frac_bits)
     a, b = (x.astype(np.int64) << (finest - kind.frac_bits) for x, kind in zip(inputs, types))
     relu = layer.activation
-    stage = neural.output_stage(layer.requantize, infer(layer, types), value_bits=SUM_BITS, relu=relu is not None,
-                                ceiling=None if relu is None else relu.max_value)
+    stage = neural.output_stage(
+        layer.requantize,
+        infer(layer, types),
+        value_bits=SUM_BITS,
+        relu=relu is not None,
+        ceiling=None if relu is None else relu.max_value,
+    )
     return ops.finish(a + b, stage)
 
 

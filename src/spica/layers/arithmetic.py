@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from spica.errors import SpicaError
 
@@ -49,7 +49,7 @@ class Stage:
     buffer_bits: int = 32
     low: int = 0
     high: int = 0
-    dtype: np.dtype = np.dtype(np.int64)
+    dtype: DTypeLike = np.int64
 
 
 def saturate(x: NDArray, value_bits: int) -> NDArray:
@@ -97,8 +97,9 @@ def windows(x: NDArray, kernel: Pair, strides: Pair, padding: Padding, fill: NDA
     return sliding_window_view(padded, kernel, axis=(1, 2))[:, :: strides[0], :: strides[1]]
 
 
-def convolve(x: NDArray, kernel: NDArray, strides: Pair, padding: Padding, fill: NDArray,
-             bound: int) -> NDArray[np.int64]:
+def convolve(
+    x: NDArray, kernel: NDArray, strides: Pair, padding: Padding, fill: NDArray, bound: int
+) -> NDArray[np.int64]:
     """Sum of ``x * kernel`` over every window: ``(N, H, W, C)``, ``(kh, kw, C, F)`` -> ``(N, rows, columns, F)``.
 
     ``bound`` is the largest magnitude that any sum can reach.

@@ -68,7 +68,10 @@ def _(layer: Conv2D, inputs: Sequence[NDArray], types: Sequence[TensorType], ops
 def _(layer: Conv2D, inputs: Sequence[TensorType], output: TensorType) -> Facts:
     kh, kw, channels, filters = layer.kernel.shape
     return neural.windowed_facts(
-        layer, layer.kernel, inputs[0], output,
+        layer,
+        layer.kernel,
+        inputs[0],
+        output,
         kind="convolution",
         weights=layer.kernel.size,
         fan_out=kh * kw * filters,

@@ -44,8 +44,14 @@ def _(layer: Dense, inputs: Sequence[NDArray], types: Sequence[TensorType], ops:
     kernel = layer.kernel.astype(np.int64) << neural.input_shift(kind)[..., None]
     bound = neural.largest(kind) * int(np.abs(kernel).sum(axis=0).max())
     # A vector is an image of one pixel.
-    acc = ops.convolve(x[:, None, None, :], kernel[None, None], (1, 1), ((0, 0), (0, 0)),
-                       np.zeros(kind.channels, np.int64), bound)
+    acc = ops.convolve(
+        x[:, None, None, :],
+        kernel[None, None],
+        (1, 1),
+        ((0, 0), (0, 0)),
+        np.zeros(kind.channels, np.int64),
+        bound,
+    )
     return ops.finish(acc[:, 0, 0], neural.stage(layer, acc.shape, infer(layer, types)))
 
 

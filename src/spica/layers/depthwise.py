@@ -30,15 +30,16 @@ def _(layer: DepthwiseConv2D, inputs: Sequence[TensorType]) -> TensorType:
     if channels != x.channels:
         raise SpicaError(f"{layer.name}: kernel expects {channels} channels, but {layer.inputs[0]!r} has {x.channels}")
     shape = (*neural.convolved_shape(layer, x, (kh, kw), layer.strides, layer.padding), channels)
-    return neural.finish_type(layer, x, shape, x.frac_bits, neural.accumulator_scale(layer, x))
+    return neural.finish_type(layer, x, shape, x.frac_bits, neural.accumulator_scale(layer, x, False))
 
 
 @forward_float.register
 def _(layer: DepthwiseConv2D, inputs: Sequence[NDArray]) -> NDArray:
     (x,) = inputs
     kh, kw, channels = layer.kernel.shape
-    patches = arithmetic.windows(x, (kh, kw), layer.strides, neural.padding_of(layer, layer.kernel, x),
-                                 np.zeros(channels, np.float32))
+    patches = arithmetic.windows(
+        x, (kh, kw), layer.strides, neural.padding_of(layer, layer.kernel, x), np.zeros(channels, np.float32)
+    )
     return neural.finish_float(layer, np.einsum("nhwcij,ijc->nhwc", patches, layer.kernel))
 
 
@@ -46,7 +47,9 @@ def _(layer: DepthwiseConv2D, inputs: Sequence[NDArray]) -> NDArray:
 def _(layer: DepthwiseConv2D, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
     (x,), (kind,) = inputs, types
     bound = neural.largest(kind) * int(np.abs(layer.kernel.astype(np.int64)).sum(axis=(0, 1)).max())
-    acc = ops.convolve_depthwise(x, layer.kernel.astype(np.int64), layer.strides, neural.padding_of(layer, layer.kernel, x), bound)
+    acc = ops.convolve_depthwise(
+        x, layer.kernel.astype(np.int64), layer.strides, neural.padding_of(layer, layer.kernel, x), bound
+    )
     return ops.finish(acc, neural.stage(layer, acc.shape, infer(layer, types)))
 
 
@@ -54,7 +57,10 @@ def _(layer: DepthwiseConv2D, inputs: Sequence[NDArray], types: Sequence[TensorT
 def _(layer: DepthwiseConv2D, inputs: Sequence[TensorType], output: TensorType) -> Facts:
     area = layer.kernel.shape[0] * layer.kernel.shape[1]
     return neural.windowed_facts(
-        layer, layer.kernel, inputs[0], output,
+        layer,
+        layer.kernel,
+        inputs[0],
+        output,
         kind="depthwise_convolution",
         weights=layer.kernel.size,
         fan_out=area,

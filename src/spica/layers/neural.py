@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from spica.errors import SpicaError
 from spica.layers import arithmetic
-from spica.layers.arithmetic import Pair, Padding, Stage
+from spica.layers.arithmetic import Padding, Pair, Stage
 from spica.network.record import Facts, Layer, record
 from spica.network.tensor import TensorType
 
@@ -139,25 +139,32 @@ def convolved_shape(layer: Layer, x: TensorType, kernel: Pair, strides: Pair, pa
     """Height and width after sliding a window over ``x``."""
     if min(strides) < 1:
         raise SpicaError(f"{layer.name}: strides {strides} must be at least 1")
-    pads = arithmetic.resolve_padding(padding, x.shape[:2], kernel, strides, layer.name)
+    pads = arithmetic.resolve_padding(padding, (x.shape[0], x.shape[1]), kernel, strides, layer.name)
     if min(min(p) for p in pads) < 0:
         raise SpicaError(f"{layer.name}: padding {pads} must not be negative")
     height, width = (arithmetic.output_size(s, k, t, p) for s, k, t, p in zip(x.shape, kernel, strides, pads))
     if height < 1 or width < 1:
-        raise SpicaError(f"{layer.name}: a {kernel[0]}x{kernel[1]} window does not fit its {x.shape[0]}x{x.shape[1]} "
-                         "input; use a larger input or 'same' padding")
+        raise SpicaError(
+            f"{layer.name}: a {kernel[0]}x{kernel[1]} window does not fit its {x.shape[0]}x{x.shape[1]} "
+            "input; use a larger input or 'same' padding"
+        )
     return height, width
 
 
 def padding_of(layer: Windowed, kernel: NDArray, x: NDArray | TensorType) -> Padding:
     """The padding of ``layer`` as explicit amounts, for an input array (N, H, W, C) or its type."""
-    size = x.shape[1:3] if isinstance(x, np.ndarray) else x.shape[:2]
-    return arithmetic.resolve_padding(layer.padding, size, kernel.shape[:2], layer.strides, layer.name)
+    height, width = x.shape[1:3] if isinstance(x, np.ndarray) else x.shape[:2]
+    return arithmetic.resolve_padding(layer.padding, (height, width), kernel.shape[:2], layer.strides, layer.name)
 
 
-def accumulator_scale(layer: Neural, x: TensorType) -> NDArray[np.float32]:
+def accumulator_scale(layer: Neural, x: TensorType, mixes_channels: bool = True) -> NDArray[np.float32]:
     """Real value of one accumulator step, apart from its exponent."""
-    return np.float32(x.scale * (1 if layer.weight_scale is None else layer.weight_scale))
+    if mixes_channels and x.scale.ndim > 0:
+        raise SpicaError(
+            f"{layer.name}: the channels of its input {layer.inputs[0]!r} have different scales and cannot "
+            "be summed; give the layers before it an output stage"
+        )
+    return np.asarray(x.scale * (1 if layer.weight_scale is None else layer.weight_scale), np.float32)
 
 
 # -- what follows the accumulator --------------------------------------------------------------------------
@@ -175,7 +182,10 @@ def finish_type(layer: Neural, x: TensorType, shape: tuple[int, ...], frac_bits:
         pooled = TensorType((*shape[:-1], filters)) if len(shape) == 3 else None
         if pooled is None:
             raise SpicaError(f"{layer.name}: max pooling needs an image, but the output has shape {shape}")
-        shape = (*convolved_shape(layer, pooled, layer.pool.size, layer.pool.strides, layer.pool.padding), filters)
+        shape = (
+            *convolved_shape(layer, pooled, layer.pool.size, layer.pool.strides, layer.pool.padding),
+            filters,
+        )
     average = 1
     if isinstance(layer.pool, GlobalAverage):
         if len(shape) != 3:
@@ -273,15 +283,19 @@ def windowed_facts(layer: Windowed, kernel: NDArray, x: TensorType, output: Tens
     (kh, kw), strides, padding = kernel.shape[:2], layer.strides, padding_of(layer, kernel, x)
     height, width = x.shape[:2]
     same = tuple(arithmetic.same_padding(s, k, t) for s, k, t in zip((height, width), (kh, kw), strides))
-    square = kh == kw and strides[0] == strides[1]
     window = {
         "input_height": height,
         "input_width": width,
-        "kernel": kh if square else f"{kh}x{kw}",
-        "stride": strides[0] if square else f"{strides[0]}x{strides[1]}",
+        "kernel": kh if kh == kw else f"{kh}x{kw}",
+        "stride": strides[0] if strides[0] == strides[1] else f"{strides[0]}x{strides[1]}",
         "padding": "same" if padding == same else "valid" if padding == ((0, 0), (0, 0)) else "custom",
     }
     rows, columns = convolved_shape(layer, x, (kh, kw), strides, layer.padding)
     weights = facts.pop("weights")
-    return Facts(limits=neural_limits(layer, x, output) | window, macs=rows * columns * weights, halo=kh - 1,
-                 filters=output.channels, **facts)
+    return Facts(
+        limits=neural_limits(layer, x, output) | window,
+        macs=rows * columns * weights,
+        halo=kh - 1,
+        filters=output.channels,
+        **facts,
+    )

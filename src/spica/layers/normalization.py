@@ -50,8 +50,10 @@ def _(layer: ZeroPad, inputs: Sequence[TensorType]) -> TensorType:
     neural.check_rank(layer, x, 3)
     if min(map(min, layer.padding)) < 0:
         raise SpicaError(f"{layer.name}: padding {layer.padding} must not be negative")
+    if not x.is_float:
+        raise SpicaError(f"{layer.name}: padding has no integer meaning; fold it with spica.rewrite before quantising")
     height, width = (size + sum(pad) for size, pad in zip(x.shape, layer.padding))
-    return TensorType((height, width, x.channels), x.bits, x.signed, x.frac_bits, x.scale)
+    return TensorType((height, width, x.channels))
 
 
 @forward_float.register

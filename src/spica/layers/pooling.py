@@ -75,7 +75,9 @@ def _(layer: GlobalAveragePooling2D, inputs: Sequence[NDArray]) -> NDArray:
 
 @forward_integer.register
 def _(layer: GlobalAveragePooling2D, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
-    return ops.finish(inputs[0], neural.output_stage(layer.requantize, infer(layer, types), value_bits=32, average=True))
+    return ops.finish(
+        inputs[0], neural.output_stage(layer.requantize, infer(layer, types), value_bits=32, average=True)
+    )
 
 
 @facts.register

@@ -37,8 +37,10 @@ def _(layer: SeparableConv2D, inputs: Sequence[TensorType]) -> TensorType:
     neural.check_kernel(layer, layer.kernel, 2)
     kh, kw, channels = layer.depthwise_kernel.shape
     if channels != x.channels or layer.kernel.shape[0] != channels:
-        raise SpicaError(f"{layer.name}: kernels expect {channels} and {layer.kernel.shape[0]} channels, "
-                         f"but {layer.inputs[0]!r} has {x.channels}")
+        raise SpicaError(
+            f"{layer.name}: kernels expect {channels} and {layer.kernel.shape[0]} channels, "
+            f"but {layer.inputs[0]!r} has {x.channels}"
+        )
     filters = layer.kernel.shape[1]
     shape = (*neural.convolved_shape(layer, x, (kh, kw), layer.strides, layer.padding), filters)
     return neural.finish_type(layer, x, shape, x.frac_bits.max(), neural.accumulator_scale(layer, x))
@@ -48,8 +50,13 @@ def _(layer: SeparableConv2D, inputs: Sequence[TensorType]) -> TensorType:
 def _(layer: SeparableConv2D, inputs: Sequence[NDArray]) -> NDArray:
     (x,) = inputs
     kh, kw, channels = layer.depthwise_kernel.shape
-    patches = arithmetic.windows(x, (kh, kw), layer.strides, neural.padding_of(layer, layer.depthwise_kernel, x),
-                                 np.zeros(channels, np.float32))
+    patches = arithmetic.windows(
+        x,
+        (kh, kw),
+        layer.strides,
+        neural.padding_of(layer, layer.depthwise_kernel, x),
+        np.zeros(channels, np.float32),
+    )
     return neural.finish_float(layer, np.einsum("nhwcij,ijc->nhwc", patches, layer.depthwise_kernel) @ layer.kernel)
 
 
@@ -58,8 +65,10 @@ def _(layer: SeparableConv2D, inputs: Sequence[NDArray], types: Sequence[TensorT
     (x,), (kind,) = inputs, types
     depthwise = layer.depthwise_kernel.astype(np.int64) << neural.input_shift(kind)
     middle_bound = neural.largest(kind) * int(np.abs(depthwise).sum(axis=(0, 1)).max())
-    middle = ops.convolve_depthwise(x, depthwise, layer.strides, neural.padding_of(layer, layer.depthwise_kernel, x), middle_bound)
-    middle = ops.finish(middle, arithmetic.Stage(value_bits=layer.accumulator_bits, dtype=np.dtype(np.int32)))
+    middle = ops.convolve_depthwise(
+        x, depthwise, layer.strides, neural.padding_of(layer, layer.depthwise_kernel, x), middle_bound
+    )
+    middle = ops.finish(middle, arithmetic.Stage(value_bits=layer.accumulator_bits, dtype=np.int32))
     pointwise = layer.kernel.astype(np.int64)[None, None]
     middle_bound = min(middle_bound, 1 << layer.accumulator_bits)
     bound = middle_bound * int(np.abs(pointwise).sum(axis=(0, 1, 2)).max())
@@ -72,7 +81,10 @@ def _(layer: SeparableConv2D, inputs: Sequence[TensorType], output: TensorType) 
     kh, kw, channels = layer.depthwise_kernel.shape
     filters = layer.kernel.shape[1]
     return neural.windowed_facts(
-        layer, layer.depthwise_kernel, inputs[0], output,
+        layer,
+        layer.depthwise_kernel,
+        inputs[0],
+        output,
         kind="separable_convolution",
         weights=layer.depthwise_kernel.size + layer.kernel.size,
         fan_out=kh * kw * filters,  # measured on hardware: an event costs as much as in a full convolution

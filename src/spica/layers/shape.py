@@ -31,10 +31,15 @@ def _reshaped(layer: Layer, x: TensorType, shape: tuple[int, ...]) -> TensorType
     if shape[-1] == x.channels or x.per_tensor:
         return TensorType(shape, x.bits, x.signed, x.frac_bits, x.scale)
     if len(shape) > 1:
-        raise SpicaError(f"{layer.name}: channels of different exponents cannot be reshaped to {shape}; "
-                         "quantise with per-tensor activations")
-    frac_bits, scale = (np.broadcast_to(a, x.shape).reshape(shape) for a in (x.frac_bits, x.scale))
-    return TensorType(shape, x.bits, x.signed, frac_bits, scale)
+        raise SpicaError(
+            f"{layer.name}: channels of different exponents cannot be reshaped to {shape}; "
+            "quantise with per-tensor activations"
+        )
+
+    def follow(values: NDArray) -> NDArray:
+        return values if values.ndim == 0 else np.broadcast_to(values, x.shape).reshape(shape)
+
+    return TensorType(shape, x.bits, x.signed, follow(x.frac_bits), follow(x.scale))
 
 
 @infer.register
@@ -84,8 +89,13 @@ def _(layer: Concatenate, inputs: Sequence[TensorType]) -> TensorType:
         return TensorType(shape)
     signed = any(x.signed for x in inputs)
     bits = max((x.bits or 0) + (signed and not x.signed) for x in inputs)
-    return TensorType(shape, bits, signed, _joined([x.frac_bits for x in inputs], inputs),
-                      _joined([x.scale for x in inputs], inputs))
+    return TensorType(
+        shape,
+        bits,
+        signed,
+        _joined([x.frac_bits for x in inputs], inputs),
+        _joined([x.scale for x in inputs], inputs),
+    )
 
 
 def _joined(values: list[NDArray], inputs: Sequence[TensorType]) -> NDArray:

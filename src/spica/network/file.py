@@ -42,8 +42,12 @@ def save(net: Network, path: str | PathLike[str]) -> None:
     tensors: dict[str, np.ndarray] = {}
     layers = [_encode(layer, layer.name, tensors) for layer in net.layers]
     header = {"name": net.name, "outputs": list(net.outputs), "layers": layers}
-    metadata = {"format": "spica", "schema": str(SCHEMA), "sha256": _BLANK,
-                "network": json.dumps(header, separators=(",", ":"))}
+    metadata = {
+        "format": "spica",
+        "schema": str(SCHEMA),
+        "sha256": _BLANK,
+        "network": json.dumps(header, separators=(",", ":")),
+    }
     data = save_tensors(tensors, metadata)
     digest = hashlib.sha256(data).hexdigest()
     write_atomically(path, data.replace(f'"sha256":"{_BLANK}"'.encode(), f'"sha256":"{digest}"'.encode(), 1))
@@ -59,12 +63,13 @@ def load(path: str | PathLike[str]) -> Network:
         data = Path(path).read_bytes()
     except OSError as error:
         raise SpicaError(f"{path}: cannot be read ({error.strerror}); check the path") from None
-    damaged = SpicaError(f"{path}: not a whole .spica file (damaged, truncated or of another kind); "
-                         "save the network again")
+    damaged = SpicaError(
+        f"{path}: not a whole .spica file (damaged, truncated or of another kind); save the network again"
+    )
     found = _DIGEST.search(data)
     if found is None:
         raise damaged
-    blanked = data[: found.start(1)] + _BLANK.encode() + data[found.end(1):]
+    blanked = data[: found.start(1)] + _BLANK.encode() + data[found.end(1) :]
     if hashlib.sha256(blanked).hexdigest().encode() != found.group(1):
         raise damaged
     try:
@@ -108,7 +113,9 @@ def write_atomically(path: str | PathLike[str], data: bytes) -> None:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
-        raise SpicaError(f"{path}: cannot be written ({error.strerror}); check the folder and its permissions") from None
+        raise SpicaError(
+            f"{path}: cannot be written ({error.strerror}); check the folder and its permissions"
+        ) from None
 
 
 def _encode(value: Any, where: str, tensors: dict[str, np.ndarray]) -> Any:
@@ -161,7 +168,7 @@ def _decode(item: Any, expected: Any, tensors: dict[str, np.ndarray]) -> Any:
 def _decode_record(item: Any, expected: Any, tensors: dict[str, np.ndarray]) -> Any:
     if not (isinstance(item, dict) and isinstance(expected, type)):
         raise TypeError(f"{item!r:.60} is not a record")
-    cls = RECORDS.get(item.get("record", ""))
+    cls: Any = RECORDS.get(item.get("record", ""))
     if cls is None or not issubclass(cls, expected):
         raise TypeError(f"unknown layer {item.get('record')!r:.60}")
     hints = typing.get_type_hints(cls)

@@ -111,19 +111,11 @@ class Network:
 
     def predict(self, x: ArrayLike, **options: Any) -> NDArray[np.int64]:
         """Class label of every sample: the index of the largest output (``forward`` gives the outputs)."""
-        y = self.forward(x, **options)
-        if isinstance(y, list):
-            raise SpicaError(f"{self.name} has {len(y)} outputs; predict needs one: use forward")
-        return y.reshape(len(y), -1).argmax(axis=1)
+        return classes(self.name, self.forward(x, **options))
 
     def evaluate(self, x: ArrayLike, labels: ArrayLike, **options: Any) -> float:
         """Fraction of samples whose predicted class is the label, 0 to 1."""
-        labels = np.asarray(labels)
-        predicted = self.predict(x, **options)
-        if labels.shape != predicted.shape:
-            raise SpicaError(f"labels have shape {labels.shape} but there are {len(predicted)} samples; "
-                             "give one class index a sample")
-        return float(np.mean(predicted == labels))
+        return accuracy(self.predict(x, **options), labels)
 
     # -- looking and keeping ---------------------------------------------------------------------------------
 
@@ -145,6 +137,23 @@ class Network:
     def __repr__(self) -> str:
         kind = "integer" if self.is_integer else "float"
         return f"<Network {self.name!r}: {kind}, {len(self.layers)} layers, outputs {', '.join(self.outputs)}>"
+
+
+def classes(name: str, outputs: NDArray | list[NDArray]) -> NDArray[np.int64]:
+    """Index of the largest of each sample's outputs."""
+    if isinstance(outputs, list):
+        raise SpicaError(f"{name} has {len(outputs)} outputs; predict needs one: use forward")
+    return outputs.reshape(len(outputs), -1).argmax(axis=1)
+
+
+def accuracy(predicted: NDArray[np.int64], labels: ArrayLike) -> float:
+    """Fraction of predictions that are the label."""
+    labels = np.asarray(labels)
+    if labels.shape != predicted.shape:
+        raise SpicaError(
+            f"labels have shape {labels.shape} but there are {len(predicted)} samples; give one class index a sample"
+        )
+    return float(np.mean(predicted == labels))
 
 
 _engines: list[Callable[..., Any]] = []

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import singledispatch
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, dataclass_transform
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +24,13 @@ from numpy.typing import NDArray
 from spica.errors import SpicaError
 from spica.network.tensor import TensorType
 
-RECORDS: dict[str, type] = {}
+RECORDS: dict[str, type[Any]] = {}
 """Every record that may stand in a network or its file, by name."""
 
 R = TypeVar("R", bound=type)
 
 
+@dataclass_transform(frozen_default=True, eq_default=False, kw_only_default=True)
 def record(cls: R) -> R:
     """Class decorator: a frozen dataclass that networks and their files may hold."""
     cls = dataclass(frozen=True, eq=False, kw_only=True)(cls)  # type: ignore[assignment]
@@ -73,10 +74,12 @@ class Facts:
 class Ops(Protocol):
     """The integer primitives that an engine provides; ``layers.arithmetic`` defines each of them."""
 
-    def convolve(self, x: NDArray, kernel: NDArray, strides: tuple[int, int], padding: tuple, fill: NDArray,
-                 bound: int) -> NDArray: ...
-    def convolve_depthwise(self, x: NDArray, kernel: NDArray, strides: tuple[int, int], padding: tuple,
-                           bound: int) -> NDArray: ...
+    def convolve(
+        self, x: NDArray, kernel: NDArray, strides: tuple[int, int], padding: tuple, fill: NDArray, bound: int
+    ) -> NDArray: ...
+    def convolve_depthwise(
+        self, x: NDArray, kernel: NDArray, strides: tuple[int, int], padding: tuple, bound: int
+    ) -> NDArray: ...
     def finish(self, acc: NDArray, stage: Any) -> NDArray: ...
 
 

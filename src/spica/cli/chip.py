@@ -1,0 +1,46 @@
+"""Commands on devices: devices, check, map."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import spica
+from spica.cli.network import NetworkFile, Samples
+from spica.cli.output import Json, emit, read_array
+from spica.hardware import device_names, load_device
+from spica.network.summary import table
+
+Device = Annotated[str, typer.Option("--device", "-d", help="A device of the catalogue, or a .toml file.")]
+
+
+def devices(json: Json = False) -> None:
+    """List the devices of the catalogue."""
+    known = [load_device(name) for name in device_names()]
+    facts = {d.name: {"nodes": d.nodes, "nps": d.nps, "clock_mhz": d.clock_mhz} for d in known}
+    rows = [
+        ("device", "nodes", "NPs", "MHz"),
+        *((d.name, str(d.nodes), str(d.nps), f"{d.clock_mhz:g}") for d in known),
+    ]
+    emit(facts, table(rows, left=1), json)
+
+
+def check(network: NetworkFile, device: Device = "AKD1000", json: Json = False) -> None:
+    """Hold a network against the rules of a device; exit code 1 if it breaks any."""
+    report = spica.check(spica.load(network), device)
+    emit(report.to_dict(), str(report), json)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def map(
+    network: NetworkFile,
+    samples: Samples,
+    device: Device = "AKD1000",
+    json: Json = False,
+) -> None:
+    """Map a network to a device, run samples on it, and show what they cost."""
+    chip = spica.map(spica.load(network), device)
+    chip.forward(read_array(samples))
+    emit(chip.statistics.to_dict(), str(chip.statistics), json)

@@ -1,0 +1,42 @@
+"""The ``spica`` command. Every error that a user can put right is one line, with exit code 2."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from spica.cli import chip, demo, network
+from spica.errors import SpicaError
+
+app = typer.Typer(
+    name="spica",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="An open, exact, event-based neural processor: quantise, check, map, run and measure networks.",
+)
+
+for command in (
+    demo.demo,
+    network.summary,
+    network.quantize,
+    network.run,
+    network.evaluate,
+    chip.devices,
+    chip.check,
+    chip.map,
+):
+    app.command()(command)
+
+
+def run() -> None:
+    """Entry point of the console script."""
+    try:
+        app()
+    except SpicaError as error:
+        typer.echo(f"spica: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("spica: interrupted", err=True)
+        sys.exit(130)

@@ -1,0 +1,143 @@
+"""Which of a device's rules a network breaks, where, why, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from os import PathLike
+from typing import Any
+
+from spica.errors import SpicaError
+from spica.hardware.device import Device, load_device
+from spica.hardware.rules import QUANTITIES
+from spica.layers import Conv2D, Dequantize, Flatten, Input, Reshape
+from spica.network import Layer, Network
+from spica.network.summary import table
+
+MOVES = (Input, Flatten, Reshape, Dequantize)
+"""Layers that only name or move values: the device's routing does them for nothing."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One broken rule: the layer and its kind, what is wrong, and what to do."""
+
+    layer: str
+    kind: str
+    reason: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.layer}: {self.reason}; {self.remedy}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What ``check`` found. Iterating over it gives the findings, in the network's order."""
+
+    network: str
+    device: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the device can run every layer."""
+        return not self.findings
+
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(self.findings)
+
+    def __str__(self) -> str:
+        if self.ok:
+            return f"{self.network} keeps every rule of {self.device}"
+        rows = [(f.layer, f.kind, f.reason, f.remedy) for f in self.findings]
+        broken = f"{len(rows)} rule{'s' if len(rows) > 1 else ''}"
+        return f"{self.network} breaks {broken} of {self.device}\n" + table(
+            [("layer", "kind", "what is wrong", "what to do"), *rows], left=4
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "network": self.network,
+            "device": self.device,
+            "ok": self.ok,
+            "findings": [asdict(f) for f in self.findings],
+        }
+
+
+def check(net: Network, device: str | PathLike[str] | Device) -> Report:
+    """Hold every layer of an integer network against the rules of a device.
+
+    Args:
+        net: an integer network.
+        device: a device, its name in the catalogue, or the path of its file.
+
+    Raises:
+        SpicaError: for a float network, or an unknown device.
+    """
+    device = load_device(device)
+    if not net.is_integer:
+        raise SpicaError(
+            f"{net.name}: is a float network, but {device.name} computes with integers; "
+            "quantise it first with spica.quantize"
+        )
+    rules = (_supported, _within_limits, _followed_after_max_pool, _flattened_for_dense)
+    findings = tuple(f for layer in net for rule in rules for f in rule(net, layer, device))
+    return Report(net.name, device.name, findings)
+
+
+def kind_of(net: Network, layer: Layer) -> str:
+    """The hardware's name of a layer in its place; "" for one that the device need not compute."""
+    if isinstance(layer, MOVES) or net.input_types(layer)[0].is_float:
+        return ""
+    if isinstance(layer, Conv2D) and isinstance(net[layer.inputs[0]], Input):
+        return "input_convolution"
+    return net.facts(layer).kind or type(layer).__name__.lower()
+
+
+def _supported(net: Network, layer: Layer, device: Device) -> Iterator[Finding]:
+    kind = kind_of(net, layer)
+    if kind and kind not in device.kinds:
+        remedy = device.unsupported.get(kind, f"use one of {', '.join(sorted(device.kinds))}")
+        yield Finding(layer.name, kind, f"{device.name} has no layer of kind {kind}", remedy)
+
+
+def _within_limits(net: Network, layer: Layer, device: Device) -> Iterator[Finding]:
+    kind = kind_of(net, layer)
+    for rule in device.rules:
+        if rule.kind != kind:
+            continue
+        where = " and ".join(f"{QUANTITIES[name][0]} {value}" for name, value in rule.when.items())
+        condition = f" with {where}" if where else ""
+        for name, value, bound in rule.breaches(net.facts(layer).limits):
+            words, remedy = QUANTITIES[name]
+            yield Finding(layer.name, kind, f"{words} is {value}, but must be {bound}{condition}", remedy)
+
+
+def _followed_after_max_pool(net: Network, layer: Layer, device: Device) -> Iterator[Finding]:
+    kind = kind_of(net, layer)
+    # The input-convolution unit pools by itself; NPs leave pooling to the one that reads them.
+    if kind not in ("convolution", "separable_convolution") or net.facts(layer).limits["pool"] != "max":
+        return
+    readers = [kind_of(net, reader) for reader in net.consumers[layer.name]]
+    if not readers or not set(readers) <= set(device.after_max_pool):
+        allowed = " or ".join(device.after_max_pool)
+        yield Finding(
+            layer.name,
+            kind,
+            f"only {allowed} may follow its max pooling",
+            "put a convolution after it, or pool in the convolution before",
+        )
+
+
+def _flattened_for_dense(net: Network, layer: Layer, device: Device) -> Iterator[Finding]:
+    if not isinstance(layer, Flatten | Reshape):
+        return
+    for reader in net.consumers[layer.name]:
+        if kind_of(net, reader) not in ("", "fully_connected"):
+            yield Finding(
+                layer.name,
+                type(layer).__name__.lower(),
+                f"only a dense layer can read reshaped values (1x1xC), but {reader.name} does",
+                "remove the reshaping, or use a dense layer",
+            )

@@ -1,0 +1,5 @@
+"""Other frameworks' networks to Spica's. Each module loads its framework only when its function is called."""
+
+from spica.importers.keras import from_keras
+
+__all__ = ["from_keras"]

@@ -1,0 +1,376 @@
+"""Keras 3 models, sequential or functional, nested or not, to float networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spica.errors import SpicaError
+from spica.layers import (
+    Activation,
+    Add,
+    Concatenate,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    Flatten,
+    GlobalAveragePooling2D,
+    Input,
+    MaxPool,
+    MaxPool2D,
+    ReLU,
+    Reshape,
+    Scale,
+    SeparableConv2D,
+    Softmax,
+    ZeroPad,
+)
+from spica.network import Layer, Network
+
+IDENTITIES = {
+    "Dropout",
+    "SpatialDropout2D",
+    "GaussianDropout",
+    "GaussianNoise",
+    "AlphaDropout",
+    "ActivityRegularization",
+    "Identity",
+}
+"""Layers that do nothing at inference."""
+
+HINTS = {
+    "AveragePooling2D": "use GlobalAveragePooling2D or a strided convolution",
+    "LeakyReLU": "use ReLU",
+    "PReLU": "use ReLU",
+    "ELU": "use ReLU",
+    "Conv1D": "reshape to an image of height 1 and use Conv2D",
+    "UpSampling2D": "use a transposed convolution",
+    "LayerNormalization": "use BatchNormalization",
+    "LSTM": "use convolutions over time",
+    "GRU": "use convolutions over time",
+}
+"""What to use instead of some layers that hardware does not have."""
+
+
+def from_keras(model: Any) -> Network:
+    """Take a built Keras 3 model as a float network.
+
+    Args:
+        model: a ``keras.Model``: sequential or functional, with channels last. Nested models are inlined; dropout
+            and other layers that do nothing at inference vanish.
+
+    Returns:
+        A float ``Network`` that computes what ``model.predict`` computes.
+
+    Raises:
+        SpicaError: naming the first layer that cannot be taken and what would work instead.
+    """
+    functional = getattr(model, "_functional", None) or model
+    if not hasattr(functional, "_nodes_by_depth"):
+        raise SpicaError(
+            f"{getattr(model, 'name', model)!s:.60}: not a built Sequential or functional Keras 3 model; "
+            "call model.build(input_shape), or write a subclassed model as a functional one"
+        )
+    graph = _Graph()
+    graph.add_model(functional)
+    return Network(tuple(graph.layers), tuple(graph.tensors[id(t)] for t in functional.outputs), model.name)
+
+
+class _Graph:
+    """Collects records while walking a model; knows which record wrote each Keras tensor."""
+
+    def __init__(self) -> None:
+        self.layers: list[Layer] = []
+        self.tensors: dict[int, str] = {}
+        self.shapes: dict[str, tuple[int, ...]] = {}
+
+    def add_model(self, model: Any) -> None:
+        for depth in sorted(model._nodes_by_depth, reverse=True):
+            for node in model._nodes_by_depth[depth]:
+                self.add_node(node)
+
+    def add_node(self, node: Any) -> None:
+        layer = node.operation
+        if node.is_input:
+            for tensor in node.outputs:
+                if id(tensor) not in self.tensors:  # a nested model's input is bound by the call to it
+                    self.add(tensor, [Input(name=layer.name, shape=_input_shape(layer, tensor))])
+            return
+        inputs = tuple(self.tensors[id(t)] for t in node.input_tensors)
+        nested = getattr(layer, "_functional", None) or layer
+        if hasattr(nested, "_nodes_by_depth"):
+            self.tensors.update({id(t): name for t, name in zip(nested.inputs, inputs)})
+            self.add_model(nested)
+            self.tensors.update({id(t): self.tensors[id(inner)] for t, inner in zip(node.outputs, nested.outputs)})
+            return
+        kind = type(layer).__name__
+        if kind in IDENTITIES:
+            self.tensors[id(node.outputs[0])] = inputs[0]
+            return
+        convert = CONVERTERS.get(kind)
+        if convert is None:
+            hint = HINTS.get(kind, f"Spica takes {', '.join(sorted(set(CONVERTERS) | {'Dropout'}))}")
+            raise SpicaError(f"{layer.name}: Keras layer {kind} is not supported; {hint}")
+        shape = tuple(node.input_tensors[0].shape[1:])
+        self.add(node.outputs[0], convert(layer, layer.name, inputs, shape))
+
+    def add(self, tensor: Any, records: Sequence[Layer]) -> None:
+        """Add a chain of records, each made unique in name; the last one writes ``tensor``."""
+        taken = {r.name for r in self.layers}
+        renamed: dict[str, str] = {}
+        for layer in records:
+            name = next(n for n in _candidates(layer.name) if n not in taken)
+            taken.add(name)
+            self.layers.append(replace(layer, name=name, inputs=tuple(renamed.get(i, i) for i in layer.inputs)))
+            renamed[layer.name] = name
+        self.tensors[id(tensor)] = self.layers[-1].name if records else self.tensors[id(tensor)]
+
+
+def _candidates(name: str):
+    yield name
+    yield from (f"{name}_{i}" for i in range(2, 1 << 30))
+
+
+def _input_shape(layer: Any, tensor: Any) -> tuple[int, ...]:
+    shape = tuple(tensor.shape[1:])
+    if any(size is None for size in shape):
+        raise SpicaError(f"{layer.name}: input shape {shape} has unknown sizes; build the model with fixed ones")
+    return shape
+
+
+# -- one function for each Keras layer: (layer, name, input names, input shape) -> records ---------------------
+
+
+def _require(layer: Any, holds: bool, what: str, fix: str) -> None:
+    if not holds:
+        raise SpicaError(f"{layer.name}: {what} is not supported; {fix}")
+
+
+def _array(weight: Any) -> NDArray[np.float32]:
+    """A Keras variable of any backend as float32."""
+    from keras import ops
+
+    return np.array(ops.convert_to_numpy(weight), np.float32)
+
+
+def _check_convolution(layer: Any) -> None:
+    _require(layer, layer.data_format == "channels_last", "channels_first", "use channels_last")
+    _require(layer, set(layer.dilation_rate) == {1}, f"dilation {layer.dilation_rate}", "use dilation 1")
+    _require(
+        layer,
+        getattr(layer, "groups", 1) == 1,
+        f"a convolution in {getattr(layer, 'groups', 1)} groups",
+        "use groups=1 or DepthwiseConv2D",
+    )
+    _require(
+        layer,
+        getattr(layer, "depth_multiplier", 1) == 1,
+        "depth_multiplier above 1",
+        "use depth_multiplier=1",
+    )
+
+
+def _bias(layer: Any) -> NDArray[np.float32] | None:
+    return _array(layer.bias) if layer.use_bias else None
+
+
+def _with_activation(layer: Any, record: Layer) -> list[Layer]:
+    """The record, then its Keras ``activation`` argument as a record of its own."""
+    function = layer.activation
+    name = getattr(function, "__name__", str(function))
+    return [record, *_activation(layer, f"{record.name}/{name}", (record.name,), name)]
+
+
+def _activation(layer: Any, name: str, inputs: tuple[str, ...], function: str) -> list[Layer]:
+    if function == "linear":
+        return []
+    if function == "relu":
+        return [Activation(name=name, inputs=inputs, function=ReLU())]
+    if function == "relu6":
+        return [Activation(name=name, inputs=inputs, function=ReLU(max_value=np.array(6, np.float32)))]
+    if function == "softmax":
+        return [Softmax(name=name, inputs=inputs)]
+    raise SpicaError(f"{layer.name}: activation {function!r} is not supported; use relu, relu6, linear or softmax")
+
+
+def _conv2d(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
+    _check_convolution(layer)
+    return _with_activation(
+        layer,
+        Conv2D(
+            name=name,
+            inputs=inputs,
+            kernel=_array(layer.kernel),
+            bias=_bias(layer),
+            strides=tuple(layer.strides),
+            padding=layer.padding,
+        ),
+    )
+
+
+def _depthwise(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
+    _check_convolution(layer)
+    kernel = _array(layer.kernel)[..., 0]
+    return _with_activation(
+        layer,
+        DepthwiseConv2D(
+            name=name,
+            inputs=inputs,
+            kernel=kernel,
+            bias=_bias(layer),
+            strides=tuple(layer.strides),
+            padding=layer.padding,
+        ),
+    )
+
+
+def _separable(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
+    _check_convolution(layer)
+    return _with_activation(
+        layer,
+        SeparableConv2D(
+            name=name,
+            inputs=inputs,
+            depthwise_kernel=_array(layer.depthwise_kernel)[..., 0],
+            kernel=_array(layer.pointwise_kernel)[0, 0],
+            bias=_bias(layer),
+            strides=tuple(layer.strides),
+            padding=layer.padding,
+        ),
+    )
+
+
+def _dense(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
+    kernel, bias = _array(layer.kernel), _bias(layer)
+    if len(shape) == 3:  # a dense layer on an image acts on every pixel: a 1x1 convolution
+        return _with_activation(layer, Conv2D(name=name, inputs=inputs, kernel=kernel[None, None], bias=bias))
+    _require(layer, len(shape) == 1, f"Dense on shape {shape}", "put a Flatten before it")
+    return _with_activation(layer, Dense(name=name, inputs=inputs, kernel=kernel, bias=bias))
+
+
+def _batch_norm(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
+    axes = layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]
+    _require(layer, list(axes) in ([-1], [len(shape)]), f"axis {layer.axis}", "normalise the last axis")
+    mean, variance = _array(layer.moving_mean), _array(layer.moving_variance)
+    scale = 1 / np.sqrt(variance + np.float32(layer.epsilon))
+    if layer.scale:
+        scale = scale * _array(layer.gamma)
+    offset = -mean * scale
+    if layer.center:
+        offset = offset + _array(layer.beta)
+    return [Scale(name=name, inputs=inputs, scale=scale.astype(np.float32), offset=offset.astype(np.float32))]
+
+
+def _rescaling(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
+    scale, offset = (
+        np.broadcast_to(np.asarray(v, np.float32), (shape[-1],)).copy() for v in (layer.scale, layer.offset)
+    )
+    return [Scale(name=name, inputs=inputs, scale=scale, offset=offset)]
+
+
+def _normalization(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
+    mean, variance = (np.array(v, np.float32).reshape(-1) for v in (layer.mean, layer.variance))
+    _require(
+        layer,
+        mean.size in (1, shape[-1]) and not layer.invert,
+        "normalisation over other axes or inverted",
+        "normalise the last axis",
+    )
+    factor = 1 / np.maximum(np.sqrt(variance), 1e-7)
+    scale, offset = (np.broadcast_to(v, (shape[-1],)).astype(np.float32) for v in (factor, -mean * factor))
+    return [Scale(name=name, inputs=inputs, scale=scale, offset=offset)]
+
+
+def _relu(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
+    _require(
+        layer,
+        not layer.negative_slope and not layer.threshold,
+        "a ReLU with slope or threshold",
+        "use a plain ReLU",
+    )
+    bound = None if layer.max_value is None else np.array(layer.max_value, np.float32)
+    return [Activation(name=name, inputs=inputs, function=ReLU(max_value=bound))]
+
+
+def _activation_layer(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
+    function = getattr(layer.activation, "__name__", str(layer.activation))
+    return _activation(layer, name, inputs, function) or [Reshape(name=name, inputs=inputs, shape=shape)]
+
+
+def _max_pool(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
+    _require(layer, layer.data_format == "channels_last", "channels_first", "use channels_last")
+    pool = MaxPool(size=tuple(layer.pool_size), strides=tuple(layer.strides), padding=layer.padding)
+    return [MaxPool2D(name=name, inputs=inputs, pool=pool)]
+
+
+def _global_average(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
+    _require(layer, layer.data_format == "channels_last", "channels_first", "use channels_last")
+    pooled = GlobalAveragePooling2D(name=name, inputs=inputs)
+    if not layer.keepdims:
+        return [pooled]
+    return [pooled, Reshape(name=f"{name}/keepdims", inputs=(name,), shape=(1, 1, shape[-1]))]
+
+
+def _flatten(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
+    return [Flatten(name=name, inputs=inputs)]
+
+
+def _reshape(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
+    target = list(layer.target_shape)
+    if -1 in target:
+        target[target.index(-1)] = -int(np.prod(shape)) // int(np.prod(target))
+    return [Reshape(name=name, inputs=inputs, shape=tuple(target))]
+
+
+def _add(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
+    chain: list[Layer] = []
+    total = inputs[0]
+    for i, other in enumerate(inputs[1:], start=1):
+        label = name if i == len(inputs) - 1 else f"{name}/{i}"
+        chain.append(Add(name=label, inputs=(total, other)))
+        total = label
+    return chain
+
+
+def _concatenate(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
+    _require(
+        layer,
+        layer.axis in (-1, len(shape)),
+        f"concatenation along axis {layer.axis}",
+        "concatenate channels",
+    )
+    return [Concatenate(name=name, inputs=inputs)]
+
+
+def _zero_pad(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
+    return [ZeroPad(name=name, inputs=inputs, padding=(tuple(layer.padding[0]), tuple(layer.padding[1])))]
+
+
+def _softmax(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
+    _require(layer, layer.axis in (-1, len(shape)), f"softmax along axis {layer.axis}", "use the last axis")
+    return [Softmax(name=name, inputs=inputs)]
+
+
+CONVERTERS: dict[str, Callable[[Any, str, tuple[str, ...], tuple[int, ...]], list[Layer]]] = {
+    "Activation": _activation_layer,
+    "Add": _add,
+    "BatchNormalization": _batch_norm,
+    "Concatenate": _concatenate,
+    "Conv2D": _conv2d,
+    "Dense": _dense,
+    "DepthwiseConv2D": _depthwise,
+    "Flatten": _flatten,
+    "GlobalAveragePooling2D": _global_average,
+    "MaxPooling2D": _max_pool,
+    "Normalization": _normalization,
+    "ReLU": _relu,
+    "Rescaling": _rescaling,
+    "Reshape": _reshape,
+    "SeparableConv2D": _separable,
+    "Softmax": _softmax,
+    "ZeroPadding2D": _zero_pad,
+}

@@ -1,0 +1,220 @@
+"""Post-training quantisation: a float network and some samples in, an integer network out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spica.engine.run import check_array, to_input_integers
+from spica.errors import SpicaError
+from spica.layers import (
+    Activation,
+    Add,
+    Conv2D,
+    Dequantize,
+    GlobalAverage,
+    GlobalAveragePooling2D,
+    Input,
+    Neural,
+    Requantize,
+    SeparableConv2D,
+)
+from spica.network import Layer, Network, TensorType
+from spica.network.record import infer
+from spica.quantize import rounding
+from spica.quantize.align import align_ranges
+from spica.quantize.calibrate import calibrate
+from spica.quantize.correct import correct_biases
+from spica.rewrite import prepare
+
+WEIGHT_BITS = (1, 2, 4, 8)
+ACTIVATION_BITS = (1, 2, 4, 8)
+LINEAR_BITS = 8
+"""Width of activations that no rectifier makes positive; four signed bits would leave them three of magnitude."""
+
+
+def quantize(
+    net: Network,
+    samples: ArrayLike,
+    *,
+    weights: int = 8,
+    activations: int = 8,
+    first_layer_weights: int = 8,
+    per_channel_activations: bool = False,
+    ranges: str = "mse",
+    bias_correction: bool = True,
+    progress: bool | None = None,
+) -> Network:
+    """Quantise a float network after training.
+
+    The network is first prepared (``spica.rewrite``): batch normalisation folded, pooling and activations fused, a
+    softmax at the end dropped. Weights get one step for each filter, activations a power-of-two step.
+
+    Args:
+        net: a float network with one input.
+        samples: a few hundred typical inputs ``(N, H, W, C)`` or ``(N, C)``, as the float network reads them. Samples
+            of type uint8 or int8 are what the integer network will read; real ones are given an 8-bit scale
+            (``spica.to_input_integers`` applies it).
+        weights: bits of the weights, 1, 2, 4 or 8.
+        activations: bits of the activations between layers, 1, 2, 4 or 8. Below eight they are unsigned.
+        first_layer_weights: bits of the weights that read the input.
+        per_channel_activations: whether each channel has a step of its own (second generation only).
+        ranges: how ranges are chosen from the samples: "mse", "max" or "percentile".
+        bias_correction: whether to take the mean error that rounding causes out of each bias.
+        progress: whether to show progress bars; by default only in a terminal.
+
+    Returns:
+        An integer network; its last tensor is de-quantised to float32.
+
+    Raises:
+        SpicaError: where an option or a sample is bad, or a layer has no integer meaning.
+    """
+    _check_options(net, weights, activations, first_layer_weights, ranges)
+    net = prepare(net)
+    source = net.inputs[0]
+    real = check_array(source.name, net.types[source.name], samples)
+    reader = _input(source, samples, real)
+
+    quantized = [layer.name for layer in net if _has_output_stage(net, layer)]
+    per_channel = {n for n in quantized if per_channel_activations and len(net.types[n].shape) == 3}
+    bits = {n: activations if _is_rectified(net[n]) else max(activations, LINEAR_BITS) for n in quantized}
+    signed = {n: bits[n] >= 8 or not _is_rectified(net[n]) for n in quantized}
+    levels = {n: (1 << (bits[n] - signed[n])) - 1 for n in quantized}
+    seen = calibrate(net, real, quantized, per_channel.__contains__, progress)
+    steps = {n: h.step(levels[n], ranges) for n, h in seen.items()}
+    steps = {n: s if n in per_channel else s[0] for n, s in steps.items()}
+    net, steps = align_ranges(net, {n: np.asarray(s) for n, s in steps.items()})
+
+    types: dict[str, TensorType] = {}
+    layers: list[Layer] = []
+    for layer in net:
+        inputs = [types[i] for i in layer.inputs]
+        target = None
+        if layer.name in steps:
+            frac_bits = -np.log2(steps[layer.name]).astype(np.int64)
+            target = TensorType(net.types[layer.name].shape, bits[layer.name], signed[layer.name], frac_bits)
+        if isinstance(layer, Input):
+            layer = reader
+        elif isinstance(layer, Neural):
+            first = layer.inputs[0] == source.name
+            layer = quantize_neural(layer, inputs[0], first_layer_weights if first else weights, target)
+        elif isinstance(layer, Add | Activation | GlobalAveragePooling2D):
+            layer = _quantize_join(layer, inputs, target)
+        layers.append(layer)
+        types[layer.name] = infer(layer, inputs)
+    outputs = []
+    for name in net.outputs:
+        layers.append(Dequantize(name=f"{name}/dequantize", inputs=(name,)))
+        outputs.append(layers[-1].name)
+    integer = Network(tuple(layers), tuple(outputs), net.name)
+    if bias_correction:
+        integer = correct_biases(net, integer, real, to_input_integers(integer, real), progress)
+    return integer
+
+
+def _check_options(net: Network, weights: int, activations: int, first: int, ranges: str) -> None:
+    if net.is_integer:
+        raise SpicaError(f"{net.name}: is already quantised; quantise the float network it came from")
+    if len(net.inputs) != 1:
+        raise SpicaError(f"{net.name}: has {len(net.inputs)} inputs; quantisation takes networks with one")
+    for name, value, allowed in (
+        ("weights", weights, WEIGHT_BITS),
+        ("first_layer_weights", first, WEIGHT_BITS),
+        ("activations", activations, ACTIVATION_BITS),
+    ):
+        if value not in allowed:
+            raise SpicaError(f"{name}={value!r}: choose from {', '.join(map(str, allowed))} bits")
+    if ranges not in ("mse", "max", "percentile"):
+        raise SpicaError(f"ranges={ranges!r}: choose 'mse', 'max' or 'percentile'")
+
+
+def _input(layer: Layer, samples: ArrayLike, real: NDArray[np.float32]) -> Input:
+    """The integer input that holds the samples' range; integer samples are taken as they are."""
+    assert isinstance(layer, Input)
+    dtype = np.asarray(samples).dtype
+    if dtype in (np.uint8, np.int8):
+        return replace(layer, bits=8, signed=dtype == np.int8)
+    signed = bool(real.min() < 0)
+    largest = float(np.abs(real).max()) or 1.0
+    return replace(layer, bits=8, signed=signed, scale=np.array(largest / (127 if signed else 255), np.float32))
+
+
+def _has_output_stage(net: Network, layer: Layer) -> bool:
+    """Whether a layer's accumulator must be brought down to activation bits: all but those only the caller reads."""
+    return isinstance(layer, Neural | Add | Activation | GlobalAveragePooling2D) and bool(net.consumers[layer.name])
+
+
+def _is_rectified(layer: Layer) -> bool:
+    return isinstance(layer, Activation) or getattr(layer, "activation", None) is not None
+
+
+def quantize_neural(layer: Neural, x: TensorType, bits: int, target: TensorType | None) -> Neural:
+    """Integer form of a float layer.
+
+    Args:
+        layer: a float layer.
+        x: type of its input.
+        bits: width of its weights.
+        target: type of its output; ``None`` leaves the accumulator unrounded.
+    """
+    changes: dict = {"weight_bits": bits}
+    outer = x.scale
+    if isinstance(layer, SeparableConv2D):
+        inner = rounding.weight_scale(layer.depthwise_kernel, bits, per_filter=False)
+        changes["depthwise_kernel"] = rounding.quantize_weights(layer.depthwise_kernel, bits, inner)
+        outer = x.scale * inner[0]
+    kernel = layer.kernel  # type: ignore[attr-defined]
+    average = 1
+    if isinstance(layer.pool, GlobalAverage):
+        height, width, _ = infer(replace(layer, pool=None), [TensorType(x.shape)]).shape
+        average = height * width
+    scale = rounding.weight_scale(kernel, bits)
+    if target is not None:
+        wide = rounding.multiplier_bits(scale * outer / average, x.frac_bits.max(), target)
+        scale = rounding.representable(scale, outer / average, wide)
+    changes["kernel"] = rounding.quantize_weights(kernel, bits, scale)
+    scale = (scale * (outer / x.scale)).astype(np.float32)
+    changes["weight_scale"] = scale
+    if isinstance(layer, Conv2D) and layer.padding_value is not None:
+        low, high = x.range
+        changes["padding_value"] = np.clip(np.rint(layer.padding_value / x.scale), low, high).astype(np.int64)
+    integer = replace(layer, **changes, bias=None, activation=None, pool=None)
+    acc = infer(integer, [x])
+    step = np.broadcast_to(np.ldexp(acc.scale.astype(np.float64), -acc.frac_bits), (acc.channels,))
+    bias = None if layer.bias is None else rounding.quantize_bias(layer.bias, step)
+    activation = layer.activation
+    if activation is not None and activation.max_value is not None:
+        activation = replace(activation, max_value=np.rint(activation.max_value / step).astype(np.int64))
+    requantize = None if target is None else output_stage(acc.scale / np.float32(average), acc.frac_bits, target)
+    return replace(integer, bias=bias, activation=activation, pool=layer.pool, requantize=requantize)
+
+
+def output_stage(scale: NDArray, frac_bits: NDArray, target: TensorType) -> Requantize:
+    """The output stage that takes integers worth ``scale * 2**-frac_bits`` to those of ``target``."""
+    assert target.bits is not None
+    multiplier, exponent = rounding.quantize_scale(scale, rounding.multiplier_bits(scale, frac_bits, target))
+    return Requantize(
+        multiplier=multiplier,
+        shift=exponent + frac_bits - target.frac_bits,
+        bits=target.bits,
+        signed=target.signed,
+        frac_bits=target.frac_bits,
+    )
+
+
+def _quantize_join(
+    layer: Add | Activation | GlobalAveragePooling2D, inputs: list[TensorType], target: TensorType | None
+) -> Layer:
+    """Integer form of a layer without weights."""
+    plain = infer(layer, inputs)
+    function = layer.function if isinstance(layer, Activation) else getattr(layer, "activation", None)
+    changes: dict = {}
+    if function is not None and function.max_value is not None:
+        step = np.ldexp(plain.scale.astype(np.float64), -plain.frac_bits)
+        bounded = replace(function, max_value=np.rint(function.max_value / step).astype(np.int64))
+        changes = {"function" if isinstance(layer, Activation) else "activation": bounded}
+    if target is not None:
+        changes["requantize"] = output_stage(plain.scale, plain.frac_bits, target)
+    return replace(layer, **changes)

@@ -1,0 +1,6 @@
+"""What people look at: figures of a network on a chip, and a self-contained page that holds them."""
+
+from spica.report.figures import overview
+from spica.report.page import write_page
+
+__all__ = ["overview", "write_page"]

@@ -1,0 +1,185 @@
+"""Figures with matplotlib. Each function draws one thing on the axes it is given."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spica.errors import SpicaError
+from spica.hardware import MappedNetwork, Statistics
+
+SPIKE = "#d97706"
+INK = "#1f2937"
+QUIET = "#cbd5e1"
+
+
+def load_pyplot() -> Any:
+    """Matplotlib without a window, in the house's colours."""
+    try:
+        import matplotlib
+    except ImportError:
+        raise SpicaError("pictures need matplotlib; run: pip install 'spica[report]'") from None
+    from matplotlib.figure import Figure
+
+    matplotlib.rcParams.update(
+        {
+            "font.size": 9,
+            "axes.edgecolor": QUIET,
+            "axes.labelcolor": INK,
+            "text.color": INK,
+            "xtick.color": INK,
+            "ytick.color": INK,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "svg.fonttype": "none",
+        }
+    )
+    return Figure
+
+
+def draw_accuracy(axes: Any, accuracies: dict[str, float]) -> None:
+    """Accuracies as bars that start where the differences show."""
+    names, values = list(accuracies), [100 * v for v in accuracies.values()]
+    lowest = min(values)
+    floor = max(0.0, lowest - max(1.0, 1.5 * (max(values) - lowest)))
+    bars = axes.barh(names, values, color=[QUIET] * (len(names) - 1) + [SPIKE])
+    axes.bar_label(bars, labels=[f"{v:.2f} %" for v in values], padding=-44)
+    axes.set_xlim(floor, min(100.0, max(values) + 0.2))
+    axes.invert_yaxis()
+    axes.set_title("Accuracy on held-out digits")
+
+
+def draw_samples(axes: Any, images: NDArray, labels: NDArray, predicted: NDArray, columns: int = 12) -> None:
+    """The first images that the chip got right, then those it got wrong, each with its answer."""
+    wrong = np.flatnonzero(labels != predicted)[:columns]
+    right = np.flatnonzero(labels == predicted)[: 2 * columns - len(wrong)]
+    shown = np.concatenate([right, wrong])
+    height, width = images.shape[1:3]
+    canvas = np.zeros((2 * (height + 8), columns * width))
+    for place, index in enumerate(shown):
+        row, column = divmod(place, columns)
+        top, left = row * (height + 8), column * width
+        canvas[top : top + height, left : left + width] = images[index, :, :, 0]
+        colour = INK if labels[index] == predicted[index] else "#dc2626"
+        axes.text(
+            left + width / 2,
+            top + height + 6,
+            str(predicted[index]),
+            ha="center",
+            color=colour,
+            weight="bold",
+        )
+    axes.imshow(canvas, cmap="gray_r")
+    axes.axis("off")
+    axes.set_title("What the chip reads (mistakes in red)")
+
+
+def draw_confusion(axes: Any, labels: NDArray, predicted: NDArray) -> None:
+    """How often each digit was taken for each other one."""
+    counts = np.zeros((10, 10), int)
+    np.add.at(counts, (labels, predicted), 1)
+    axes.imshow(np.log1p(counts), cmap="Oranges")
+    for truth, guess in zip(*np.nonzero(counts)):
+        colour = "white" if truth == guess else INK
+        axes.text(guess, truth, counts[truth, guess], ha="center", va="center", color=colour, fontsize=7)
+    axes.set(xticks=range(10), yticks=range(10), xlabel="chip says", ylabel="digit is", title="Confusion")
+
+
+def draw_layers(axes: Any, statistics: Statistics) -> None:
+    """Sparsity of what each layer receives, and its share of the modelled energy."""
+    layers = statistics.layers
+    place = np.arange(len(layers))
+    energy = np.array([c.energy_uj for c in layers])
+    axes.barh(
+        place - 0.2,
+        [100 * c.sparsity for c in layers],
+        0.4,
+        color=QUIET,
+        label="zeros among inputs (counted)",
+    )
+    axes.barh(place + 0.2, 100 * energy / energy.sum(), 0.4, color=SPIKE, label="share of dynamic energy (modelled)")
+    axes.set(yticks=place, yticklabels=[c.layer for c in layers], xlim=(0, 100), xlabel="%", title="Layer by layer")
+    axes.invert_yaxis()
+    axes.legend(frameon=False, fontsize=7, loc="lower right")
+
+
+def draw_mesh(axes: Any, chip: MappedNetwork) -> None:
+    """The mesh of nodes, four processors each, coloured by the layer they hold."""
+    import matplotlib
+
+    device = chip.device
+    rows, columns = -(-device.nodes // device.mesh_columns), device.mesh_columns
+    side = int(np.ceil(np.sqrt(device.nps_per_node)))
+    colours = matplotlib.colormaps["tab10"]
+    for node in range(device.nodes):
+        row, column = divmod(node, columns)
+        axes.add_patch(matplotlib.patches.Rectangle((column + 0.05, row + 0.05), 0.9, 0.9, fill=False, ec=QUIET))
+    size = 0.8 / side
+
+    def square(np_row: int, np_column: int, slot: int, colour: Any, label: str | None = None) -> None:
+        x, y = np_column + 0.1 + slot % side * size, np_row + 0.1 + slot // side * size
+        axes.add_patch(
+            matplotlib.patches.Rectangle((x + 0.02, y + 0.02), size - 0.04, size - 0.04, color=colour, label=label)
+        )
+
+    used = set()
+    for index, place in enumerate(chip.placements):
+        for i, (row, column, slot) in enumerate(place.nps):
+            used.add((row, column, slot))
+            square(row, column, slot, colours(index % 10), place.layer if i == 0 else None)
+    for node in range(device.nodes):
+        row, column = divmod(node, columns)
+        for slot in range(device.nps_per_node):
+            if (row, column, slot) not in used:
+                square(row, column, slot, "#f1f5f9")
+    axes.set(
+        xlim=(0, columns),
+        ylim=(rows, 0),
+        aspect="equal",
+        title=f"{device.name}: {chip.nps} of {device.nps} NPs",
+    )
+    axes.axis("off")
+    axes.legend(frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2)
+
+
+def overview(
+    chip: MappedNetwork, accuracies: dict[str, float], images: NDArray, labels: NDArray, predicted: NDArray
+) -> Any:
+    """One figure of all of the above: a classifier of images on a chip.
+
+    Args:
+        chip: the mapped network, after a run over ``images``.
+        accuracies: by name, 0 to 1; the last one is highlighted.
+        images: (N, H, W, 1).
+        labels: the true classes (N,).
+        predicted: the chip's (N,).
+    """
+    figure = load_pyplot()(figsize=(11, 8), layout="constrained")
+    axes = figure.subplot_mosaic(
+        [["samples", "samples", "accuracy"], ["confusion", "layers", "mesh"]],
+        height_ratios=[1, 2],
+        width_ratios=[1.1, 1, 1],
+    )
+    draw_samples(axes["samples"], images, labels, predicted)
+    draw_accuracy(axes["accuracy"], accuracies)
+    draw_confusion(axes["confusion"], labels, predicted)
+    draw_layers(axes["layers"], chip.statistics)
+    draw_mesh(axes["mesh"], chip)
+    return figure
+
+
+def to_svg(figure: Any) -> str:
+    """The figure as an ``<svg>`` element."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg")
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def to_png(figure: Any, dpi: int = 110) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()

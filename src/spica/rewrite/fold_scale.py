@@ -1,0 +1,72 @@
+"""Fold batch normalisation and input rescaling into the weights of a neighbour.
+
+A ``Scale`` behind a layer multiplies its filters and changes its bias. One in front of a layer multiplies what the
+layer's weights see; its offset goes to the bias, and to what the border is padded with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from spica.layers import Conv2D, Dense, DepthwiseConv2D, MaxPool, Neural, Scale, SeparableConv2D
+from spica.network import Layer, Network
+from spica.rewrite.merge import merge_pairs
+
+
+def fold_scale(net: Network) -> Network:
+    return merge_pairs(net, _merge)
+
+
+def _merge(before: Layer, after: Layer) -> Layer | None:
+    if isinstance(before, Scale) and isinstance(after, Scale):
+        return Scale(
+            name=after.name,
+            inputs=before.inputs,
+            scale=before.scale * after.scale,
+            offset=before.offset * after.scale + after.offset,
+        )
+    if isinstance(before, Neural) and isinstance(after, Scale):
+        return _fold_behind(before, after)
+    if isinstance(before, Scale) and isinstance(after, Neural):
+        return _fold_in_front(before, after)
+    return None
+
+
+def _fold_behind(layer: Neural, scale: Scale) -> Layer | None:
+    if layer.activation is not None:
+        return None
+    if isinstance(layer.pool, MaxPool) and (scale.scale < 0).any():
+        return None  # a negative factor would turn the maximum into a minimum
+    bias = np.zeros(len(scale.scale), np.float32) if layer.bias is None else layer.bias
+    # The last axis of every kernel is the filter, so one multiplication serves all kinds.
+    return replace(layer, kernel=layer.kernel * scale.scale, bias=bias * scale.scale + scale.offset)  # type: ignore
+
+
+def _fold_in_front(scale: Scale, layer: Neural) -> Layer | None:
+    factor, offset = scale.scale, scale.offset
+    if isinstance(layer, Dense):
+        added, kernel = offset @ layer.kernel, layer.kernel * factor[:, None]
+        return _shifted(layer, scale, added, kernel=kernel)
+    borders = offset.any() and layer.padding != "valid"  # type: ignore[attr-defined]
+    if isinstance(layer, Conv2D) and not (borders and ((factor == 0).any() or layer.padding_value is not None)):
+        added = np.einsum("c,hwcf->f", offset, layer.kernel)
+        # The float network padded zeros behind the Scale; what becomes zero there is -offset / factor here.
+        fill = (-offset / factor).astype(np.float32) if borders else layer.padding_value
+        return _shifted(layer, scale, added, kernel=layer.kernel * factor[:, None], padding_value=fill)
+    if borders:
+        return None
+    if isinstance(layer, DepthwiseConv2D):
+        return _shifted(layer, scale, layer.kernel.sum(axis=(0, 1)) * offset, kernel=layer.kernel * factor)
+    if isinstance(layer, SeparableConv2D):
+        added = (layer.depthwise_kernel.sum(axis=(0, 1)) * offset) @ layer.kernel
+        return _shifted(layer, scale, added, depthwise_kernel=layer.depthwise_kernel * factor)
+    return None
+
+
+def _shifted(layer: Neural, scale: Scale, added: np.ndarray, **changes) -> Layer:
+    bias = layer.bias
+    if scale.offset.any():
+        bias = (added if bias is None else bias + added).astype(np.float32)
+    return replace(layer, inputs=scale.inputs, bias=bias, **changes)

@@ -1,0 +1,24 @@
+"""Take pooling into the layer before it: hardware pools the accumulator before it becomes events.
+
+A rectifier between the two changes nothing for max pooling, as it keeps the order of values.
+"""
+
+from dataclasses import replace
+
+from spica.layers import GlobalAverage, GlobalAveragePooling2D, MaxPool2D, Neural
+from spica.network import Layer, Network
+from spica.rewrite.merge import merge_pairs
+
+
+def fuse_pooling(net: Network) -> Network:
+    return merge_pairs(net, _merge)
+
+
+def _merge(before: Layer, after: Layer) -> Layer | None:
+    if not isinstance(before, Neural) or before.pool is not None:
+        return None
+    if isinstance(after, MaxPool2D):
+        return replace(before, pool=after.pool)
+    if isinstance(after, GlobalAveragePooling2D):
+        return replace(before, pool=GlobalAverage())
+    return None

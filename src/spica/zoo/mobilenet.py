@@ -1,0 +1,26 @@
+"""MobileNetV1 with fused separable layers."""
+
+from __future__ import annotations
+
+from spica.network import Network
+from spica.zoo.backbone import build
+
+
+def mobilenet(alpha: float = 1.0, resolution: int = 224, classes: int = 1000, seed: int = 0) -> Network:
+    """MobileNetV1: input convolution, thirteen separable blocks, global average, classifier.
+
+    A block's depthwise and pointwise convolutions are one separable layer, with no activation between them.
+
+    Args:
+        alpha: width: factor of every layer's filters.
+        resolution: height and width of the samples ``(resolution, resolution, 3)``.
+        classes: outputs.
+        seed: of the random weights.
+
+    Returns:
+        A float network.
+
+    Raises:
+        SpicaError: for arguments that leave a layer empty.
+    """
+    return build(f"mobilenet_{alpha:g}_{resolution}", alpha, resolution, classes, seed, convolutions=0)

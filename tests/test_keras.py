@@ -1,0 +1,179 @@
+"""Keras models in: the same outputs, or a message that names the layer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import spica
+from spica.rewrite import prepare
+
+
+def randomise(model, seed=0):
+    """Give every variable of a model, statistics included, values that matter."""
+    random = np.random.default_rng(seed)
+    for variable in model.variables:
+        if "seed" in variable.path:
+            continue
+        low, high = (0.5, 1.5) if "variance" in variable.path or "gamma" in variable.path else (-0.5, 0.5)
+        variable.assign(random.uniform(low, high, variable.shape).astype(np.float32))
+    return model
+
+
+def sequential(build):
+    def make(keras):
+        return keras.Sequential([keras.Input((9, 8, 3)), *build(keras.layers)])
+
+    return make
+
+
+def skip(keras):
+    """A residual block, a concatenation, a layer used twice and a model within the model."""
+    layers = keras.layers
+    x = image = keras.Input((8, 8, 3))
+    shared = layers.Conv2D(4, 3, padding="same", activation="relu", name="shared")
+    inner_input = keras.Input((8, 8, 4))
+    inner = keras.Model(inner_input, layers.ReLU(6)(layers.Conv2D(4, 1)(inner_input)), name="inner")
+    x = shared(image)
+    y = inner(x)
+    x = layers.Add()([x, y, inner(y)])
+    x = layers.Concatenate()([layers.ReLU()(x), y])
+    return keras.Model(image, layers.Dense(5, activation="softmax")(layers.GlobalAveragePooling2D()(x)))
+
+
+MODELS = {
+    "convolutions": sequential(
+        lambda k: [
+            k.Conv2D(4, 3, strides=2, padding="same", use_bias=False),
+            k.BatchNormalization(),
+            k.ReLU(),
+            k.DepthwiseConv2D(3, padding="same"),
+            k.BatchNormalization(),
+            k.ReLU(6.0),
+            k.SeparableConv2D(6, 3, padding="same"),
+            k.BatchNormalization(scale=False),
+            k.Activation("relu"),
+            k.Flatten(),
+            k.Dropout(0.5),
+            k.Dense(4, activation="relu"),
+            k.Dense(3),
+        ]
+    ),
+    "pooling before normalisation": sequential(
+        lambda k: [
+            k.Conv2D(4, (3, 2)),
+            k.MaxPooling2D(2),
+            k.BatchNormalization(center=False),
+            k.ReLU(),
+            k.Conv2D(5, 2, activation="relu6"),
+            k.MaxPooling2D(2, strides=1, padding="same"),
+            k.GlobalAveragePooling2D(),
+        ]
+    ),
+    "rescaled input": sequential(
+        lambda k: [
+            k.Rescaling(1 / 128, offset=-1),
+            k.Conv2D(4, 3, padding="same"),
+            k.ReLU(),
+            k.Reshape((-1,)),
+            k.Dense(3),
+        ]
+    ),
+    "explicit padding": sequential(
+        lambda k: [
+            k.ZeroPadding2D(((0, 1), (1, 0))),
+            k.Conv2D(4, 3, strides=2),
+            k.ReLU(),
+            k.ZeroPadding2D(1),
+            k.DepthwiseConv2D(3, padding="valid"),
+            k.GlobalAveragePooling2D(keepdims=True),
+            k.Flatten(),
+            k.Dense(2),
+        ]
+    ),
+    "normalisation after the activation": sequential(
+        lambda k: [
+            k.Conv2D(4, 3, activation="relu"),
+            k.BatchNormalization(),
+            k.Conv2D(4, 3),
+            k.Dense(2),
+            k.Softmax(),
+        ]
+    ),
+    "normalisation in front of everything": sequential(
+        lambda k: [
+            k.BatchNormalization(),
+            k.BatchNormalization(),
+            k.DepthwiseConv2D(3, padding="valid"),
+            k.BatchNormalization(),
+            k.SeparableConv2D(4, 3, padding="valid"),
+            k.ReLU(),
+            k.Flatten(),
+            k.BatchNormalization(),
+            k.Dense(2),
+        ]
+    ),
+    "skip connections": skip,
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_imported_and_rewritten_networks_compute_what_keras_computes(keras, name):
+    model = randomise(MODELS[name](keras))
+    x = np.random.default_rng(1).uniform(0, 2, (6, *model.input_shape[1:])).astype(np.float32)
+    expected = model.predict(x, verbose=0)
+    net = spica.from_keras(model)
+    np.testing.assert_allclose(net.forward(x), expected, rtol=2e-4, atol=2e-5)
+    prepared = prepare(net)
+    if net.outputs == prepared.outputs:  # a softmax at the end is dropped
+        np.testing.assert_allclose(prepared.forward(x), expected, rtol=2e-4, atol=2e-5)
+    np.testing.assert_array_equal(prepared.forward(x).argmax(-1), expected.argmax(-1))
+
+
+def test_passes_leave_only_layers_that_hardware_has(keras):
+    kinds = {
+        name: [type(layer).__name__ for layer in prepare(spica.from_keras(MODELS[name](keras)))] for name in MODELS
+    }
+    assert kinds["convolutions"] == [
+        "Input",
+        "Conv2D",
+        "DepthwiseConv2D",
+        "SeparableConv2D",
+        "Flatten",
+        "Dense",
+        "Dense",
+    ]
+    assert kinds["pooling before normalisation"][:3] == ["Input", "Conv2D", "Conv2D"]
+    assert kinds["rescaled input"] == ["Input", "Conv2D", "Reshape", "Dense"]
+    assert "Scale" not in {kind for name in MODELS for kind in kinds[name]}
+    assert "ZeroPad" not in kinds["explicit padding"]
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda k: [k.LSTM(4)], "lstm.*Keras layer LSTM is not supported; use convolutions over time"),
+        (lambda k: [k.Conv2D(4, 3, dilation_rate=2)], "conv2d.*dilation"),
+        (lambda k: [k.Conv2D(6, 3, groups=3)], "conv2d.*in 3 groups is not supported; use groups=1"),
+        (lambda k: [k.Conv2D(4, 3, activation="tanh")], "conv2d.*activation 'tanh' is not supported"),
+        (lambda k: [k.ReLU(negative_slope=0.1)], "re_lu.*ReLU with slope"),
+        (lambda k: [k.AveragePooling2D(2)], "average_pooling2d.*use GlobalAveragePooling2D"),
+        (lambda k: [k.DepthwiseConv2D(3, depth_multiplier=2)], "depthwise_conv2d.*depth_multiplier"),
+        (lambda k: [k.BatchNormalization(axis=1)], "batch_normalization.*normalise the last axis"),
+        (lambda k: [k.Conv2D(4, 3, data_format="channels_first")], "conv2d.*use channels_last"),
+    ],
+)
+def test_what_cannot_be_taken_is_named_with_what_would_work(keras, build, message):
+    shape = (9, 8) if "lstm" in message else (9, 8, 3)
+    model = keras.Sequential([keras.Input(shape), *build(keras.layers)])
+    with pytest.raises(spica.SpicaError, match=message):
+        spica.from_keras(model)
+
+
+def test_unbuilt_and_foreign_models_are_refused(keras):
+    for model in (keras.Sequential([keras.layers.Dense(3)]), "model.h5", None):
+        with pytest.raises(spica.SpicaError, match="not a built Sequential or functional Keras 3 model"):
+            spica.from_keras(model)
+    unknown = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(4, 3)])
+    with pytest.raises(spica.SpicaError, match="has unknown sizes"):
+        spica.from_keras(unknown)

@@ -1,0 +1,303 @@
+"""Networks on the chip: how many processors they need, the same integers, and what they cost."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from chip_networks import conv, dense, flatten, max_pool, network, quantized, separable
+from spica import SpicaError, zoo
+from spica.hardware import NP, check, load_device, map_network, timing
+from spica.layers import Dequantize, GlobalAverage, MaxPool
+from spica.network import Network
+
+AKD1000 = load_device("AKD1000")
+ROOMY = AKD1000.replace(nodes=500)
+
+# -- published counts ----------------------------------------------------------------------------------------
+
+PUBLISHED = [
+    (zoo.akidanet, 0.25, 160, 20),
+    (zoo.akidanet, 0.5, 160, 24),
+    (zoo.akidanet, 1.0, 160, 68),
+    (zoo.akidanet, 0.25, 224, 22),
+    (zoo.akidanet, 0.5, 224, 32),
+    (zoo.akidanet, 1.0, 224, 116),
+    (zoo.mobilenet, 0.25, 160, 20),
+    (zoo.mobilenet, 0.5, 160, 24),
+    (zoo.mobilenet, 1.0, 160, 65),
+    (zoo.mobilenet, 0.25, 224, 22),
+    (zoo.mobilenet, 0.5, 224, 32),
+    (zoo.mobilenet, 1.0, 224, 110),
+]
+
+
+@pytest.mark.parametrize(("build", "alpha", "resolution", "count"), PUBLISHED)
+def test_published_np_counts(build, alpha, resolution, count):
+    """Zoo totals count the classifier as one NP and leave the input-convolution unit out."""
+    chip = map_network(quantized(build(alpha, resolution)), ROOMY)
+    assert chip.nps == count
+    assert [len(p.nps) for p in (chip.placements[0], chip.placements[-1])] == [0, 1]
+
+
+@pytest.mark.parametrize(("classes", "count"), [(2, 71), (20, 72)])
+def test_published_np_counts_of_yolo(classes, count):
+    """YOLOv2 has no classifier, so its count shows that the input-convolution unit is left out of it.
+
+    71 for two classes in the vendor's zoo; 73 for twenty where that unit is counted.
+    """
+    strides = [(32, 1), (64, 2), (64, 1), (128, 2), (128, 1), (256, 2), *[(256, 1)] * 5, (512, 2), (512, 1)]
+    body = [(conv if i < 3 else separable)(f, strides=s) for i, (f, s) in enumerate(strides)]
+    head = [separable(1024), separable(1024), separable(1024), conv(5 * (5 + classes), 1)]
+    net = network((224, 224, 3), conv(16, strides=2), *body, *head)
+    assert map_network(net, ROOMY).nps == count
+
+
+def test_published_nps_of_layers():
+    """AkidaNet 0.5 at 224, layer by layer, as measured on AKD1500 in its minimal mapping."""
+    chip = map_network(quantized(zoo.akidanet(0.5, 224)), AKD1000)
+    assert [len(p.nps) for p in chip.placements] == [0, 4, 6, 3, 3, 2, 2, 1, 1, 1, 1, 1, 2, 4, 1]
+    assert chip.placements[-1].external_weights
+
+
+def test_the_zoo_builds_float_networks_from_a_seed():
+    a, b, c = zoo.akidanet(0.25, 32, 10), zoo.akidanet(0.25, 32, 10), zoo.akidanet(0.25, 32, 10, seed=1)
+    x = np.ones((1, 32, 32, 3))
+    assert not a.is_integer and a.forward(x).shape == (1, 10)
+    assert np.array_equal(a.forward(x), b.forward(x)) and not np.array_equal(a.forward(x), c.forward(x))
+    with pytest.raises(SpicaError, match="alpha"):
+        zoo.mobilenet(0.01)
+
+
+# -- the same integers ---------------------------------------------------------------------------------------
+
+
+@st.composite
+def networks(draw) -> Network:
+    """Small networks that keep the rules of the first generation, of every shape that those allow."""
+
+    def middle(last: bool):
+        kernel = draw(st.sampled_from([1, 3, 5, 7]))
+        strides = draw(st.sampled_from([1, 2])) if kernel == 3 else 1
+        pool = (
+            None
+            if last
+            else draw(
+                st.sampled_from([None, max_pool(2, 1), max_pool(2, 2), max_pool(2, 1, "same"), max_pool(2, 2, "same")])
+            )
+        )
+        make = conv if kernel == 1 else draw(st.sampled_from([conv, separable]))
+        bits = draw(st.sampled_from([2, 4]))
+        return make(
+            draw(st.integers(1, 12)),
+            kernel,
+            strides,
+            pool=pool,
+            weights=bits,
+            bounded=draw(st.booleans()),
+            activations=draw(st.sampled_from([1, 2, 4])),
+        )
+
+    shape = (draw(st.integers(5, 14)), draw(st.integers(5, 14)), draw(st.sampled_from([1, 3])))
+    first = conv(draw(st.integers(1, 10)), draw(st.sampled_from([3, 5])), weights=8)
+    body = [middle(last=False) for _ in range(draw(st.integers(0, 2)))]
+    end = draw(st.sampled_from(["average", "average at the end", "flat"]))
+    if end == "flat":
+        tail = [middle(last=True), flatten(), dense(5)]
+    else:
+        make = draw(st.sampled_from([conv, separable]))
+        average = make(6, 3, pool=GlobalAverage(), bounded=draw(st.booleans()))
+        tail = [average, dense(5)] if end == "average" else [average]
+    try:
+        return network(shape, first, *body, *tail, seed=draw(st.integers(0, 99)))
+    except SpicaError:  # pooling left no room for the next window
+        assume(False)
+        raise
+
+
+def smallest_memories(net: Network) -> tuple[int, int]:
+    """Bytes for inputs and weights that let every layer be cut down to one row and one filter."""
+    inputs, weights = 1, 1
+    for layer in net.layers[2:]:
+        facts = net.facts(layer)
+        if facts.kind.endswith("convolution"):
+            (x,) = net.input_types(layer)
+            inputs = max(inputs, (1 + facts.halo) * x.shape[1] * x.channels * x.bits // 8 + 1)
+            weights = max(weights, (facts.shared_weight_bits + facts.weight_bits_per_filter) // 8 + 1)
+    return inputs, weights
+
+
+@settings(max_examples=150, deadline=None)
+@given(networks(), st.tuples(st.floats(1, 3), st.floats(1, 3)), st.integers(1, 6), st.integers(1, 3))
+def test_the_chip_gives_the_networks_integers(net, stretch, rows, samples):
+    inputs, weights = (int(size * factor) for size, factor in zip(smallest_memories(net), stretch))
+    device = ROOMY.replace(input_memory_bytes=inputs, weight_memory_bytes=weights, max_band_rows=rows)
+    assume(check(net, device).ok)
+    chip = map_network(net, device)
+    x = np.random.default_rng(0).integers(0, 256, (samples, *net.types["input"].shape)).astype(np.uint8)
+    expected = net.forward(x, engine="reference")
+    assert np.array_equal(net.forward(x), expected)
+    assert np.array_equal(chip.forward(x, batch_size=2, threads=1), expected)
+    assert np.array_equal(chip.forward(x, engine="reference"), expected)
+    for place in chip.placements[1:]:
+        layer, facts = net[place.layer], net.facts(net[place.layer])
+        if place.kind != "fully_connected":
+            filters = max(map(len, place.groups))
+            assert facts.shared_weight_bits + filters * facts.weight_bits_per_filter <= 8 * weights
+            if not isinstance(layer.pool, MaxPool):
+                (kind,) = net.input_types(layer)
+                held = max(len(band.rows) for band in place.bands)
+                assert held * kind.shape[1] * kind.channels * kind.bits <= 8 * inputs
+    counted = net.run(x, count=True)
+    for cost in chip.statistics.layers:
+        assert cost.events * samples == pytest.approx(counted.events[cost.layer])
+        assert cost.inputs * samples == counted.inputs[cost.layer]
+
+
+def test_layers_are_really_cut():
+    net = network((16, 16, 3), conv(8), conv(12, pool=max_pool()), separable(12), separable(10, pool=GlobalAverage()))
+    chip = map_network(net, ROOMY.replace(input_memory_bytes=250, weight_memory_bytes=140))
+    pieces = [(len(p.bands), len(p.groups)) for p in chip.placements]
+    assert pieces == [(0, 1), (16, 4), (3, 3), (3, 2)]
+    x = np.random.default_rng(1).integers(0, 256, (4, 16, 16, 3)).astype(np.uint8)
+    assert np.array_equal(chip.forward(x), net.forward(x))
+    places = {place for p in chip.placements for place in p.nps}
+    assert len(places) == chip.nps == sum(b * g for b, g in pieces)
+
+
+def test_akidanet_on_the_chip():
+    net = quantized(zoo.akidanet(0.25, 96, 10))
+    chip = map_network(net, "AKD1000")
+    x = np.random.default_rng(2).integers(0, 256, (3, 96, 96, 3)).astype(np.uint8)
+    assert np.array_equal(chip.forward(x), net.forward(x))
+    assert np.array_equal(chip.predict(x), net.predict(x))
+    assert chip.evaluate(x, net.predict(x)) == 1.0
+    assert all(0.05 < cost.sparsity < 0.95 for cost in chip.statistics.layers[1:])
+
+
+def test_layers_after_the_dequantiser_run_on_the_host():
+    chain = network((8, 8, 1), conv(4), conv(4, pool=GlobalAverage()), dense(3))
+    end = Dequantize(name="end", inputs=("layer_3",))
+    net = Network((*chain.layers, end), ("end", "layer_3"), "two outputs")
+    chip = map_network(net, "AKD1000")
+    x = np.full((2, 8, 8, 1), 9, np.uint8)
+    for ours, theirs in zip(chip.forward(x), net.forward(x)):
+        assert np.array_equal(ours, theirs)
+    assert [p.layer for p in chip.placements] == ["layer_1", "layer_2", "layer_3"]
+    with pytest.raises(SpicaError, match="2 outputs"):
+        chip.predict(x)
+
+
+# -- places and limits ---------------------------------------------------------------------------------------
+
+
+def test_nps_follow_the_mesh_to_and_fro():
+    chip = map_network(quantized(zoo.akidanet(1.0, 160)), "AKD1000")
+    places = [place for p in chip.placements for place in p.nps]
+    assert places[:5] == [NP(0, 0, 0), NP(0, 0, 1), NP(0, 0, 2), NP(0, 0, 3), NP(0, 1, 0)]
+    assert places[20] == NP(1, 4, 0)
+    steps = [abs(a.row - b.row) + abs(a.column - b.column) for a, b in pairwise(places)]
+    assert max(steps) == 1 and max(p.row for p in places) < 4 and max(p.column for p in places) < 5
+
+
+def test_a_network_too_large_says_which_layer_and_by_how_much():
+    with pytest.raises(SpicaError, match=r"separable_11: needs 8 NPs, but 3 of AKD.*116.*29 nodes"):
+        map_network(quantized(zoo.akidanet(1.0, 224)), "AKD1000")
+
+
+def test_rows_and_filters_that_no_np_holds():
+    net = network((16, 16, 3), conv(8), conv(8))
+    with pytest.raises(SpicaError, match=r"layer_2: 3 rows of 16x8 4-bit .* 192 bytes.*at most 8 columns"):
+        map_network(net, AKD1000.replace(input_memory_bytes=100))
+    with pytest.raises(SpicaError, match=r"layer_2: one filter .* 36 bytes.*at most 4 channels"):
+        map_network(net, AKD1000.replace(weight_memory_bytes=20))
+
+
+def test_a_network_that_breaks_rules_cannot_be_mapped():
+    with pytest.raises(SpicaError, match=r"cannot run on AKD1000: layer_1: kernel is 4.*1 more"):
+        map_network(network((16, 16, 3), conv(8, 4), conv(8, 2)), "AKD1000")
+
+
+def test_bad_samples_and_options_are_refused():
+    chip = map_network(network((8, 8, 1), conv(4), conv(4, pool=GlobalAverage())), "AKD1000")
+    x = np.zeros((2, 8, 8, 1), np.uint8)
+    with pytest.raises(SpicaError, match="call forward first"):
+        _ = chip.statistics
+    with pytest.raises(SpicaError, match="shape"):
+        chip.forward(x[:, :4])
+    with pytest.raises(SpicaError, match="batch_size"):
+        chip.forward(x, batch_size=0)
+    with pytest.raises(SpicaError, match="labels"):
+        chip.evaluate(x, [1])
+    assert repr(chip) == "<MappedNetwork 'chain' on AKD1000: 1 of 80 NPs>"
+
+
+# -- costs ---------------------------------------------------------------------------------------------------
+
+
+def test_the_vendors_sweep_of_one_layer():
+    """3x3, 32x32x32 to 32 filters on an NP of AKD1500: 679,844 cycles x density + 25,577 (measured)."""
+    device = load_device("AKD1500")
+    for density in (0.1, 0.3, 0.5, 0.8):
+        events, rows = np.array(density * 32768), np.array(1024.0)
+        cycles = timing.convolution_cycles(device, 9, 32, events, rows)
+        assert cycles == pytest.approx(679_844 * density + 25_577, rel=0.15)
+    assert timing.convolution_cycles(device, 9, 32, np.array(0), np.array(0)) == 308
+
+
+def test_sparser_inputs_cost_less():
+    chip = map_network(network((16, 16, 8), separable(8, pool=GlobalAverage()), dense(4), bits=4), "AKD1000")
+    x = np.random.default_rng(3).integers(1, 16, (8, 16, 16, 8)).astype(np.uint8)
+    costs = []
+    for keep in (1.0, 0.5, 0.1, 0.0):
+        chip.forward(x * (np.random.default_rng(4).random(x.shape) < keep))
+        costs.append(chip.statistics)
+    assert costs[0].layers[0].sparsity == 0 and costs[-1].layers[0].cycles == 308
+    for a, b in pairwise(costs):
+        assert a.energy_uj > b.energy_uj and a.latency_ms > b.latency_ms and a.fps < b.fps
+    for a, b in pairwise(s.layers[0] for s in costs):
+        assert a.sparsity < b.sparsity
+        assert a.events > b.events and a.cycles > b.cycles and a.energy_uj > b.energy_uj
+
+
+def test_totals_add_up():
+    net = network((16, 16, 3), conv(8), conv(8), separable(8, pool=GlobalAverage()), dense(4))
+    chip = map_network(net, "AKD1000")
+    chip.forward(np.random.default_rng(5).integers(0, 256, (8, 16, 16, 3)).astype(np.uint8))
+    s = chip.statistics
+    times = [cost.latency_ms for cost in s.layers]
+    assert s.latency_ms == pytest.approx(sum(times))
+    assert s.interval_ms == pytest.approx(max(a + b for a, b in pairwise(times)))
+    assert s.fps == pytest.approx(1000 / s.interval_ms)
+    assert s.power_mw == pytest.approx(s.energy_uj / s.interval_ms)
+    assert s.energy_uj == pytest.approx(s.dynamic_energy_uj + s.static_energy_uj)
+    assert s.layers[1].sops == s.layers[1].events * 9 * 8
+    assert s.layers[1].energy_uj == pytest.approx(s.layers[1].sops * 8.1e-6)
+    assert s.nps == chip.nps == 3
+    for figure in ("latency_ms", "fps", "energy_uj", "power_mw"):
+        low, high = s.band(figure)
+        assert low < getattr(s, figure) < high
+
+
+def test_larger_kernels_have_an_energy_of_their_own():
+    chip = map_network(network((8, 8, 1), conv(4), conv(4, 5)), "AKD1000")
+    chip.forward(np.full((1, 8, 8, 1), 200, np.uint8))
+    cost = chip.statistics.layers[1]
+    assert cost.energy_uj == pytest.approx(cost.sops * 11.8e-6)
+
+
+def test_estimates_are_shown_as_such():
+    chip = map_network(network((8, 8, 1), conv(4), conv(4, pool=GlobalAverage())), "AKD1000")
+    chip.forward(np.full((2, 8, 8, 1), 200, np.uint8))
+    text = str(chip.statistics)
+    for words in ("modelled, not measured", "90 % band", "transferred", "unknown", "layer_2"):
+        assert words in text
+    data = json.loads(json.dumps(chip.statistics.to_dict()))
+    assert data["tier"] == "transferred" and data["nps"] == 1 and len(data["layers"]) == 2
+    assert data["modelled"]["energy_uj"]["low"] < data["modelled"]["energy_uj"]["value"]
+    assert "assumed" in data["sources"]["static_mw"]

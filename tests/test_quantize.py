@@ -1,0 +1,215 @@
+"""Quantisation: grids, bit widths, options; and that it keeps what the float network computes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import spica
+from networks import SEEDS
+from spica.layers import (
+    Add,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    GlobalAverage,
+    Input,
+    MaxPool,
+    ReLU,
+    SeparableConv2D,
+)
+from spica.quantize import rounding
+from spica.quantize.observer import Histogram
+
+
+def float_network(seed=0, filters=16):
+    """One of each layer, with weights of unequal size from filter to filter."""
+    random = np.random.default_rng(seed)
+
+    def kernel(*shape):
+        sizes = random.uniform(0.3, 2, shape[-1])
+        return (random.normal(size=shape) * sizes / np.sqrt(np.prod(shape[:-1]))).astype(np.float32)
+
+    def bias(n):
+        return random.normal(0, 0.1, n).astype(np.float32)
+
+    six = np.array(6, np.float32)
+    layers = (
+        Input(name="image", shape=(12, 12, 2)),
+        Conv2D(
+            name="first",
+            inputs=("image",),
+            kernel=kernel(3, 3, 2, filters),
+            bias=bias(filters),
+            activation=ReLU(),
+        ),
+        DepthwiseConv2D(
+            name="depthwise", inputs=("first",), kernel=kernel(3, 3, filters), activation=ReLU(max_value=six)
+        ),
+        Conv2D(name="point", inputs=("depthwise",), kernel=kernel(1, 1, filters, filters), bias=bias(filters)),
+        Add(name="skip", inputs=("first", "point"), activation=ReLU()),
+        SeparableConv2D(
+            name="separable",
+            inputs=("skip",),
+            depthwise_kernel=kernel(3, 3, filters),
+            kernel=kernel(filters, filters),
+            bias=bias(filters),
+            activation=ReLU(),
+            pool=MaxPool(),
+        ),
+        Conv2D(
+            name="averaged",
+            inputs=("separable",),
+            kernel=kernel(3, 3, filters, filters),
+            activation=ReLU(),
+            pool=GlobalAverage(),
+        ),
+        Dense(name="dense", inputs=("averaged",), kernel=kernel(filters, 5), bias=bias(5)),
+    )
+    return spica.Network(layers, ("dense",))
+
+
+SAMPLES = np.random.default_rng(3).integers(0, 256, (64, 12, 12, 2), dtype=np.uint8)
+
+
+def signal_to_noise(wanted, got):
+    return 10 * np.log10(np.mean(wanted**2) / np.mean((wanted - got) ** 2))
+
+
+@pytest.mark.parametrize(("bits", "least"), [(8, 25), (4, 8)])
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_the_integer_network_stays_near_the_float_one(bits, least, per_channel):
+    net = float_network()
+    real = (SAMPLES / 255).astype(np.float32)
+    qnet = spica.quantize(net, real, weights=bits, activations=bits, per_channel_activations=per_channel)
+    got = qnet.forward(spica.to_input_integers(qnet, real))
+    assert signal_to_noise(net.forward(real), got) > least
+
+
+@pytest.mark.parametrize("weights", [1, 2, 4, 8])
+@pytest.mark.parametrize("activations", [1, 2, 4, 8])
+def test_every_width_gives_integers_of_that_width_on_both_engines(weights, activations):
+    qnet = spica.quantize(float_network(), SAMPLES, weights=weights, activations=activations)
+    assert qnet["dense"].weight_bits == weights
+    assert qnet["first"].weight_bits == 8
+    assert qnet.types["separable"].bits == activations
+    assert qnet.types["separable"].signed == (activations == 8)
+    assert qnet.types["point"].signed
+    np.testing.assert_array_equal(qnet.forward(SAMPLES), qnet.forward(SAMPLES, engine="reference"))
+
+
+def test_integer_samples_are_read_as_they_are():
+    qnet = spica.quantize(float_network(), SAMPLES)
+    assert str(qnet.types["image"]) == "uint8[12x12x2]"
+    assert qnet.types["image"].scale == 1
+    signed = spica.quantize(float_network(), (SAMPLES.astype(int) - 128).astype(np.int8))
+    assert str(signed.types["image"]) == "int8[12x12x2]"
+
+
+def test_real_samples_get_a_scale_that_holds_them():
+    real = np.random.default_rng(0).normal(size=(32, 12, 12, 2)).astype(np.float32)
+    qnet = spica.quantize(float_network(), real)
+    integers = spica.to_input_integers(qnet, real)
+    assert integers.dtype == np.int8
+    assert np.abs(integers.astype(int)).max() == 127
+    np.testing.assert_allclose(integers * qnet.types["image"].scale, real, atol=qnet.types["image"].scale)
+
+
+@pytest.mark.parametrize("ranges", ["mse", "max", "percentile"])
+def test_every_range_rule_works(ranges):
+    net = float_network()
+    qnet = spica.quantize(net, SAMPLES, ranges=ranges, bias_correction=False)
+    assert signal_to_noise(net.forward(SAMPLES), qnet.forward(SAMPLES)) > 15
+
+
+def test_bias_correction_brings_means_closer():
+    net = float_network()
+    wanted = net.forward(SAMPLES).mean(axis=0)
+    plain, corrected = (
+        spica.quantize(net, SAMPLES, weights=2, activations=4, bias_correction=c) for c in (False, True)
+    )
+    errors = [np.abs(q.forward(SAMPLES).mean(axis=0) - wanted).max() for q in (plain, corrected)]
+    assert errors[1] < errors[0] / 2
+
+
+@pytest.mark.parametrize(
+    ("samples", "options", "message"),
+    [
+        (SAMPLES, {"weights": 3}, "weights=3: choose from 1, 2, 4, 8 bits"),
+        (SAMPLES, {"activations": 16}, "activations=16"),
+        (SAMPLES, {"first_layer_weights": "8"}, "first_layer_weights='8'"),
+        (SAMPLES, {"ranges": "best"}, "ranges='best': choose 'mse'"),
+        (SAMPLES[:0], {}, "there are no samples"),
+        (SAMPLES[:, :5], {}, "samples have shape"),
+        (np.full((1, 12, 12, 2), np.nan), {}, "NaN or infinity"),
+    ],
+)
+def test_bad_options_and_samples_are_refused(samples, options, message):
+    with pytest.raises(spica.SpicaError, match=message):
+        spica.quantize(float_network(), samples, **options)
+
+
+def test_a_quantised_network_is_not_quantised_again():
+    qnet = spica.quantize(float_network(), SAMPLES)
+    with pytest.raises(spica.SpicaError, match="already quantised"):
+        spica.quantize(qnet, SAMPLES)
+
+
+def test_constant_zero_samples_do_no_harm():
+    qnet = spica.quantize(float_network(), np.zeros((4, 12, 12, 2), np.float32))
+    assert np.isfinite(qnet.forward(np.zeros((1, 12, 12, 2), np.uint8))).all()
+
+
+@given(st.floats(1e-9, 1e9), st.integers(1, 8))
+def test_scales_become_multipliers_of_full_width(scale, bits):
+    multiplier, exponent = rounding.quantize_scale(np.float32(scale), bits)
+    assert 1 << (bits - 1) <= multiplier < 1 << bits
+    assert abs(float(multiplier) * 2.0 ** -float(exponent) / scale - 1) <= 2.0**-bits * (
+        1 if multiplier < (1 << bits) - 1 else 2
+    )
+
+
+@given(st.floats(1e-6, 1e3), st.floats(1e-4, 10), st.integers(2, 8))
+def test_representable_scales_are_met_exactly_and_never_smaller(scale, outer, bits):
+    found = rounding.representable(np.array([scale], np.float32), np.float32(outer), np.array([bits]))
+    assert found[0] >= np.float32(scale) * (1 - 1e-6)
+    assert found[0] <= np.float32(scale) * (1 + 2.0 ** (1 - bits)) * (1 + 1e-6)
+    multiplier, exponent = rounding.quantize_scale(found * np.float32(outer), bits)
+    np.testing.assert_allclose(
+        multiplier * 2.0 ** -exponent.astype(float), found * np.float64(outer), rtol=1.001 * 2.0**-bits
+    )
+
+
+@settings(deadline=None)
+@given(SEEDS, st.sampled_from([1, 2, 4, 8]))
+def test_weights_are_rounded_to_the_nearest_integer_in_range(seed, bits):
+    kernel = np.random.default_rng(seed).normal(size=(3, 3, 2, 4)).astype(np.float32)
+    scale = rounding.weight_scale(kernel, bits)
+    integers = rounding.quantize_weights(kernel, bits, scale)
+    low, high = (-1, 1) if bits == 1 else (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+    assert integers.min() >= low and integers.max() <= high
+    inside = (kernel / scale > low) & (kernel / scale < high)
+    if bits > 1:
+        assert (np.abs(kernel / scale - integers)[inside] <= 0.5 + 1e-5).all()
+
+
+@given(st.lists(st.floats(-1e4, 1e4), min_size=1, max_size=20), st.floats(1e-3, 10))
+def test_biases_keep_eight_bits(values, step):
+    bias = np.array(values)
+    integers = rounding.quantize_bias(bias, np.full(bias.shape, step))
+    error = np.abs(integers * step - bias)
+    assert (error <= np.maximum(step * 0.51, np.abs(bias) * 2.0**-6)).all()
+
+
+@given(st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=50), st.integers(1, 4))
+def test_histograms_do_not_depend_on_how_values_arrive(values, parts):
+    whole, pieces = Histogram(None), Histogram(None)
+    array = np.array(values, np.float32)[:, None]
+    whole.update(array)
+    for part in np.array_split(array, parts):
+        if len(part):
+            pieces.update(part)
+    np.testing.assert_array_equal(whole.counts, pieces.counts)
+    assert whole.step(15, "max") == pieces.step(15, "max") == np.abs(array).max() / np.float64(15)
