@@ -17,6 +17,7 @@ BEGIN, END = "<!-- made by docs/make_demo.py -->\n", "<!-- end -->\n"
 
 def table(facts: dict) -> str:
     """The demo's facts as the README's table."""
+
     def modelled(name: str) -> str:
         value, low, high = map(two_digits, facts["modelled"][name].values())
         return f"{value} ({low} to {high})"
