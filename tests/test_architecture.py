@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "layers": {"network", "errors"},
     "engine": {"layers", "network", "errors"},
     "rewrite": {"layers", "network", "errors"},
-    "importers": {"layers", "network", "errors"},
+    "importers": {"rewrite", "layers", "network", "errors"},
     "quantize": {"rewrite", "engine", "layers", "network", "errors", "progress"},
     "hardware": {"engine", "layers", "network", "errors"},
     "zoo": {

@@ -13,11 +13,21 @@ from spica.engine.run import to_input_integers
 from spica.errors import SpicaError
 from spica.hardware import check
 from spica.hardware import map_network as map
-from spica.importers import from_keras
+from spica.importers import from_keras, from_quantizeml
 from spica.network import Network
 from spica.network.file import load
 from spica.quantize import quantize
 
 __version__ = "0.1.0"
 
-__all__ = ["Network", "SpicaError", "check", "from_keras", "load", "map", "quantize", "to_input_integers"]
+__all__ = [
+    "Network",
+    "SpicaError",
+    "check",
+    "from_keras",
+    "from_quantizeml",
+    "load",
+    "map",
+    "quantize",
+    "to_input_integers",
+]

@@ -44,7 +44,7 @@ class Native:
         )
 
     def finish(self, acc: NDArray, stage: Stage) -> NDArray:
-        image = acc if acc.ndim == 4 else acc.reshape(len(acc), 1, 1, -1)
+        image = acc if acc.ndim == 4 else acc.reshape(-1, 1, 1, acc.shape[-1])
         channels = image.shape[3]
         size, strides, padding = stage.pool or ((1, 1), (1, 1), ((0, 0), (0, 0)))
         per_channel = [_channels(v, channels) for v in (stage.bias, stage.ceiling, stage.multiplier, stage.shift)]
@@ -67,7 +67,9 @@ class Native:
             wide,
             self.threads,
         )
-        return y[:, 0, 0] if stage.average or acc.ndim == 2 else y
+        if stage.average:
+            return y[:, 0, 0]
+        return y if acc.ndim == 4 else y.reshape(acc.shape)
 
 
 def _width(bound: int, narrow, wide):

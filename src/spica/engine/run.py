@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from spica.engine.reference import Reference
 from spica.errors import SpicaError
 from spica.network import Layer, Network, TensorType
-from spica.network.record import Ops, forward_float, forward_integer
+from spica.network.record import Ops, State, forward_float, forward_integer, forward_stateful, initial_state
 
 ENGINES = ("native", "reference")
 BATCH = 32
@@ -68,10 +68,12 @@ def run(
         raise SpicaError(f"{net.name} has no tensor {unknown[0]!r} to keep")
     ops, result = make_ops(engine, threads), Run()
 
+    memory = Memory(net)
+
     def step(layer: Layer, read: list[NDArray]) -> NDArray:
         if count:
             count_events(result, layer, read)
-        return compute(layer, read, net.input_types(layer), ops)
+        return compute(layer, read, net.input_types(layer), ops, memory)
 
     result.tensors = walk(net, x, step, kept, batch_size)
     result.samples = len(result.tensors[kept[0]]) if kept else 0
@@ -126,8 +128,24 @@ def make_ops(engine: str, threads: int | None) -> Ops:
     raise SpicaError(f"engine {engine!r} is unknown; choose from {', '.join(ENGINES)}")
 
 
-def compute(layer: Layer, read: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
-    """One layer's output: by its float meaning on float tensors, by its integer meaning on integers."""
+class Memory:
+    """The state of every layer that has one, from frame to frame: a run's or a stream's, never the network's."""
+
+    def __init__(self, net: Network) -> None:
+        states = {layer.name: initial_state(layer, net.input_types(layer)) for layer in net}
+        self.states: dict[str, State] = {name: state for name, state in states.items() if state is not None}
+
+
+def compute(
+    layer: Layer, read: Sequence[NDArray], types: Sequence[TensorType], ops: Ops, memory: Memory | None = None
+) -> NDArray:
+    """One layer's output: by its float meaning on float tensors, by its integer meaning on integers.
+
+    A layer with memory reads and replaces its state in ``memory``.
+    """
+    if memory is not None and layer.name in memory.states:
+        output, memory.states[layer.name] = forward_stateful(layer, read, types, ops, memory.states[layer.name])
+        return output
     if types[0].is_float:
         return forward_float(layer, read)
     return forward_integer(layer, read, types, ops)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spica.engine.run import BATCH, compute, make_ops, walk
+from spica.engine.run import BATCH, Memory, compute, make_ops, walk
 from spica.errors import SpicaError
 from spica.hardware import energy, timing
 from spica.hardware.device import Device
@@ -69,15 +69,16 @@ class MappedNetwork:
         """
         net, ops, meter = self.network, make_ops(engine, threads), Meter(self)
         places = {placement.layer: placement for placement in self.placements}
+        memory = Memory(net)
 
         def step(layer: Layer, read: list[NDArray]) -> NDArray:
             place, types = places.get(layer.name), net.input_types(layer)
             if place is None:
-                return compute(layer, read, types, ops)
+                return compute(layer, read, types, ops, memory)
             meter.count(place, layer, read[0])
             if isinstance(layer, Convolution) and len(place.nps) > 1:
                 return forward_pieces(layer, place.bands, place.groups, read[0], types[0], ops)
-            return compute(layer, read, types, ops)
+            return compute(layer, read, types, ops, memory)
 
         tensors = walk(net, x, step, net.outputs, batch_size)
         self._statistics = meter.statistics(len(tensors[net.outputs[0]]))

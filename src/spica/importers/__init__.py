@@ -1,5 +1,6 @@
 """Other frameworks' networks to Spica's. Each module loads its framework only when its function is called."""
 
 from spica.importers.keras import from_keras
+from spica.importers.quantizeml import from_quantizeml
 
-__all__ = ["from_keras"]
+__all__ = ["from_keras", "from_quantizeml"]

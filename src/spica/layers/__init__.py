@@ -6,32 +6,47 @@ from spica.layers.convolution import Conv2D
 from spica.layers.dense import Dense
 from spica.layers.depthwise import DepthwiseConv2D
 from spica.layers.input import Input
+from spica.layers.lookup import LookUp
 from spica.layers.neural import GlobalAverage, MaxPool, Neural, ReLU, Requantize
 from spica.layers.normalization import Scale, ZeroPad
 from spica.layers.pooling import GlobalAveragePooling2D, MaxPool2D
+from spica.layers.quantizer import Dequantize, Quantize, Rescaling
+from spica.layers.recurrent import StatefulRecurrent
 from spica.layers.separable import SeparableConv2D
-from spica.layers.shape import Concatenate, Dequantize, Flatten, Reshape
+from spica.layers.shape import Concatenate, Flatten, Permute, Reshape, Take
+from spica.layers.temporal import BufferTempConv, DepthwiseBufferTempConv
+from spica.layers.transposed import ConvTranspose2D, DepthwiseConvTranspose2D
 
 __all__ = [
     "Activation",
     "Add",
+    "BufferTempConv",
     "Concatenate",
     "Conv2D",
+    "ConvTranspose2D",
     "Dense",
+    "DepthwiseBufferTempConv",
     "DepthwiseConv2D",
+    "DepthwiseConvTranspose2D",
     "Dequantize",
     "Flatten",
     "GlobalAverage",
     "GlobalAveragePooling2D",
     "Input",
+    "LookUp",
     "MaxPool",
     "MaxPool2D",
     "Neural",
+    "Permute",
+    "Quantize",
     "ReLU",
     "Requantize",
+    "Rescaling",
     "Reshape",
     "Scale",
     "SeparableConv2D",
     "Softmax",
+    "StatefulRecurrent",
+    "Take",
     "ZeroPad",
 ]

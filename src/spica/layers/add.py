@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from spica.errors import SpicaError
 from spica.layers import neural
+from spica.layers.arithmetic import saturate
 from spica.layers.neural import ReLU, Requantize
 from spica.network.record import Facts, Layer, Ops, facts, forward_float, forward_integer, infer, record
 from spica.network.tensor import TensorType
@@ -21,9 +22,11 @@ SUM_BITS = 31
 class Add(Layer):
     """Sum of two tensors of one shape, then an optional rectifier and output stage.
 
-    The inputs are brought to the finer of their exponents by exact left shifts.
+    The inputs are brought to the finer of their exponents by left shifts. An average is the sum with one more
+    fractional bit.
     """
 
+    average: bool = False
     activation: ReLU | None = None
     requantize: Requantize | None = None
 
@@ -40,20 +43,20 @@ def _(layer: Add, inputs: Sequence[TensorType]) -> TensorType:
     if (a.scale != 1).any() or (b.scale != 1).any():
         raise SpicaError(f"{layer.name}: its inputs must be fixed point; give the layers before it an output stage")
     if layer.requantize is None:
-        return TensorType(a.shape, SUM_BITS + 1, True, np.maximum(a.frac_bits, b.frac_bits))
+        return TensorType(a.shape, SUM_BITS + 1, True, np.maximum(a.frac_bits, b.frac_bits) + layer.average)
     return neural.requantized_type(layer.name, layer.requantize, a.shape)
 
 
 @forward_float.register
 def _(layer: Add, inputs: Sequence[NDArray]) -> NDArray:
-    total = inputs[0] + inputs[1]
+    total = (inputs[0] + inputs[1]) / (2 if layer.average else 1)
     return total if layer.activation is None else np.clip(total, 0, layer.activation.max_value)
 
 
 @forward_integer.register
 def _(layer: Add, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
     finest = np.maximum(types[0].frac_bits, types[1].frac_bits)
-    a, b = (x.astype(np.int64) << (finest - kind.frac_bits) for x, kind in zip(inputs, types))
+    a, b = (saturate(x.astype(np.int64) << (finest - kind.frac_bits), SUM_BITS) for x, kind in zip(inputs, types))
     relu = layer.activation
     stage = neural.output_stage(
         layer.requantize,

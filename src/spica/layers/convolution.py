@@ -56,9 +56,9 @@ def _(layer: Conv2D, inputs: Sequence[NDArray]) -> NDArray:
 @forward_integer.register
 def _(layer: Conv2D, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
     (x,), (kind,) = inputs, types
-    kernel = layer.kernel.astype(np.int64) << neural.input_shift(kind)[..., None]
+    x, kernel, peak = neural.align(x, layer.kernel, kind, layer.accumulator_bits)
     fill = np.zeros(kind.channels, np.int64) if layer.padding_value is None else layer.padding_value
-    peak = max(neural.largest(kind), int(np.abs(fill).max()))
+    peak = max(peak, int(np.abs(fill).max()))
     bound = peak * int(np.abs(kernel).sum(axis=(0, 1, 2)).max())
     acc = ops.convolve(x, kernel, layer.strides, neural.padding_of(layer, layer.kernel, x), fill, bound)
     return ops.finish(acc, neural.stage(layer, acc.shape, infer(layer, types)))

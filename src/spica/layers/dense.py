@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from spica.network.tensor import TensorType
 
 @record
 class Dense(Neural):
-    """Product of a vector with ``kernel`` (C, F)."""
+    """Product of the last axis with ``kernel`` (C, F); hardware has it for vectors ``(C,)`` only."""
 
     kernel: NDArray
 
@@ -24,12 +25,11 @@ class Dense(Neural):
 @infer.register
 def _(layer: Dense, inputs: Sequence[TensorType]) -> TensorType:
     x = neural.one_input(layer, inputs)
-    neural.check_rank(layer, x, 1)
     neural.check_kernel(layer, layer.kernel, 2)
     channels, filters = layer.kernel.shape
     if channels != x.channels:
         raise SpicaError(f"{layer.name}: kernel expects {channels} inputs, but {layer.inputs[0]!r} has {x.channels}")
-    return neural.finish_type(layer, x, (filters,), x.frac_bits.max(), neural.accumulator_scale(layer, x))
+    return neural.finish_type(layer, x, (*x.shape[:-1], filters), x.frac_bits.max(), neural.accumulator_scale(layer, x))
 
 
 @forward_float.register
@@ -41,18 +41,13 @@ def _(layer: Dense, inputs: Sequence[NDArray]) -> NDArray:
 @forward_integer.register
 def _(layer: Dense, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
     (x,), (kind,) = inputs, types
-    kernel = layer.kernel.astype(np.int64) << neural.input_shift(kind)[..., None]
-    bound = neural.largest(kind) * int(np.abs(kernel).sum(axis=0).max())
-    # A vector is an image of one pixel.
-    acc = ops.convolve(
-        x[:, None, None, :],
-        kernel[None, None],
-        (1, 1),
-        ((0, 0), (0, 0)),
-        np.zeros(kind.channels, np.int64),
-        bound,
-    )
-    return ops.finish(acc[:, 0, 0], neural.stage(layer, acc.shape, infer(layer, types)))
+    x, kernel, peak = neural.align(x, layer.kernel, kind, layer.accumulator_bits)
+    bound = peak * int(np.abs(kernel).sum(axis=0).max())
+    pixels = x.reshape(-1, 1, 1, kind.channels)  # a vector is an image of one pixel
+    no_padding, no_fill = ((0, 0), (0, 0)), np.zeros(kind.channels, np.int64)
+    acc = ops.convolve(pixels, kernel[None, None], (1, 1), no_padding, no_fill, bound)
+    acc = acc.reshape(*x.shape[:-1], -1)
+    return ops.finish(acc, neural.stage(layer, acc.shape, infer(layer, types)))
 
 
 @facts.register
@@ -60,9 +55,9 @@ def _(layer: Dense, inputs: Sequence[TensorType], output: TensorType) -> Facts:
     (x,) = inputs
     channels, filters = layer.kernel.shape
     return Facts(
-        kind="fully_connected",
+        kind="fully_connected" if len(x.shape) == 1 else "dense_of_image",
         limits=neural.neural_limits(layer, x, output),
-        macs=layer.kernel.size,
+        macs=prod(x.shape[:-1]) * layer.kernel.size,
         fan_out=filters,
         weight_bits_per_filter=channels * (layer.weight_bits or 32),
         filters=filters,

@@ -196,7 +196,12 @@ def finish_type(layer: Neural, x: TensorType, shape: tuple[int, ...], frac_bits:
     if (out := layer.requantize) is not None:
         return requantized_type(layer.name, out, shape)
     bits = 34 if average > 1 else layer.accumulator_bits + 1
-    return TensorType(shape, bits, True, frac_bits, (scale / np.float32(average)).astype(np.float32))
+    return TensorType(shape, bits, True, frac_bits, averaged(scale, average))
+
+
+def averaged(scale: NDArray, count: int) -> NDArray[np.float32]:
+    """Scale of a sum that stands for the mean of ``count`` values: times the float32 reciprocal, as the reference."""
+    return np.asarray(scale * (np.float32(1) / np.float32(count)), np.float32)
 
 
 def requantized_type(where: str, out: Requantize, shape: tuple[int, ...]) -> TensorType:
@@ -258,6 +263,17 @@ def largest(x: TensorType) -> int:
 def input_shift(x: TensorType) -> NDArray[np.int64]:
     """Left shift of each channel that brings all to the finest exponent among them."""
     return x.frac_bits.max() - x.frac_bits
+
+
+def align(x: NDArray, kernel: NDArray, kind: TensorType, value_bits: int) -> tuple[NDArray, NDArray, int]:
+    """Input and kernel (..., C, F) with the channels' exponents made equal, and the input's largest magnitude.
+
+    The left shifts that do it move into the weights, where they cost nothing, unless the shifted input would saturate.
+    """
+    shift, peak, wide = input_shift(kind), largest(kind), kernel.astype(np.int64)
+    if peak << int(shift.max()) > 1 << value_bits:
+        return arithmetic.saturate(x.astype(np.int64) << shift, value_bits), wide, 1 << value_bits
+    return x, wide << shift[..., None], peak
 
 
 def neural_limits(layer: Neural, x: TensorType, output: TensorType) -> dict:

@@ -65,7 +65,8 @@ def _(layer: GlobalAveragePooling2D, inputs: Sequence[TensorType]) -> TensorType
         return TensorType(shape)
     if layer.requantize is not None:
         return neural.requantized_type(layer.name, layer.requantize, shape)
-    return TensorType(shape, 34, True, x.frac_bits, (x.scale / np.float32(x.shape[0] * x.shape[1])).astype(np.float32))
+    scale = neural.averaged(x.scale, x.shape[0] * x.shape[1])
+    return TensorType(shape, 34, True, x.frac_bits.max(), scale)
 
 
 @forward_float.register
@@ -75,9 +76,8 @@ def _(layer: GlobalAveragePooling2D, inputs: Sequence[NDArray]) -> NDArray:
 
 @forward_integer.register
 def _(layer: GlobalAveragePooling2D, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
-    return ops.finish(
-        inputs[0], neural.output_stage(layer.requantize, infer(layer, types), value_bits=32, average=True)
-    )
+    stage = neural.output_stage(layer.requantize, infer(layer, types), value_bits=32, average=True)
+    return ops.finish(inputs[0].astype(np.int64) << neural.input_shift(types[0]), stage)
 
 
 @facts.register

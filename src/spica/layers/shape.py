@@ -1,4 +1,4 @@
-"""Layers that only move or rename values: flatten, reshape, concatenate, de-quantise."""
+"""Layers that only move values: flatten, reshape, permute, take, concatenate."""
 
 from __future__ import annotations
 
@@ -115,20 +115,79 @@ def _(layer: Concatenate, inputs: Sequence[NDArray], types: Sequence[TensorType]
 
 
 @record
-class Dequantize(Layer):
-    """Integers to the real numbers (float32) they stand for: the network's end."""
+class Permute(Layer):
+    """Axes in another order; ``axes`` counts from 0 and leaves the batch out."""
+
+    axes: tuple[int, ...]
 
 
 @infer.register
-def _(layer: Dequantize, inputs: Sequence[TensorType]) -> TensorType:
-    return TensorType(neural.one_input(layer, inputs).shape)
+def _(layer: Permute, inputs: Sequence[TensorType]) -> TensorType:
+    x = neural.one_input(layer, inputs)
+    if sorted(layer.axes) != list(range(len(x.shape))):
+        raise SpicaError(f"{layer.name}: {layer.axes} does not name each axis of {x.shape} once")
+    if not x.per_tensor and layer.axes[-1] != len(x.shape) - 1:
+        raise SpicaError(f"{layer.name}: channels of different exponents must stay last; quantise per tensor")
+    return TensorType(tuple(x.shape[a] for a in layer.axes), x.bits, x.signed, x.frac_bits, x.scale)
+
+
+def _permuted(layer: Permute, x: NDArray) -> NDArray:
+    return np.ascontiguousarray(x.transpose(0, *(a + 1 for a in layer.axes)))
 
 
 @forward_float.register
-def _(layer: Dequantize, inputs: Sequence[NDArray]) -> NDArray:
-    return inputs[0]
+def _(layer: Permute, inputs: Sequence[NDArray]) -> NDArray:
+    return _permuted(layer, inputs[0])
 
 
 @forward_integer.register
-def _(layer: Dequantize, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
-    return types[0].to_float(inputs[0])
+def _(layer: Permute, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
+    return _permuted(layer, inputs[0])
+
+
+@record
+class Take(Layer):
+    """Some positions of one axis: a token of a sequence, or every n-th time step.
+
+    Attributes:
+        axis: counted from 0, the batch left out; not the channels.
+        start, stop, step: as in a slice; ``step`` at least 1.
+        keep_axis: whether the axis stays where one position is taken.
+    """
+
+    axis: int
+    start: int
+    stop: int
+    step: int = 1
+    keep_axis: bool = True
+
+
+@infer.register
+def _(layer: Take, inputs: Sequence[TensorType]) -> TensorType:
+    x = neural.one_input(layer, inputs)
+    if not 0 <= layer.axis < len(x.shape) - (not x.per_tensor):
+        raise SpicaError(f"{layer.name}: axis {layer.axis} of {x} cannot be taken from; choose another")
+    taken = range(layer.start, layer.stop, layer.step) if layer.step > 0 else range(0)
+    if not taken or layer.start < 0 or layer.stop > x.shape[layer.axis] or (len(taken) > 1 and not layer.keep_axis):
+        raise SpicaError(
+            f"{layer.name}: {layer.start}:{layer.stop}:{layer.step} is not within axis {layer.axis} of {x.shape}"
+        )
+    kept = (len(taken),) if layer.keep_axis else ()
+    shape = (*x.shape[: layer.axis], *kept, *x.shape[layer.axis + 1 :])
+    return TensorType(shape, x.bits, x.signed, x.frac_bits, x.scale)
+
+
+def _taken(layer: Take, x: NDArray) -> NDArray:
+    axis = layer.axis + 1
+    taken = np.take(x, range(layer.start, layer.stop, layer.step), axis=axis)
+    return taken if layer.keep_axis else taken.squeeze(axis)
+
+
+@forward_float.register
+def _(layer: Take, inputs: Sequence[NDArray]) -> NDArray:
+    return _taken(layer, inputs[0])
+
+
+@forward_integer.register
+def _(layer: Take, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
+    return _taken(layer, inputs[0])

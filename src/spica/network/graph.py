@@ -67,7 +67,8 @@ class Network:
 
     @property
     def is_integer(self) -> bool:
-        return all(not self.types[layer.name].is_float for layer in self.inputs)
+        """Whether integers flow in it, as they do in a network that was quantised."""
+        return any(not kind.is_float for kind in self.types.values())
 
     def __getitem__(self, name: str) -> Layer:
         for layer in self.layers:

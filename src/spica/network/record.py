@@ -7,6 +7,8 @@ A layer is a frozen dataclass of plain fields. What it means is said by the func
 ``infer``           shape and number format of the output, or a ``SpicaError`` naming the layer
 ``forward_float``   what the layer computes on float32 arrays
 ``forward_integer`` what it computes on integers, written with the primitives of ``Ops``
+``initial_state``   the state that a layer with memory starts from; none for most
+``forward_stateful`` as the two above, for a layer with memory
 ``facts``           what hardware asks of it: kind, kernel, filters, bits, memory, fan-out
 ==================  ========================================================================
 """
@@ -99,6 +101,24 @@ def forward_float(layer: Any, inputs: Sequence[NDArray[np.float32]]) -> NDArray[
 def forward_integer(layer: Any, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
     """Output of ``layer`` on integer arrays (int32) with a batch axis, computed with an engine's primitives."""
     raise SpicaError(f"{layer.name}: {type(layer).__name__} has no integer meaning; remove it before quantising")
+
+
+State = tuple[NDArray, ...]
+"""What a layer with memory keeps from one batch to the next."""
+
+
+@singledispatch
+def initial_state(layer: Any, inputs: Sequence[TensorType]) -> State | None:
+    """The state that ``layer`` starts from, where it has memory; its batch axis is time."""
+    return None
+
+
+@singledispatch
+def forward_stateful(
+    layer: Any, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops, state: State
+) -> tuple[NDArray, State]:
+    """Output of a layer with memory for the frames of a batch, and its state after them."""
+    raise SpicaError(f"{layer.name}: {type(layer).__name__} has no memory")
 
 
 @singledispatch

@@ -23,10 +23,20 @@ def prepare(net: Network) -> Network:
             return net
 
 
+def fuse(net: Network) -> Network:
+    """Run the passes that make no change to weights, on a float or an integer network, until nothing changes."""
+    while True:
+        before = len(net)
+        net = fuse_pooling(fuse_activation(net))
+        if len(net) == before:
+            return net
+
+
 __all__ = [
     "PASSES",
     "fold_padding",
     "fold_scale",
+    "fuse",
     "fuse_activation",
     "fuse_pooling",
     "prepare",

@@ -16,4 +16,6 @@ def _merge(before: Layer, after: Layer) -> Layer | None:
         return None
     if isinstance(before, Neural) and isinstance(before.pool, GlobalAverage):
         return None  # a fused average comes after the activation, this one before
-    return replace(before, activation=after.function)
+    if before.requantize is not None:
+        return None  # its integers are already rounded
+    return replace(before, activation=after.function, requantize=after.requantize)

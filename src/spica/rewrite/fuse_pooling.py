@@ -1,13 +1,24 @@
 """Take pooling into the layer before it: hardware pools the accumulator before it becomes events.
 
-A rectifier between the two changes nothing for max pooling, as it keeps the order of values.
+A rectifier or an output stage between the two changes nothing for max pooling: both keep the order of values. An
+average must see the accumulator itself, and all channels on one exponent, which a depthwise layer does not promise.
 """
 
 from dataclasses import replace
 
-from spica.layers import GlobalAverage, GlobalAveragePooling2D, MaxPool2D, Neural
+from spica.layers import (
+    DepthwiseBufferTempConv,
+    DepthwiseConv2D,
+    DepthwiseConvTranspose2D,
+    GlobalAverage,
+    GlobalAveragePooling2D,
+    MaxPool2D,
+    Neural,
+)
 from spica.network import Layer, Network
 from spica.rewrite.merge import merge_pairs
+
+DEPTHWISE = DepthwiseConv2D | DepthwiseConvTranspose2D | DepthwiseBufferTempConv
 
 
 def fuse_pooling(net: Network) -> Network:
@@ -19,6 +30,6 @@ def _merge(before: Layer, after: Layer) -> Layer | None:
         return None
     if isinstance(after, MaxPool2D):
         return replace(before, pool=after.pool)
-    if isinstance(after, GlobalAveragePooling2D):
-        return replace(before, pool=GlobalAverage())
+    if isinstance(after, GlobalAveragePooling2D) and before.requantize is None and not isinstance(before, DEPTHWISE):
+        return replace(before, pool=GlobalAverage(), requantize=after.requantize)
     return None

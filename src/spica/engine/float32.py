@@ -1,0 +1,66 @@
+"""The reference engine with the rounding of float32, in which the public reference holds its integers.
+
+Integers are the truth; this engine exists to show that where the public reference differs, float32 is why. A float32
+keeps integers exactly up to 2**24 only. Every product, sum, shift and saturation bound is rounded to float32 here, in
+the order of ``layers.arithmetic``. Sums of products depend on the order in which a library adds, so for these the
+engine also tells how far any order can be from the exact sum (``sum_error``).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spica.layers import arithmetic
+from spica.layers.arithmetic import Padding, Pair, Stage
+
+UNIT = 2.0**-24
+"""Largest relative error of one float32 rounding."""
+
+
+class Float32:
+    """Integer primitives, computed in float32 step by step."""
+
+    def convolve(
+        self, x: NDArray, kernel: NDArray, strides: Pair, padding: Padding, fill: NDArray, bound: int
+    ) -> NDArray:
+        exact = arithmetic.convolve(x, kernel, strides, padding, fill, bound)
+        return exact if bound < 1 << 24 else exact.astype(np.float32).astype(np.int64)
+
+    def convolve_depthwise(self, x: NDArray, kernel: NDArray, strides: Pair, padding: Padding, bound: int) -> NDArray:
+        exact = arithmetic.convolve_depthwise(x, kernel, strides, padding, bound)
+        return exact if bound < 1 << 24 else exact.astype(np.float32).astype(np.int64)
+
+    def finish(self, acc: NDArray, stage: Stage) -> NDArray:
+        x = _saturate(acc.astype(np.float32), stage.value_bits)
+        if stage.bias is not None:
+            x = _saturate(x + stage.bias.astype(np.float32), stage.value_bits)
+        if stage.pool is not None:
+            x = arithmetic.max_pool(x, *stage.pool)
+        if stage.relu:
+            x = np.maximum(x, np.float32(0))
+        if stage.ceiling is not None:
+            x = np.minimum(x, stage.ceiling.astype(np.float32))
+        if stage.average:
+            x = _saturate(x.astype(np.float64).sum(axis=(1, 2)).astype(np.float32), 32)
+        if stage.multiplier is not None and stage.shift is not None:
+            x = _saturate(x * stage.multiplier.astype(np.float32), stage.buffer_bits)
+            x = np.floor(x * np.exp2(-stage.shift.astype(np.float32)) + np.float32(0.5))
+            x = np.clip(x, np.float32(stage.low), np.float32(stage.high))
+        return x.astype(np.int64)
+
+
+def _saturate(x: NDArray[np.float32], value_bits: int) -> NDArray[np.float32]:
+    """As ``arithmetic.saturate``; the upper bound itself is rounded: 2**27 - 1 becomes 2**27."""
+    limit = np.float32(2.0**value_bits)
+    return np.clip(x, -limit, np.float32(limit - np.float32(1)))
+
+
+def sum_error(magnitudes: NDArray, terms: int) -> NDArray[np.float64]:
+    """How far a float32 sum of ``terms`` products can be from the exact one, whatever the order.
+
+    ``magnitudes`` is the sum of the products' magnitudes. Below 2**24 nothing rounds. Source: Higham, Accuracy and
+    Stability of Numerical Algorithms, 4.2: n u / (1 - n u) times the sum of magnitudes.
+    """
+    exact = magnitudes < 1 << 24
+    return np.where(exact, 0.0, terms * UNIT / (1 - terms * UNIT) * magnitudes.astype(np.float64))

@@ -1,0 +1,95 @@
+"""Between real numbers and integers: quantising the input, rescaling it, de-quantising the output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spica.errors import SpicaError
+from spica.layers import neural
+from spica.network.record import Layer, Ops, forward_float, forward_integer, infer, record
+from spica.network.tensor import TensorType
+
+
+@record
+class Quantize(Layer):
+    """Real numbers to integers: ``round_to_even(x * 2**frac_bits)``, saturated, plus a zero point, saturated again.
+
+    Attributes:
+        bits, signed: format of the integers.
+        frac_bits: scalar, or one a channel.
+        zero_point: integer added to each channel; only where ``signed`` is false.
+    """
+
+    bits: int
+    signed: bool
+    frac_bits: NDArray[np.int64]
+    zero_point: NDArray[np.int64] | None = None
+
+
+@infer.register
+def _(layer: Quantize, inputs: Sequence[TensorType]) -> TensorType:
+    x = neural.one_input(layer, inputs)
+    if not x.is_float:
+        raise SpicaError(f"{layer.name}: its input is already quantised")
+    # The saturation is to both signs of the value bits, so an unsigned input may leave negative integers behind.
+    return TensorType(x.shape, layer.bits if layer.signed else layer.bits + 1, True, layer.frac_bits)
+
+
+@forward_float.register
+def _(layer: Quantize, inputs: Sequence[NDArray]) -> NDArray:
+    kind = infer(layer, [TensorType(inputs[0].shape[1:])])
+    low, high = kind.range
+    scaled = np.clip(np.rint(np.ldexp(inputs[0], layer.frac_bits.astype(np.int32))), low, high).astype(np.int64)
+    if layer.zero_point is not None:
+        scaled = np.clip(scaled + layer.zero_point, low, high)
+    return scaled.astype(kind.dtype)
+
+
+@record
+class Rescaling(Layer):
+    """A factor on what the integers stand for; the integers stay as they are."""
+
+    scale: NDArray[np.float32]
+
+
+@infer.register
+def _(layer: Rescaling, inputs: Sequence[TensorType]) -> TensorType:
+    x = neural.one_input(layer, inputs)
+    if layer.scale.ndim:
+        raise SpicaError(f"{layer.name}: its scale must be one number")
+    if x.is_float:
+        return x
+    return TensorType(x.shape, x.bits, x.signed, x.frac_bits, (x.scale * layer.scale).astype(np.float32))
+
+
+@forward_float.register
+def _(layer: Rescaling, inputs: Sequence[NDArray]) -> NDArray:
+    return inputs[0] * layer.scale
+
+
+@forward_integer.register
+def _(layer: Rescaling, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
+    return inputs[0]
+
+
+@record
+class Dequantize(Layer):
+    """Integers to the real numbers (float32) they stand for: the network's end."""
+
+
+@infer.register
+def _(layer: Dequantize, inputs: Sequence[TensorType]) -> TensorType:
+    return TensorType(neural.one_input(layer, inputs).shape)
+
+
+@forward_float.register
+def _(layer: Dequantize, inputs: Sequence[NDArray]) -> NDArray:
+    return inputs[0]
+
+
+@forward_integer.register
+def _(layer: Dequantize, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
+    return types[0].to_float(inputs[0])

@@ -1,0 +1,86 @@
+"""A diagonal state-space layer: each channel is a complex number that turns, decays, and takes up its input.
+
+A sample is a stretch of time steps ``(T, C)``; the batch axis goes on in time, and the state goes with the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spica.errors import SpicaError
+from spica.layers import neural
+from spica.layers.arithmetic import saturate, shift_round
+from spica.layers.neural import Requantize
+from spica.network.record import Facts, Layer, Ops, State, facts, forward_stateful, infer, initial_state, record
+from spica.network.tensor import TensorType
+
+BUFFER_BITS = 31
+
+
+@record
+class StatefulRecurrent(Layer):
+    """``state = a * state + input`` at every step, on complex numbers; the output is the state, ``(T, C, 2)``.
+
+    Attributes:
+        a_real, a_imag: the factor of each channel, integers of 16 bits.
+        a_frac_bits: fractional bits of the real and the imaginary factors, one each.
+        requantize: brings the updated state, whose exponent is its own plus the factor's, back to its own bits.
+        input_multiplier, input_shift: bring the input to the updated state's exponent.
+        input_bits: value bits to which the input saturates after each of the two.
+    """
+
+    a_real: NDArray[np.int64]
+    a_imag: NDArray[np.int64]
+    a_frac_bits: tuple[int, int]
+    requantize: Requantize
+    input_multiplier: NDArray[np.int64]
+    input_shift: NDArray[np.int64]
+    input_bits: int
+
+
+@infer.register
+def _(layer: StatefulRecurrent, inputs: Sequence[TensorType]) -> TensorType:
+    x = neural.one_input(layer, inputs)
+    if x.is_float or len(x.shape) != 2:
+        raise SpicaError(f"{layer.name}: its input must be integers of shape (T, C), not {x}")
+    if layer.a_real.shape != (x.channels,) or layer.a_imag.shape != (x.channels,):
+        raise SpicaError(f"{layer.name}: it has {layer.a_real.shape} factors, but {x.channels} channels")
+    if layer.a_frac_bits[0] != layer.a_frac_bits[1]:
+        raise SpicaError(f"{layer.name}: its real and imaginary factors have different exponents and cannot be added")
+    return neural.requantized_type(layer.name, layer.requantize, (*x.shape, 2))
+
+
+@initial_state.register
+def _(layer: StatefulRecurrent, inputs: Sequence[TensorType]) -> State:
+    """Real and imaginary parts, zeros (C,)."""
+    return (np.zeros(inputs[0].channels, np.int64), np.zeros(inputs[0].channels, np.int64))
+
+
+@forward_stateful.register
+def _(
+    layer: StatefulRecurrent, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops, state: State
+) -> tuple[NDArray, State]:
+    (x,), kind, out = inputs, infer(layer, types), layer.requantize
+    low, high = kind.range
+    steps = x.reshape(-1, x.shape[-1]).astype(np.int64)
+    steps = saturate(steps * layer.input_multiplier, layer.input_bits)
+    steps = saturate(shift_round(steps, layer.input_shift), layer.input_bits)
+    real, imaginary = state
+    states = np.empty((len(steps), x.shape[-1], 2), np.int64)
+    for i, step in enumerate(steps):
+        turned = saturate(real * layer.a_real, BUFFER_BITS), saturate(imaginary * layer.a_imag, BUFFER_BITS)
+        crossed = saturate(real * layer.a_imag, BUFFER_BITS), saturate(imaginary * layer.a_real, BUFFER_BITS)
+        updated = saturate(saturate(turned[0] - turned[1], BUFFER_BITS) + step, BUFFER_BITS)
+        real = np.clip(shift_round(updated, out.shift), low, high)
+        imaginary = np.clip(shift_round(saturate(crossed[0] + crossed[1], BUFFER_BITS), out.shift), low, high)
+        states[i, :, 0], states[i, :, 1] = real, imaginary
+    return states.reshape(*x.shape, 2).astype(kind.dtype), (real, imaginary)
+
+
+@facts.register
+def _(layer: StatefulRecurrent, inputs: Sequence[TensorType], output: TensorType) -> Facts:
+    steps, channels = inputs[0].shape
+    return Facts(kind="recurrent", macs=4 * steps * channels, fan_out=4, filters=channels)

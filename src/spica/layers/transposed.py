@@ -1,0 +1,139 @@
+"""Transposed convolutions, full and depthwise: they enlarge an image by their stride.
+
+The input is spread out with zeros between its pixels, and the mirrored kernel slides over it one pixel at a time. The
+zeros are not events, so nothing is computed for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spica.errors import SpicaError
+from spica.layers import arithmetic, neural
+from spica.layers.arithmetic import Padding, Pair
+from spica.layers.neural import Neural
+from spica.network.record import Facts, Ops, facts, forward_float, forward_integer, infer, record
+from spica.network.tensor import TensorType
+
+
+@record
+class ConvTranspose2D(Neural):
+    """Transposed convolution, ``kernel`` (kh, kw, C, F); "same" padding gives ``strides`` times the input's size."""
+
+    kernel: NDArray
+    strides: tuple[int, int] = (2, 2)
+    padding: str = "same"
+
+
+@record
+class DepthwiseConvTranspose2D(Neural):
+    """The same with one kernel for each channel, ``kernel`` (kh, kw, C)."""
+
+    kernel: NDArray
+    strides: tuple[int, int] = (2, 2)
+    padding: str = "same"
+
+
+Transposed = ConvTranspose2D | DepthwiseConvTranspose2D
+
+
+def _output_size(layer: Transposed, size: int, axis: int) -> int:
+    kernel, stride = layer.kernel.shape[axis], layer.strides[axis]
+    return size * stride + (max(kernel - stride, 0) if layer.padding == "valid" else 0)
+
+
+def _spread_padding(layer: Transposed, height: int, width: int) -> Padding:
+    """Padding around the spread-out input; negative where the kernel is smaller than the stride."""
+
+    def amounts(size: int, axis: int) -> Pair:
+        kernel, stride = layer.kernel.shape[axis], layer.strides[axis]
+        cropped = max(kernel - stride, 0) // 2 if layer.padding == "same" else 0
+        before = kernel - 1 - cropped
+        spread = (size - 1) * stride + 1
+        return before, _output_size(layer, size, axis) + kernel - 1 - spread - before
+
+    return amounts(height, 0), amounts(width, 1)
+
+
+def _spread(layer: Transposed, x: NDArray) -> NDArray:
+    n, h, w, c = x.shape
+    (sh, sw), ((top, bottom), (left, right)) = layer.strides, _spread_padding(layer, h, w)
+    wide = np.zeros((n, top + (h - 1) * sh + 1 + bottom, left + (w - 1) * sw + 1 + right, c), x.dtype)
+    wide[:, top : top + (h - 1) * sh + 1 : sh, left : left + (w - 1) * sw + 1 : sw] = x
+    return wide
+
+
+def _infer(layer: Transposed, inputs: Sequence[TensorType], channels: int, filters: int) -> TensorType:
+    x = neural.one_input(layer, inputs)
+    neural.check_rank(layer, x, 3)
+    if channels != x.channels:
+        raise SpicaError(f"{layer.name}: kernel expects {channels} channels, but {layer.inputs[0]!r} has {x.channels}")
+    if layer.padding not in ("same", "valid") or min(layer.strides) < 1:
+        raise SpicaError(f"{layer.name}: padding must be 'same' or 'valid', and strides at least 1")
+    shape = (_output_size(layer, x.shape[0], 0), _output_size(layer, x.shape[1], 1), filters)
+    return neural.finish_type(layer, x, shape, x.frac_bits.max(), neural.accumulator_scale(layer, x))
+
+
+@infer.register
+def _(layer: ConvTranspose2D, inputs: Sequence[TensorType]) -> TensorType:
+    neural.check_kernel(layer, layer.kernel, 4)
+    return _infer(layer, inputs, layer.kernel.shape[2], layer.kernel.shape[3])
+
+
+@infer.register
+def _(layer: DepthwiseConvTranspose2D, inputs: Sequence[TensorType]) -> TensorType:
+    neural.check_kernel(layer, layer.kernel, 3)
+    return _infer(layer, inputs, layer.kernel.shape[2], layer.kernel.shape[2])
+
+
+@forward_float.register
+def _(layer: ConvTranspose2D, inputs: Sequence[NDArray]) -> NDArray:
+    kernel = layer.kernel[::-1, ::-1]
+    no_padding, channels = ((0, 0), (0, 0)), np.zeros(kernel.shape[2], np.float32)
+    patches = arithmetic.windows(_spread(layer, inputs[0]), kernel.shape[:2], (1, 1), no_padding, channels)
+    return neural.finish_float(layer, np.einsum("nhwcij,ijcf->nhwf", patches, kernel))
+
+
+@forward_float.register
+def _(layer: DepthwiseConvTranspose2D, inputs: Sequence[NDArray]) -> NDArray:
+    kernel = layer.kernel[::-1, ::-1]
+    no_padding, channels = ((0, 0), (0, 0)), np.zeros(kernel.shape[2], np.float32)
+    patches = arithmetic.windows(_spread(layer, inputs[0]), kernel.shape[:2], (1, 1), no_padding, channels)
+    return neural.finish_float(layer, np.einsum("nhwcij,ijc->nhwc", patches, kernel))
+
+
+@forward_integer.register
+def _(layer: ConvTranspose2D, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
+    x, kernel, peak = neural.align(inputs[0], layer.kernel[::-1, ::-1], types[0], layer.accumulator_bits)
+    bound = peak * int(np.abs(kernel).sum(axis=(0, 1, 2)).max())
+    acc = ops.convolve(_spread(layer, x), kernel, (1, 1), ((0, 0), (0, 0)), np.zeros(kernel.shape[2], np.int64), bound)
+    return ops.finish(acc, neural.stage(layer, acc.shape, infer(layer, types)))
+
+
+@forward_integer.register
+def _(layer: DepthwiseConvTranspose2D, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
+    kernel = layer.kernel[::-1, ::-1].astype(np.int64) << neural.input_shift(types[0])
+    bound = neural.largest(types[0]) * int(np.abs(kernel).sum(axis=(0, 1)).max())
+    acc = ops.convolve_depthwise(_spread(layer, inputs[0]), kernel, (1, 1), ((0, 0), (0, 0)), bound)
+    return ops.finish(acc, neural.stage(layer, acc.shape, infer(layer, types)))
+
+
+@facts.register(ConvTranspose2D)
+@facts.register(DepthwiseConvTranspose2D)
+def _(layer: Transposed, inputs: Sequence[TensorType], output: TensorType) -> Facts:
+    (x,) = inputs
+    kh, kw = layer.kernel.shape[:2]
+    depthwise = isinstance(layer, DepthwiseConvTranspose2D)
+    reached = 1 if depthwise else output.channels
+    window = {"kernel": kh if kh == kw else f"{kh}x{kw}", "stride": layer.strides[0], "padding": layer.padding}
+    return Facts(
+        kind="depthwise_transposed_convolution" if depthwise else "transposed_convolution",
+        limits=neural.neural_limits(layer, x, output) | window,
+        macs=x.shape[0] * x.shape[1] * layer.kernel.size,
+        fan_out=kh * kw * reached,
+        weight_bits_per_filter=layer.kernel.size // output.channels * (layer.weight_bits or 32),
+        filters=output.channels,
+    )
