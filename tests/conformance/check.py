@@ -8,7 +8,7 @@ output is compared in every value. A value that differs is shown to be float32 r
 
     exact       equal integers
     rounded     equal to what this layer gives when its steps are rounded to float32 (``engine.float32``)
-    summed      the sum of products passed 2**24, where float32 rounds as it adds, in an order that is the library's own;
+    summed      the sum of products passed 2**24, where float32 rounds as it adds, in the library's own order;
                 the difference is within the bound that holds for any order
     mismatch    anything else
 
@@ -33,7 +33,7 @@ from spica.engine.float32 import UNIT, Float32, sum_error
 from spica.engine.reference import Reference
 from spica.engine.run import Memory, compute
 from spica.importers.quantizeml import read
-from spica.layers import GlobalAveragePooling2D, LookUp, Neural, Softmax
+from spica.layers import Activation, GlobalAveragePooling2D, LookUp, Neural, Softmax
 from spica.layers.neural import input_shift
 from spica.network import Layer, Network
 from spica.network.summary import table
@@ -86,7 +86,7 @@ def compare_layer(net: Network, layer: Layer, known: dict, memory: dict[str, Mem
         return
     emulated = compute(layer, read, types, Float32(), memory["float32"]).astype(np.int64)
     rounded = differs & (emulated == wanted)
-    summed = differs & ~rounded & (np.abs(got - wanted) <= order_bound(layer, read, types))
+    summed = differs & ~rounded & (np.abs(got - wanted) <= order_bound(net, layer, known))
     result.values["rounded"] += int(rounded.sum())
     result.values["summed"] += int(summed.sum())
     left = differs & ~rounded & ~summed
@@ -95,27 +95,33 @@ def compare_layer(net: Network, layer: Layer, known: dict, memory: dict[str, Mem
         result.wrong.append(f"{layer.name}: {int(left.sum())} of {left.size} values differ")
 
 
-def order_bound(layer: Layer, read: list, types: list) -> np.ndarray | float:
-    """How far the order of a float32 sum can move each value that leaves a layer."""
-    sizes = [np.abs(x.astype(np.int64)) for x in read]
-    stage = getattr(layer, "requantize", None)
+def order_bound(net: Network, layer: Layer, known: dict) -> np.ndarray | float:
+    """How far the order of float32 sums can move each value that leaves a layer.
+
+    The reference may add in another order each time that it is compiled, so the sums of an unrounded accumulator in
+    front of an average count as well: those that it averages need not be those that were recorded.
+    """
+    types, stage = net.input_types(layer), getattr(layer, "requantize", None)
+    if isinstance(layer, Activation) and stage is None:
+        return order_bound(net, net[layer.inputs[0]], known)
+    sizes = [np.abs(known[i].astype(np.int64)) for i in layer.inputs]
     if isinstance(layer, GlobalAveragePooling2D):
-        magnitudes = sizes[0].sum(axis=(1, 2)) << int(input_shift(types[0]).max())
-        error = sum_error(magnitudes, types[0].shape[0] * types[0].shape[1])
+        shift = int(input_shift(types[0]).max())
+        magnitudes = sizes[0].sum(axis=(1, 2)) << shift
+        before = np.broadcast_to(order_bound(net, net[layer.inputs[0]], known), sizes[0].shape)
+        error = sum_error(magnitudes, types[0].shape[0] * types[0].shape[1]) + before.sum(axis=(1, 2)) * 2**shift
         if stage is None:
             return error
         moved = (error + UNIT * magnitudes) * stage.multiplier * np.exp2(-stage.shift.astype(float))
         return np.where(error > 0, np.ceil(moved), 0)  # a rounding shift may turn any error into a whole step
     if not isinstance(layer, Neural) or stage is not None:
         return 0.0
-    kernels = {
-        k: np.abs(getattr(layer, k).astype(np.int64)) for k in ("kernel", "depthwise_kernel") if hasattr(layer, k)
-    }
+    kernels = {k: np.abs(getattr(layer, k).astype(int)) for k in ("kernel", "depthwise_kernel") if hasattr(layer, k)}
     terms = 1 + sum(kernel.size // kernel.shape[-1] for kernel in kernels.values())
     positive = {name: np.minimum(kernel, 127).astype(np.int8) for name, kernel in kernels.items()}
     plain = replace(layer, **positive, bias=None, accumulator_bits=47, weight_bits=8)
     bias = 0 if layer.bias is None else np.abs(layer.bias)
-    return sum_error(compute(plain, sizes, types, Reference()) + bias, terms)
+    return sum_error(compute(plain, sizes, types, Reference(), Memory(net)) + bias, terms)
 
 
 def check_format(net: Network, layer: Layer, golden: dict, result: Result) -> None:

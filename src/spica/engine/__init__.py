@@ -1,8 +1,9 @@
 """Runs networks: float ones in numpy, integer ones on the native engine or on the numpy reference."""
 
 from spica.engine.run import Run, count_events, run
-from spica.network.graph import set_runner
+from spica.engine.stream import Stream
+from spica.network.graph import set_engine
 
-set_runner(run)
+set_engine(run, Stream)
 
-__all__ = ["Run", "count_events", "run"]
+__all__ = ["Run", "Stream", "count_events", "run"]

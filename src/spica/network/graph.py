@@ -93,7 +93,11 @@ class Network:
 
     def run(self, x: ArrayLike | Sequence[ArrayLike], **options: Any):
         """Every tensor's values for a batch ``x``; see ``spica.engine.run`` for options and result."""
-        return _runner()(self, x, **options)
+        return _engine()[0](self, x, **options)
+
+    def stream(self, **options: Any):
+        """Open a stream that takes frames one by one; see ``spica.engine.Stream``. Options: ``engine``, ``threads``."""
+        return _engine()[1](self, **options)
 
     def forward(self, x: ArrayLike | Sequence[ArrayLike], **options: Any) -> NDArray | list[NDArray]:
         """Outputs (float32) for a batch: integers in and de-quantised values out for an integer network.
@@ -157,15 +161,16 @@ def accuracy(predicted: NDArray[np.int64], labels: ArrayLike) -> float:
     return float(np.mean(predicted == labels))
 
 
-_engines: list[Callable[..., Any]] = []
+Engine = tuple[Callable[..., Any], Callable[..., Any]]
+_engines: list[Engine] = []
 
 
-def set_runner(run: Callable[..., Any]) -> None:
+def set_engine(run: Callable[..., Any], stream: Callable[..., Any]) -> None:
     """Tell networks what runs them. The engine calls this, so that this room need not import it."""
-    _engines[:] = [run]
+    _engines[:] = [(run, stream)]
 
 
-def _runner() -> Callable[..., Any]:
+def _engine() -> Engine:
     if not _engines:
         raise SpicaError("no engine is loaded; import spica (not only spica.network) before running a network")
     return _engines[0]
