@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import strategies as st
 
 from spica.layers import (
     Add,
+    BufferTempConv,
     Concatenate,
     Conv2D,
+    ConvTranspose2D,
     Dense,
+    DepthwiseBufferTempConv,
     DepthwiseConv2D,
+    DepthwiseConvTranspose2D,
     Dequantize,
     Flatten,
     GlobalAverage,
     GlobalAveragePooling2D,
     Input,
+    LookUp,
     MaxPool,
     MaxPool2D,
+    Permute,
     ReLU,
     Requantize,
     SeparableConv2D,
+    Take,
 )
 from spica.layers.neural import WEIGHT_RANGE
 from spica.network import Network
+
+KINDS = [
+    "conv",
+    "depthwise",
+    "separable",
+    "transposed",
+    "depthwise transposed",
+    "temporal",
+    "depthwise temporal",
+]
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -54,8 +73,8 @@ def output_stages(draw, random: np.random.Generator, channels: int) -> Requantiz
 def integer_layers(draw, random: np.random.Generator, name: str, source: str, channels: int, image: bool):
     """A neural layer that reads ``source`` of ``channels`` channels, and whether it gives an image."""
     bits, filters = draw(st.sampled_from([1, 2, 4, 8])), draw(st.integers(1, 9))
-    kind = draw(st.sampled_from(["conv", "depthwise", "separable"])) if image else "dense"
-    if kind == "depthwise":
+    kind = draw(st.sampled_from(KINDS)) if image else "dense"
+    if kind.startswith("depthwise"):
         filters = channels
     limit = draw(st.sampled_from([6, 12, 27]))
     relu = draw(st.booleans())
@@ -72,8 +91,18 @@ def integer_layers(draw, random: np.random.Generator, name: str, source: str, ch
     }
     if kind == "dense":
         return Dense(kernel=weights(random, (channels, filters), bits), **common), False
+    if kind.endswith("temporal"):
+        depth = draw(st.integers(1, 4))
+        if kind == "depthwise temporal":
+            return DepthwiseBufferTempConv(kernel=weights(random, (depth, channels), bits), **common), True
+        return BufferTempConv(kernel=weights(random, (depth, channels, filters), bits), **common), True
     size = (draw(st.sampled_from([1, 3, 5])), draw(st.sampled_from([1, 2, 3])))
     common["strides"] = (draw(st.integers(1, 3)), draw(st.integers(1, 2)))
+    if kind.endswith("transposed"):
+        common["padding"] = draw(st.sampled_from(["same", "valid"]))
+        if kind == "depthwise transposed":
+            return DepthwiseConvTranspose2D(kernel=weights(random, (*size, channels), bits), **common), True
+        return ConvTranspose2D(kernel=weights(random, (*size, channels, filters), bits), **common), True
     common["padding"] = draw(st.sampled_from(["same", ((2, 2), (1, 2))]))
     common["pool"] = draw(
         st.sampled_from(
@@ -110,7 +139,8 @@ def integer_networks(draw) -> tuple[Network, np.ndarray]:
         layer, image = draw(integer_layers(random, f"layer{depth}", source, channels, image))
         layers.append(layer)
         source, channels = layer.name, len(layer.weight_scale)
-        join = draw(st.sampled_from(["none", "add", "concatenate", "pool", "flatten"]))
+        join = draw(st.sampled_from(["none", "add", "concatenate", "pool", "flatten", "lookup", "take", "permute"]))
+        here = Network(tuple(layers), (source,)).types[source]
         if join == "add":
             relu = ReLU() if draw(st.booleans()) else None
             stage = draw(output_stages(random, channels))
@@ -126,6 +156,31 @@ def integer_networks(draw) -> tuple[Network, np.ndarray]:
                 image = False
             else:
                 layers.append(MaxPool2D(name=f"pool{depth}", inputs=(source,), pool=MaxPool(padding="same")))
+        elif join == "lookup" and here.per_tensor:
+            table = random.integers(-100, 100, here.range[1] - here.range[0] + 1)
+            stage = draw(output_stages(random, 1))
+            step = np.array(0.3, np.float32)
+            layers.append(
+                LookUp(
+                    name=f"table{depth}",
+                    inputs=(source,),
+                    table=table,
+                    table_bits=8,
+                    scale=step,
+                    function="random",
+                    requantize=replace(
+                        stage,
+                        multiplier=stage.multiplier[:1].reshape(()),
+                        shift=stage.shift[:1].reshape(()),
+                        frac_bits=stage.frac_bits.reshape(-1)[:1].reshape(()),
+                    ),
+                )
+            )
+        elif join == "take" and image:
+            rows = here.shape[0]
+            layers.append(Take(name=f"take{depth}", inputs=(source,), axis=0, start=rows // 3, stop=rows, step=2))
+        elif join == "permute" and image:
+            layers.append(Permute(name=f"permuted{depth}", inputs=(source,), axes=(1, 0, 2)))
         elif join == "flatten" and image:
             layers.append(Flatten(name=f"flat{depth}", inputs=(source,)))
             channels = Network(tuple(layers), (f"flat{depth}",)).types[f"flat{depth}"].channels

@@ -13,7 +13,7 @@ from spica.engine.native import Native
 from spica.layers import Conv2D, Dequantize, Input, arithmetic
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(integer_networks(), st.integers(1, 3), st.integers(1, 5))
 def test_native_engine_gives_the_reference_integers_on_every_tensor(case, threads, batch_size):
     net, x = case

@@ -120,7 +120,7 @@ def write_atomically(path: str | PathLike[str], data: bytes) -> None:
 
 def _encode(value: Any, where: str, tensors: dict[str, np.ndarray]) -> Any:
     """A record or plain value as JSON; its arrays go to ``tensors`` under their path."""
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray | np.generic):
         tensors[where] = np.asarray(value, order="C")
         return {"tensor": where}
     if type(value).__name__ in RECORDS and RECORDS[type(value).__name__] is type(value):
