@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "rewrite": {"layers", "network", "errors"},
     "importers": {"rewrite", "layers", "network", "errors"},
     "quantize": {"rewrite", "engine", "layers", "network", "errors", "progress"},
+    "export": {"importers", "rewrite", "layers", "network", "errors"},
     "hardware": {"engine", "layers", "network", "errors"},
     "zoo": {
         "importers",

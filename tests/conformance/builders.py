@@ -33,6 +33,9 @@ def builders():
         for b in bits or EVERY:
             yield Case(f"{name}_{b}", build, b, qparams, arguments, samples, frames)
 
+    def edge(classes, **arguments):
+        return zoo.akidanet_edge_imagenet(zoo.akidanet_imagenet(**arguments), classes)
+
     small = {"input_shape": (32, 32, 3), "alpha": 0.25, "classes": 10}
     large = {"input_shape": (64, 64, 3)}
     points = {"selected_points": 64, "knn_points": 32, "alpha": 0.25}
@@ -40,6 +43,7 @@ def builders():
         # The first-generation forms, of separable layers, take their turn at per-tensor activations.
         how = {"version": version, "tensor": version == "v1"}
         yield from cases(f"akidanet_{version}", zoo.akidanet_imagenet, **how, **small)
+        yield from cases(f"akidanet_edge_{version}", edge, **how, **small)
         yield from cases(f"mobilenet_{version}", zoo.mobilenet_imagenet, **how, **small)
         yield from cases(f"ds_cnn_{version}", zoo.ds_cnn_kws, **how)
         yield from cases(f"vgg_{version}", zoo.vgg_utk_face, **how)

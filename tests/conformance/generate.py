@@ -27,11 +27,13 @@ where the float32 that the reference computes in starts to round, ``saturated`` 
 
 import argparse
 import json
+import multiprocessing
 import os
 import sys
 import warnings
 import zlib
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 
 # oneDNN may pick an algorithm that is not a plain sum of products; the integers must be.
@@ -56,6 +58,9 @@ BITS = {
     "w4a4": {"weight_bits": 4, "activation_bits": 4},
     "w2a4": {"weight_bits": 2, "activation_bits": 4},
 }
+
+
+SUITES = {"units": units, "full": builders}
 
 
 def integers(rng, tensor, count):
@@ -226,36 +231,45 @@ def run(case, out, seed, layout):
     return note
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["units", "full"])
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="", help="run the cases whose name holds this")
-    options = parser.parse_args()
+def entry(name, options):
+    """Run one case; gives what the manifest says of it."""
+    case = next(case for case in SUITES[options.what]() if case.name == name)
+    # The newer file layout halves the small files; the full set keeps the one that Keras writes by default.
+    layout = "latest" if options.what == "units" else None
+    said = {"bits": case.bits, "seed": options.seed, "temporal": case.frames > 0}
+    said |= {"qparams": case.qparams, "arguments": case.arguments}
+    try:
+        return said | run(case, options.out, options.seed, layout)
+    except Exception as error:  # the reference refuses in many ways: keep its words
+        return said | {"refused": f"{type(error).__name__}: {error}"[:500]}
+
+
+def quieten():
     warnings.simplefilter("ignore")
     tf.get_logger().setLevel("ERROR")
     keras.utils.disable_interactive_logging()
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=SUITES)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="run the cases whose name holds this")
+    options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    # The newer file layout halves the small files; the full set keeps the one that Keras writes by default.
-    layout = "latest" if options.what == "units" else None
     path = options.out / "manifest.json"
     manifest = json.loads(path.read_text()) if path.exists() else {}
-    for case in units() if options.what == "units" else builders():
-        if options.only not in case.name:
-            continue
-        entry = {"bits": case.bits, "seed": options.seed, "temporal": case.frames > 0}
-        entry |= {"qparams": case.qparams, "arguments": case.arguments}
-        try:
-            entry |= run(case, options.out, options.seed, layout)
-        except Exception as error:  # the reference refuses in many ways: keep its words
-            entry["refused"] = f"{type(error).__name__}: {error}"[:500]
-        manifest[case.name] = entry
-        path.write_text(json.dumps(manifest, indent=1) + "\n")
-        print(case.name, entry.get("refused", "ok"), flush=True)
+    names = [case.name for case in SUITES[options.what]() if options.only in case.name]
+    # TensorFlow keeps some 200 MB of each network that it compiled, so new processes take over now and then.
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1, initializer=quieten, maxtasksperchild=16) as pool:
+        for name, said in zip(names, pool.imap(partial(entry, options=options), names)):
+            manifest[name] = said
+            path.write_text(json.dumps(manifest, indent=1) + "\n")
+            print(name, said.get("refused", "ok"), flush=True)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ for command in (
     network.quantize,
     network.run,
     network.evaluate,
+    network.export,
     chip.devices,
     chip.check,
     chip.map,

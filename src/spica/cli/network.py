@@ -12,6 +12,7 @@ import typer
 import spica
 from spica.cli.output import Json, emit, read_array
 from spica.errors import SpicaError
+from spica.export import to_quantizeml
 from spica.network.file import write_atomically
 
 NetworkFile = Annotated[Path, typer.Argument(help="A .spica file.", metavar="NETWORK")]
@@ -81,6 +82,19 @@ def run(
         f"outputs of shape {y.shape} written to {output}",
         json,
     )
+
+
+def export(
+    network: NetworkFile,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
+    to: Annotated[str, typer.Option(help="Format: quantizeml (a quantised Keras .h5 file).")] = "quantizeml",
+    json: Json = False,
+) -> None:
+    """Write an integer network as another tool's file, exactly or not at all."""
+    if to != "quantizeml":
+        raise SpicaError(f"format {to!r} is unknown; choose quantizeml")
+    to_quantizeml(spica.load(network), output)
+    emit({"output": str(output), "format": to}, f"written to {output}", json)
 
 
 def evaluate(

@@ -525,7 +525,9 @@ def _global_average(model: _Model, name: str, inputs: Inputs, config: dict) -> N
     keep = config.get("keepdims", False)
     layer = GlobalAveragePooling2D(name=f"{name}/average" if keep else name, inputs=inputs)
     total = infer(layer, [model.types[i] for i in inputs])
-    kind = model.add(replace(layer, requantize=model.output_stage(name, config.get("quant_config") or {}, total)))
+    rectified = any(isinstance(other, Activation) for other in model.layers if other.name == inputs[0])
+    stage = model.output_stage(name, config.get("quant_config") or {}, total, rectified)
+    kind = model.add(replace(layer, requantize=stage))
     if keep:
         model.add(Reshape(name=name, inputs=(layer.name,), shape=(1, 1, kind.channels)))
 

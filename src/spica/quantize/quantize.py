@@ -18,6 +18,7 @@ from spica.layers import (
     GlobalAveragePooling2D,
     Input,
     Neural,
+    ReLU,
     Requantize,
     SeparableConv2D,
 )
@@ -184,11 +185,18 @@ def quantize_neural(layer: Neural, x: TensorType, bits: int, target: TensorType 
     acc = infer(integer, [x])
     step = np.broadcast_to(np.ldexp(acc.scale.astype(np.float64), -acc.frac_bits), (acc.channels,))
     bias = None if layer.bias is None else rounding.quantize_bias(layer.bias, step)
-    activation = layer.activation
-    if activation is not None and activation.max_value is not None:
-        activation = replace(activation, max_value=np.rint(activation.max_value / step).astype(np.int64))
+    activation = None if layer.activation is None else quantize_relu(layer.activation, step, target)
     requantize = None if target is None else output_stage(acc.scale / np.float32(average), acc.frac_bits, target)
     return replace(integer, bias=bias, activation=activation, pool=layer.pool, requantize=requantize)
+
+
+def quantize_relu(relu: ReLU, step: NDArray, target: TensorType | None) -> ReLU:
+    """Integer form of a rectifier on an accumulator of ``step``; a bound that the output saturates below is dropped."""
+    if relu.max_value is None:
+        return relu
+    if target is not None and (relu.max_value * np.exp2(target.frac_bits) >= target.range[1] - 0.5).all():
+        return replace(relu, max_value=None)
+    return replace(relu, max_value=rounding.quantize_bias(relu.max_value, step, rounding.BOUND_BITS))
 
 
 def output_stage(scale: NDArray, frac_bits: NDArray, target: TensorType) -> Requantize:
@@ -209,12 +217,10 @@ def _quantize_join(
 ) -> Layer:
     """Integer form of a layer without weights."""
     plain = infer(layer, inputs)
-    function = layer.function if isinstance(layer, Activation) else getattr(layer, "activation", None)
+    name = "function" if isinstance(layer, Activation) else "activation"
     changes: dict = {}
-    if function is not None and function.max_value is not None:
-        step = np.ldexp(plain.scale.astype(np.float64), -plain.frac_bits)
-        bounded = replace(function, max_value=np.rint(function.max_value / step).astype(np.int64))
-        changes = {"function" if isinstance(layer, Activation) else "activation": bounded}
+    if (relu := getattr(layer, name, None)) is not None:
+        changes[name] = quantize_relu(relu, np.ldexp(plain.scale.astype(np.float64), -plain.frac_bits), target)
     if target is not None:
         changes["requantize"] = output_stage(plain.scale, plain.frac_bits, target)
     return replace(layer, **changes)

@@ -12,6 +12,9 @@ SCALE_BITS = 8
 BIAS_BITS = 7
 """Value bits of a bias; its sign takes one more."""
 
+BOUND_BITS = 8
+"""Value bits of the bound of a rectifier."""
+
 BUFFER_BITS = 32
 """Value bits of the output stage's buffer."""
 
@@ -19,14 +22,12 @@ SMALLEST_SCALE = 1e-6
 
 
 def quantize_scale(scale: NDArray, bits: NDArray | int = SCALE_BITS) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """A positive scale as ``multiplier * 2**-exponent``, the multiplier as wide as ``bits`` allow.
-
-    Rounding is to even and a multiplier of ``2**bits`` becomes one less, as in the reference.
-    """
-    scale = np.asarray(scale, np.float32)
+    """A positive scale as ``multiplier * 2**-exponent``, the multiplier as wide as ``bits`` allow."""
+    scale = np.asarray(scale, np.float64)
     exponent = bits - np.ceil(np.log2(scale)).astype(np.int64)
-    multiplier = np.rint(np.ldexp(scale.astype(np.float64), exponent)).astype(np.int64)
-    return np.minimum(multiplier, (1 << np.asarray(bits)) - 1), exponent
+    multiplier = np.rint(np.ldexp(scale, exponent)).astype(np.int64)
+    too_wide = multiplier == 1 << np.asarray(bits)
+    return np.where(too_wide, multiplier // 2, multiplier), np.where(too_wide, exponent - 1, exponent)
 
 
 def multiplier_bits(scale: NDArray, frac_bits: NDArray, target: TensorType) -> NDArray[np.int64]:
@@ -42,22 +43,28 @@ def multiplier_bits(scale: NDArray, frac_bits: NDArray, target: TensorType) -> N
 
 
 def representable(scale: NDArray, outer: NDArray, bits: NDArray) -> NDArray[np.float32]:
-    """The nearest weight scale, not smaller, whose product with ``outer`` is a multiplier of ``bits`` and a shift.
+    """A weight scale near ``scale`` whose product with ``outer`` is a multiplier of ``bits`` and a shift.
 
-    Weights rounded on such a scale leave no error to the output stage.
+    Weights rounded on such a scale leave no error to the output stage. With a multiplier of full width the scale is the
+    next smaller one, so that the largest weight of a filter stays the largest integer, from which other tools
+    derive the scale; a narrower multiplier has coarser steps, and the next larger one clips nothing.
     """
     product = np.asarray(scale, np.float64) * outer
     exponent = bits - np.ceil(np.log2(product)).astype(np.int64)
-    multiplier = np.ceil(np.ldexp(product, exponent))
+    multiplier = np.ldexp(product, exponent)
+    multiplier = np.where(bits == SCALE_BITS, np.floor(multiplier), np.ceil(multiplier))
     return np.asarray(np.ldexp(multiplier, -exponent) / outer, np.float32)
 
 
 def quantize_weights(kernel: NDArray[np.float32], bits: int, scale: NDArray[np.float32]) -> NDArray[np.int8]:
-    """Weights as integers of ``bits`` on the grid of ``scale`` (one a filter, the kernel's last axis)."""
-    low, high = WEIGHT_RANGE[bits]
+    """Weights as integers of ``bits`` on the grid of ``scale`` (one a filter, the kernel's last axis).
+
+    The range is symmetric: the most negative integer is left out, as in the reference.
+    """
     if bits == 1:
         return np.where(kernel >= 0, 1, -1).astype(np.int8)
-    return np.clip(np.rint(kernel / scale), low, high).astype(np.int8)
+    high = WEIGHT_RANGE[bits][1]
+    return np.clip(np.rint(kernel / scale), -high, high).astype(np.int8)
 
 
 def weight_scale(kernel: NDArray[np.float32], bits: int, per_filter: bool = True) -> NDArray[np.float32]:
@@ -75,13 +82,14 @@ def weight_scale(kernel: NDArray[np.float32], bits: int, per_filter: bool = True
         step = top * shrink
         loss = ((np.minimum(np.rint(rows / step), high) * step - rows) ** 2).sum(axis=0)
         best, error = np.where(loss < error, step, best), np.minimum(loss, error)
-    return best.astype(np.float32)
+    # As other tools derive it: the clipping point times the reciprocal of the largest integer.
+    return (best * high).astype(np.float32) * (np.float32(1) / np.float32(high))
 
 
-def quantize_bias(bias: NDArray, step: NDArray) -> NDArray[np.int64]:
-    """A bias on the accumulator's grid of ``step``, one a filter: eight bits, shifted left where it is large."""
+def quantize_bias(bias: NDArray, step: NDArray, value_bits: int = BIAS_BITS) -> NDArray[np.int64]:
+    """Real numbers on the accumulator's grid of ``step``, one a filter: a few bits, shifted left where large."""
     exact = np.asarray(bias, np.float64) / step
     magnitude = np.maximum(np.abs(exact), 1)
-    shift = np.maximum(np.ceil(np.log2(magnitude)).astype(np.int64) - BIAS_BITS, 0)
-    limit = 1 << BIAS_BITS
+    shift = np.maximum(np.ceil(np.log2(magnitude)).astype(np.int64) - value_bits, 0)
+    limit = 1 << value_bits
     return np.clip(np.rint(np.ldexp(exact, -shift)), -limit, limit - 1).astype(np.int64) << shift

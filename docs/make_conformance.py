@@ -1,0 +1,43 @@
+"""Puts the conformance results into arithmetic.md: ``python docs/make_conformance.py DIR`` with the full set in DIR."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+DOCS = Path(__file__).parent
+CHECK = DOCS.parent / "tests" / "conformance" / "check.py"
+GOLDEN = CHECK.parent / "golden"
+BEGIN, END = "<!-- made by docs/make_conformance.py -->\n", "<!-- end -->\n"
+KINDS = ("exact", "rounded", "summed", "mismatch")
+
+
+def results(folder: Path) -> list[dict]:
+    done = subprocess.run([sys.executable, CHECK, folder, "--json"], capture_output=True, text=True)
+    return json.loads(done.stdout)
+
+
+def row(name: str, found: list[dict]) -> str:
+    counts = (f"{sum(r.get(kind, 0) for r in found):,}" for kind in KINDS)
+    return f"| {name} | {len(found)} | {sum(r['layers'] for r in found):,} | {' | '.join(counts)} |"
+
+
+def main() -> None:
+    full = results(Path(sys.argv[1]))
+    families = defaultdict(list)
+    for result in full:
+        families[result["name"].rpartition("_w")[0]].append(result)
+    lines = ["| networks | files | layers | exact | rounded | summed | mismatch |", "|---|---|---|---|---|---|---|"]
+    lines += [row(name, found) for name, found in sorted(families.items())]
+    lines.append(row("**full set**", full))
+    lines.append(row("**committed vectors**, one feature each", results(GOLDEN)))
+    page = DOCS / "arithmetic.md"
+    before, _, rest = page.read_text().partition(BEGIN)
+    page.write_text(before + BEGIN + "\n".join(lines) + "\n" + END + rest.partition(END)[2])
+
+
+if __name__ == "__main__":
+    main()
