@@ -81,7 +81,7 @@ def test_streams_check_their_frames_and_states():
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "does not exist"), (b"not HDF5", "is not a Keras .h5 model"), (b"", "is not a Keras")],
+    [(None, "does not exist"), (b"not HDF5", "is not a Keras .h5 or .keras model"), (b"", "is not a Keras")],
 )
 def test_bad_files_are_refused(tmp_path, content, message):
     path = tmp_path / "model.h5"
@@ -89,3 +89,9 @@ def test_bad_files_are_refused(tmp_path, content, message):
         path.write_bytes(content)
     with pytest.raises(spica.SpicaError, match=message):
         spica.from_quantizeml(path)
+
+
+@pytest.mark.parametrize("path", sorted((HERE / "golden_keras").glob("*.keras")), ids=lambda p: p.stem)
+def test_keras_files_hold_the_same_network(path):
+    net, x = spica.from_quantizeml(path), np.load(HERE / "golden" / f"{path.stem}.npz")["input_0"]
+    np.testing.assert_array_equal(net.forward(x), spica.from_quantizeml(HERE / "golden" / f"{path.stem}.h5").forward(x))

@@ -68,7 +68,7 @@ def to_quantizeml(net: Network, path: str | PathLike[str]) -> None:
     if not net.is_integer:
         raise SpicaError(f"{net.name}: is a float network; quantise it first with spica.quantize")
     data = to_bytes(net)
-    check_equal(net, from_quantizeml(io.BytesIO(data)))  # type: ignore[arg-type]
+    check_equal(net, from_quantizeml(io.BytesIO(data)))
     write_atomically(path, data)
 
 
@@ -270,7 +270,7 @@ def _neural(kind: str, describe: Callable[[Any, TensorType], tuple[dict, dict, d
         at_end = out if layer.activation is None and not isinstance(layer.pool, GlobalAverage) else None
         quantizers |= file.output_quantizer(name, at_end, acc)
         quantizers["buffer_bitwidth"] = layer.accumulator_bits + 1
-        last = file.add(f"Custom>{kind}", name, sources, quantizers, activation="linear", **config)
+        last = file.add(f"Custom>{kind}", name, sources, quantizers, **config)
         if isinstance(layer.pool, MaxPool):
             last = _add_max_pool(file, f"{name}/pool", [last], layer.pool)
         if layer.activation is not None:

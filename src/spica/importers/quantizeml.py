@@ -1,4 +1,4 @@
-"""Quantised Keras files of quantizeml (``.h5``) to integer networks, with h5py and JSON alone.
+"""Quantised Keras files of quantizeml (``.h5``, ``.keras``) to integer networks, with h5py and JSON alone.
 
 Such a file holds float weights and ranges; the integers follow from them by rules that are public. Each rule is
 computed here in float32 where the reference does so, since what it rounds to depends on it.
@@ -6,12 +6,16 @@ computed here in float32 where the reference does so, since what it rounds to de
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import re
+import zipfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -57,11 +61,12 @@ BIAS_BITS = 8
 TABLE_BITS = 14
 
 
-def from_quantizeml(path: str | PathLike[str]) -> Network:
-    """Read a model that quantizeml quantised and Keras saved as ``.h5``.
+def from_quantizeml(path: str | PathLike[str] | BinaryIO) -> Network:
+    """Read a model that quantizeml quantised and Keras saved as ``.h5`` or ``.keras``.
 
     Args:
-        path: the file: sequential or functional, with any number of inputs and outputs, temporal layers included.
+        path: the file, or one that is open: sequential or functional, with any number of inputs and outputs, temporal
+            layers included.
 
     Returns:
         An integer ``Network``. Its ``forward`` takes the model's raw integer input and gives what the model's
@@ -74,7 +79,7 @@ def from_quantizeml(path: str | PathLike[str]) -> Network:
     return fuse(read(path))
 
 
-def read(path: str | PathLike[str]) -> Network:
+def read(path: str | PathLike[str] | BinaryIO) -> Network:
     """As ``from_quantizeml``, one record for each of the file's layers, nothing fused."""
     config, weights = _read_file(path)
     model = _Model(str(path), weights)
@@ -97,22 +102,59 @@ def read(path: str | PathLike[str]) -> Network:
     return Network(tuple(model.layers), tuple(names), str(config["config"].get("name", "model")))
 
 
-def _read_file(path: str | PathLike[str]) -> tuple[dict, dict[str, dict[str, NDArray]]]:
+Weights = dict[str, dict[str, NDArray]]
+
+
+def _read_file(source: str | PathLike[str] | BinaryIO) -> tuple[dict, Weights]:
     """The model's configuration, and every layer's weights by their names in the file."""
     try:
         import h5py
     except ImportError:
-        raise SpicaError("reading .h5 files needs h5py; run: pip install 'spica[quantizeml]'") from None
+        raise SpicaError("reading .h5 and .keras files needs h5py; run: pip install 'spica[quantizeml]'") from None
     try:
-        with h5py.File(path, "r") as file:
-            config = json.loads(file.attrs["model_config"])
+        if zipfile.is_zipfile(source):
+            with zipfile.ZipFile(source) as archive:
+                config = json.loads(archive.read("config.json"))
+                with h5py.File(io.BytesIO(archive.read("model.weights.h5")), "r") as file:
+                    return config, _weights_by_class(config, file["layers"])
+        with h5py.File(source, "r") as file:
             groups = file["model_weights"]
             weights = {name: _weights(groups[name]) for name in _names(groups, "layer_names")}
+            return json.loads(file.attrs["model_config"]), weights
     except FileNotFoundError:
-        raise SpicaError(f"{path}: does not exist; check the path") from None
-    except (OSError, KeyError, ValueError) as error:
-        raise SpicaError(f"{path}: is not a Keras .h5 model ({error}); save it with model.save('name.h5')") from None
-    return config, weights
+        raise SpicaError(f"{source}: does not exist; check the path") from None
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise SpicaError(f"{source}: is not a Keras .h5 or .keras model ({error}); save it with model.save") from None
+
+
+def _weights_by_class(config: dict, groups: Any) -> Weights:
+    """Weights of a ``.keras`` file, which names layers by class and number, and weights by number."""
+    weights: Weights = {}
+    seen: Counter[str] = Counter()
+    for entry in config["config"]["layers"]:
+        kind = entry["class_name"].rpartition(">")[2]
+        snake = re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"\W+|(?<=.)([A-Z][a-z]+)", r"_\1", kind)).lower()
+        snake = re.sub(r"_+", "_", snake)
+        group = groups.get(f"{snake}_{seen[snake]}" if seen[snake] else snake)
+        seen[snake] += 1
+        if group is None:
+            continue
+        found = weights.setdefault(entry["config"]["name"], {})
+        for part, names in ((".", VARIABLES.get(kind, ("kernel", "bias"))), ("out_quantizer", OUTPUT_VARIABLES)):
+            for index, variable in group[f"{part}/vars"].items() if f"{part}/vars" in group else ():
+                found[names[int(index)]] = np.asarray(variable)
+    return weights
+
+
+OUTPUT_VARIABLES = ("range_max", "rescaling_rate")
+VARIABLES = {
+    "InputQuantizer": ("range_min", "range_max"),
+    "QuantizedDepthwiseConv2D": ("depthwise_kernel", "bias"),
+    "QuantizedDepthwiseConv2DTranspose": ("depthwise_kernel", "bias"),
+    "QuantizedSeparableConv2D": ("depthwise_kernel", "pointwise_kernel", "bias"),
+    "QuantizedStatefulRecurrent": ("A_real", "A_imag"),
+}
+"""Names of each class's weights in the order in which a ``.keras`` file numbers them."""
 
 
 def _weights(group: Any) -> dict[str, NDArray]:
