@@ -47,7 +47,7 @@ def quantize(
     json: Json = False,
 ) -> None:
     """Quantise a float network after training, with samples to calibrate on."""
-    net = _load_float(model)
+    net = load_any(model)
     integer = spica.quantize(
         net,
         read_array(samples),
@@ -111,7 +111,10 @@ def evaluate(
     emit({"accuracy": accuracy, "samples": len(x)}, f"accuracy {accuracy:.2%} on {len(x):,} samples", json)
 
 
-def _load_float(path: Path) -> spica.Network:
+def load_any(path: Path) -> spica.Network:
+    """The network in a ``.spica``, ``.keras`` or quantizeml ``.h5`` file."""
+    if path.suffix == ".h5":
+        return spica.from_quantizeml(path)
     if path.suffix != ".keras":
         return spica.load(path)
     from spica.zoo.digits import load_keras

@@ -1,6 +1,7 @@
 """What people look at: figures of a network on a chip, and a self-contained page that holds them."""
 
+from spica.report.compare import Comparison, compare
 from spica.report.figures import overview
 from spica.report.page import write_page
 
-__all__ = ["overview", "write_page"]
+__all__ = ["Comparison", "compare", "overview", "write_page"]

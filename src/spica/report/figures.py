@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from spica.errors import SpicaError
 from spica.hardware import MappedNetwork, Statistics
+from spica.report.compare import Comparison
 
 SPIKE = "#d97706"
 INK = "#1f2937"
@@ -168,6 +169,21 @@ def overview(
     draw_confusion(axes["confusion"], labels, predicted)
     draw_layers(axes["layers"], chip.statistics)
     draw_mesh(axes["mesh"], chip)
+    return figure
+
+
+def comparison(found: Comparison) -> Any:
+    """A figure of one bar a layer: its signal-to-quantisation-noise ratio; layers that are equal have full bars."""
+    figure = load_pyplot()(figsize=(8, 1.5 + 0.25 * len(found.layers)), layout="constrained")
+    axes = figure.subplots()
+    ratios = [layer.sqnr_db for layer in found]
+    top = max([r for r in ratios if np.isfinite(r)], default=40.0) * 1.1
+    colours = [SPIKE if np.isfinite(r) else QUIET for r in ratios]
+    bars = axes.barh([layer.layer for layer in found], [min(r, top) for r in ratios], color=colours)
+    axes.bar_label(bars, labels=[f"{r:.1f} dB" if np.isfinite(r) else "equal" for r in ratios], padding=3)
+    axes.set(xlim=(min(0.0, *ratios), top * 1.15), xlabel="signal-to-quantisation-noise ratio, dB")
+    axes.set_title(f"{found.b} against {found.a}")
+    axes.invert_yaxis()
     return figure
 
 
