@@ -113,6 +113,17 @@ MODELS = {
             k.Dense(2),
         ]
     ),
+    "scales that nothing can take in": sequential(
+        lambda k: [
+            k.Rescaling(1 / 128, offset=-1),
+            k.DepthwiseConv2D(3, padding="same", activation="relu"),
+            k.MaxPooling2D(2),
+            k.BatchNormalization(),
+            k.Conv2D(4, 3, padding="same", activation="relu"),
+            k.Flatten(),
+            k.Dense(3),
+        ]
+    ),
     "skip connections": skip,
 }
 
@@ -128,6 +139,23 @@ def test_imported_and_rewritten_networks_compute_what_keras_computes(keras, name
     if net.outputs == prepared.outputs:  # a softmax at the end is dropped
         np.testing.assert_allclose(prepared.forward(x), expected, rtol=2e-4, atol=2e-5)
     np.testing.assert_array_equal(prepared.forward(x).argmax(-1), expected.argmax(-1))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_survives_quantisation(keras, name):
+    net = spica.from_keras(randomise(MODELS[name](keras)))
+    x = np.random.default_rng(1).integers(0, 256, (32, *net.types[net.inputs[0].name].shape), dtype=np.uint8)
+    qnet, wanted = spica.quantize(net, x), prepare(net).forward(x)
+    got = qnet.forward(x)
+    assert 10 * np.log10(np.mean(wanted**2) / np.mean((wanted - got) ** 2)) > 20
+    np.testing.assert_array_equal(got, qnet.forward(x, engine="reference", batch_size=7))
+
+
+def test_a_softmax_inside_the_network_is_refused_by_name(keras):
+    model = keras.Sequential([keras.Input((6, 6, 2)), keras.layers.Conv2D(3, 3, activation="softmax", name="inner"),
+                              keras.layers.Conv2D(2, 3)])  # fmt: skip
+    with pytest.raises(spica.SpicaError, match="inner/softmax: a Softmax in this place has no integer meaning"):
+        spica.quantize(spica.from_keras(model), np.zeros((1, 6, 6, 2), np.uint8))
 
 
 def test_passes_leave_only_layers_that_hardware_has(keras):

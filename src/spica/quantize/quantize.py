@@ -20,7 +20,10 @@ from spica.layers import (
     Neural,
     ReLU,
     Requantize,
+    Scale,
     SeparableConv2D,
+    Softmax,
+    ZeroPad,
 )
 from spica.network import Layer, Network, TensorType
 from spica.network.record import infer
@@ -74,6 +77,7 @@ def quantize(
     """
     _check_options(net, weights, activations, first_layer_weights, ranges)
     net = prepare(net)
+    _check_layers(net)
     source = net.inputs[0]
     real = check_array(source.name, net.types[source.name], samples)
     reader = _input(source, samples, real)
@@ -131,6 +135,16 @@ def _check_options(net: Network, weights: int, activations: int, first: int, ran
         raise SpicaError(f"ranges={ranges!r}: choose 'mse', 'max' or 'percentile'")
 
 
+def _check_layers(net: Network) -> None:
+    """Refuse what the passes could neither fold nor drop."""
+    for layer in net:
+        if isinstance(layer, Softmax | Scale | ZeroPad):
+            raise SpicaError(
+                f"{layer.name}: a {type(layer).__name__} in this place has no integer meaning; a softmax must come last, "
+                "a scale or zero padding next to a convolution or dense layer"
+            )
+
+
 def _input(layer: Layer, samples: ArrayLike, real: NDArray[np.float32]) -> Input:
     """The integer input that holds the samples' range; integer samples are taken as they are."""
     assert isinstance(layer, Input)
@@ -179,8 +193,10 @@ def quantize_neural(layer: Neural, x: TensorType, bits: int, target: TensorType 
     scale = (scale * (outer / x.scale)).astype(np.float32)
     changes["weight_scale"] = scale
     if isinstance(layer, Conv2D) and layer.padding_value is not None:
-        low, high = x.range
-        changes["padding_value"] = np.clip(np.rint(layer.padding_value / x.scale), low, high).astype(np.int64)
+        fill = np.rint(layer.padding_value / x.scale)
+        if fill.min() < x.range[0] or fill.max() > x.range[1]:
+            raise SpicaError(f"{layer.name}: pads with values that its input cannot hold; use 'valid' padding")
+        changes["padding_value"] = fill.astype(np.int64)
     integer = replace(layer, **changes, bias=None, activation=None, pool=None)
     acc = infer(integer, [x])
     step = np.broadcast_to(np.ldexp(acc.scale.astype(np.float64), -acc.frac_bits), (acc.channels,))

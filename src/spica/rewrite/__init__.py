@@ -3,31 +3,34 @@
 ``prepare`` runs them all until nothing changes.
 """
 
+from collections.abc import Callable, Sequence
+
 from spica.network import Network
 from spica.rewrite.fold_padding import fold_padding
 from spica.rewrite.fold_scale import fold_scale
 from spica.rewrite.fuse_activation import fuse_activation
 from spica.rewrite.fuse_pooling import fuse_pooling
 from spica.rewrite.remove_softmax import remove_softmax
+from spica.rewrite.scale_to_depthwise import scale_to_depthwise
 
 PASSES = (remove_softmax, fold_padding, fold_scale, fuse_activation, fuse_pooling)
 
 
 def prepare(net: Network) -> Network:
-    """Run every pass until the network no longer changes."""
-    while True:
-        before = len(net)
-        for rewrite in PASSES:
-            net = rewrite(net)
-        if len(net) == before:
-            return net
+    """Run every pass until the network no longer changes; last, give what could not be folded a layer of its own."""
+    return fuse(scale_to_depthwise(_until_stable(net, PASSES)))
 
 
 def fuse(net: Network) -> Network:
-    """Run the passes that make no change to weights, on a float or an integer network, until nothing changes."""
+    """Run the passes that change no weights, on a float or an integer network, until nothing changes."""
+    return _until_stable(net, (fuse_activation, fuse_pooling))
+
+
+def _until_stable(net: Network, passes: Sequence[Callable[[Network], Network]]) -> Network:
     while True:
         before = len(net)
-        net = fuse_pooling(fuse_activation(net))
+        for rewrite in passes:
+            net = rewrite(net)
         if len(net) == before:
             return net
 
@@ -41,4 +44,5 @@ __all__ = [
     "fuse_pooling",
     "prepare",
     "remove_softmax",
+    "scale_to_depthwise",
 ]

@@ -1,7 +1,8 @@
 """Fold batch normalisation and input rescaling into the weights of a neighbour.
 
 A ``Scale`` behind a layer multiplies its filters and changes its bias. One in front of a layer multiplies what the
-layer's weights see; its offset goes to the bias, and to what the border is padded with.
+layer's weights see; its offset goes to the bias, and, where the layer reads the network's input, to what the border is
+padded with. Elsewhere a border cannot hold the offset, as activations may have no integer for it.
 """
 
 from __future__ import annotations
@@ -16,22 +17,19 @@ from spica.rewrite.merge import merge_pairs
 
 
 def fold_scale(net: Network) -> Network:
-    return merge_pairs(net, _merge)
+    inputs = {layer.name for layer in net.inputs}
 
+    def merge(before: Layer, after: Layer) -> Layer | None:
+        if isinstance(before, Scale) and isinstance(after, Scale):
+            offset = before.offset * after.scale + after.offset
+            return Scale(name=after.name, inputs=before.inputs, scale=before.scale * after.scale, offset=offset)
+        if isinstance(before, Neural) and isinstance(after, Scale):
+            return _fold_behind(before, after)
+        if isinstance(before, Scale) and isinstance(after, Neural):
+            return _fold_in_front(before, after, before.inputs[0] in inputs)
+        return None
 
-def _merge(before: Layer, after: Layer) -> Layer | None:
-    if isinstance(before, Scale) and isinstance(after, Scale):
-        return Scale(
-            name=after.name,
-            inputs=before.inputs,
-            scale=before.scale * after.scale,
-            offset=before.offset * after.scale + after.offset,
-        )
-    if isinstance(before, Neural) and isinstance(after, Scale):
-        return _fold_behind(before, after)
-    if isinstance(before, Scale) and isinstance(after, Neural):
-        return _fold_in_front(before, after)
-    return None
+    return merge_pairs(net, merge)
 
 
 def _fold_behind(layer: Neural, scale: Scale) -> Layer | None:
@@ -44,13 +42,14 @@ def _fold_behind(layer: Neural, scale: Scale) -> Layer | None:
     return replace(layer, kernel=layer.kernel * scale.scale, bias=bias * scale.scale + scale.offset)  # type: ignore
 
 
-def _fold_in_front(scale: Scale, layer: Neural) -> Layer | None:
+def _fold_in_front(scale: Scale, layer: Neural, reads_input: bool) -> Layer | None:
     factor, offset = scale.scale, scale.offset
     if isinstance(layer, Dense):
         added, kernel = offset @ layer.kernel, layer.kernel * factor[:, None]
         return _shifted(layer, scale, added, kernel=kernel)
     borders = offset.any() and layer.padding != "valid"  # type: ignore[attr-defined]
-    if isinstance(layer, Conv2D) and not (borders and ((factor == 0).any() or layer.padding_value is not None)):
+    padded = borders and (not reads_input or (factor == 0).any() or getattr(layer, "padding_value", None) is not None)
+    if isinstance(layer, Conv2D) and not padded:
         added = np.einsum("c,hwcf->f", offset, layer.kernel)
         # The float network padded zeros behind the Scale; what becomes zero there is -offset / factor here.
         fill = (-offset / factor).astype(np.float32) if borders else layer.padding_value
