@@ -140,8 +140,8 @@ def _check_layers(net: Network) -> None:
     for layer in net:
         if isinstance(layer, Softmax | Scale | ZeroPad):
             raise SpicaError(
-                f"{layer.name}: a {type(layer).__name__} in this place has no integer meaning; a softmax must come last, "
-                "a scale or zero padding next to a convolution or dense layer"
+                f"{layer.name}: a {type(layer).__name__} in this place has no integer meaning; a softmax must come last, a "
+                "scale or zero padding next to a convolution or dense layer"
             )
 
 
