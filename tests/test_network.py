@@ -12,7 +12,6 @@ from spica.layers import (
     Add,
     Concatenate,
     Conv2D,
-    Dense,
     Flatten,
     Input,
     MaxPool,
@@ -59,11 +58,6 @@ def conv(name="conv", source="image", channels=3, filters=4, **changes):
         ([IMAGE, replace(conv(), kernel=np.zeros((3, 3, 3, 4)))], ["conv"], "conv: kernel is float64"),
         ([IMAGE, conv(weight_bits=4)], ["conv"], "conv: kernel must be int8"),
         ([IMAGE, conv(weight_bits=3)], ["conv"], "conv: weight_bits is 3"),
-        (
-            [IMAGE, Dense(name="dense", inputs=("image",), kernel=np.zeros((3, 2), np.float32))],
-            ["dense"],
-            "dense: its input 'image' has shape .* put a Flatten before it",
-        ),
         ([IMAGE, conv(), Add(name="sum", inputs=("image", "conv"))], ["sum"], "sum: .* cannot be added"),
         ([IMAGE, Add(name="sum", inputs=("image",))], ["sum"], "sum: Add sums two tensors"),
         (
@@ -79,6 +73,10 @@ def conv(name="conv", source="image", channels=3, filters=4, **changes):
         ([IMAGE, Reshape(name="flat", inputs=("image",), shape=(7,))], ["flat"], "flat: .* the sizes differ"),
         ([Input(name="image", shape=(8, 0, 3))], ["image"], "image: an input of shape"),
         ([IMAGE, "conv"], ["image"], "is not a layer record"),
+        ([IMAGE, conv(strides=2)], ["conv"], r"conv: strides is 2, but must be tuple\[int, int\]"),
+        ([IMAGE, replace(conv(), kernel=[[1]])], ["conv"], "conv: kernel is .* but must be"),
+        ([IMAGE, conv(pool="max")], ["conv"], "conv: pool is 'max'"),
+        ([IMAGE, conv(activation=ReLU(max_value=6.0))], ["conv"], "conv: max_value is 6.0"),
     ],
 )
 def test_a_malformed_network_is_refused_by_the_name_of_the_layer(layers, outputs, message):

@@ -95,8 +95,8 @@ def walk(
         The kept tensors of all samples, by name.
     """
     samples = check_samples(net, x)
-    if batch_size < 1:
-        raise SpicaError(f"batch_size is {batch_size}, but must be at least 1")
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise SpicaError(f"batch_size is {batch_size!r}, but must be an integer of at least 1")
     last_reader = {name: layer.name for layer in net for name in layer.inputs}
     pieces: dict[str, list[NDArray]] = {name: [] for name in kept}
     for start in range(0, len(next(iter(samples.values()))), batch_size):
@@ -117,8 +117,8 @@ def make_ops(engine: str, threads: int | None) -> Ops:
     """The primitives of the engine called ``engine``."""
     threads = len(os.sched_getaffinity(0)) if threads is None and hasattr(os, "sched_getaffinity") else threads
     threads = threads if threads is not None else os.cpu_count() or 1
-    if threads < 1:
-        raise SpicaError(f"threads is {threads}, but must be at least 1")
+    if not isinstance(threads, int) or threads < 1:
+        raise SpicaError(f"threads is {threads!r}, but must be an integer of at least 1")
     if engine == "reference":
         return Reference()
     if engine == "native":

@@ -63,6 +63,8 @@ def load(path: str | PathLike[str]) -> Network:
         data = Path(path).read_bytes()
     except OSError as error:
         raise SpicaError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    except TypeError:
+        raise SpicaError(f"{path!r:.60} is not a path; give the name of a .spica file") from None
     damaged = SpicaError(
         f"{path}: not a whole .spica file (damaged, truncated or of another kind); save the network again"
     )

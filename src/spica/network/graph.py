@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spica.errors import SpicaError
-from spica.network.record import Layer, facts, infer
+from spica.network.record import Layer, check_fields, facts, infer
 from spica.network.tensor import TensorType
 
 
@@ -48,6 +48,7 @@ class Network:
         for layer in self.layers:
             if not isinstance(layer, Layer):
                 raise SpicaError(f"{self.name}: {layer!r:.60} is not a layer record")
+            check_fields(layer, str(layer.name))
             if layer.name in types:
                 raise SpicaError(f"{layer.name}: two layers have this name; names must be unique")
             if missing := [i for i in layer.inputs if i not in types]:

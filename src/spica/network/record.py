@@ -17,8 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import singledispatch
-from typing import Any, Protocol, TypeVar, dataclass_transform
+from functools import cache, singledispatch
+from types import UnionType
+from typing import Any, Protocol, TypeVar, Union, dataclass_transform, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +72,43 @@ class Facts:
     shared_weight_bits: int = 0
     halo: int = 0
     filters: int = 0
+
+
+def check_fields(value: Any, where: str) -> None:
+    """Hold every field of a record to its declared type, and the records within it.
+
+    Raises:
+        SpicaError: naming the layer and the field.
+    """
+    for name, hint in _hints(type(value)).items():
+        content = getattr(value, name)
+        if not _is(content, hint):
+            declared = hint.__name__ if isinstance(hint, type) else str(hint)
+            raise SpicaError(f"{where}: {name} is {content!r:.60}, but must be {declared:.80}")
+        if type(content) in RECORDS.values():
+            check_fields(content, where)
+
+
+@cache
+def _hints(cls: Any) -> dict[str, Any]:
+    return get_type_hints(cls)
+
+
+def _is(value: Any, hint: Any) -> bool:
+    """Whether a value is of a declared type, of the few kinds of declaration that records use."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return any(_is(value, option) for option in arguments)
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        inner = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
+        return len(value) == len(inner) and all(map(_is, value, inner))
+    if hint is int:
+        return isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if origin is np.ndarray:
+        return isinstance(value, np.ndarray | np.generic)
+    return isinstance(value, origin or hint)
 
 
 class Ops(Protocol):

@@ -139,9 +139,10 @@ def _check_layers(net: Network) -> None:
     """Refuse what the passes could neither fold nor drop."""
     for layer in net:
         if isinstance(layer, Softmax | Scale | ZeroPad):
+            kind = type(layer).__name__
             raise SpicaError(
-                f"{layer.name}: a {type(layer).__name__} in this place has no integer meaning; a softmax must come last, a "
-                "scale or zero padding next to a convolution or dense layer"
+                f"{layer.name}: a {kind} in this place has no integer meaning; a softmax must come last, "
+                "a scale or zero padding next to a convolution or dense layer"
             )
 
 
