@@ -49,6 +49,18 @@ class Float32:
             x = np.clip(x, np.float32(stage.low), np.float32(stage.high))
         return x.astype(np.int64)
 
+    def turn(
+        self, state: tuple[NDArray, NDArray], factor: tuple[NDArray, NDArray], x: NDArray, value_bits: int
+    ) -> tuple[NDArray, NDArray]:
+        (real, imaginary), (cosine, sine) = ([a.astype(np.float32) for a in pair] for pair in (state, factor))
+
+        def fit(a: NDArray[np.float32]) -> NDArray[np.float32]:
+            return _saturate(a, value_bits)
+
+        kept = fit(fit(fit(real * cosine) - fit(imaginary * sine)) + x.astype(np.float32))
+        crossed = fit(fit(real * sine) + fit(imaginary * cosine))
+        return kept.astype(np.int64), crossed.astype(np.int64)
+
 
 def _saturate(x: NDArray[np.float32], value_bits: int) -> NDArray[np.float32]:
     """As ``arithmetic.saturate``; the upper bound itself is rounded: 2**27 - 1 becomes 2**27."""

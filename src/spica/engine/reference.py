@@ -11,3 +11,4 @@ class Reference:
     convolve = staticmethod(arithmetic.convolve)
     convolve_depthwise = staticmethod(arithmetic.convolve_depthwise)
     finish = staticmethod(arithmetic.finish)
+    turn = staticmethod(arithmetic.turn)

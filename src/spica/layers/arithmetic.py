@@ -142,3 +142,13 @@ def finish(acc: NDArray, stage: Stage) -> NDArray:
         acc = saturate(acc * stage.multiplier, stage.buffer_bits)
         acc = np.clip(shift_round(acc, stage.shift), stage.low, stage.high)
     return acc.astype(stage.dtype)
+
+
+def turn(
+    state: tuple[NDArray, NDArray], factor: tuple[NDArray, NDArray], x: NDArray, value_bits: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Real and imaginary part of ``state * factor + x``; every product and sum saturates to ``value_bits``."""
+    (real, imaginary), (cosine, sine) = state, factor
+    kept = saturate(saturate(real * cosine, value_bits) - saturate(imaginary * sine, value_bits), value_bits)
+    crossed = saturate(real * sine, value_bits) + saturate(imaginary * cosine, value_bits)
+    return saturate(kept + x, value_bits), saturate(crossed, value_bits)

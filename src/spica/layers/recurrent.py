@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from spica.errors import SpicaError
 from spica.layers import neural
-from spica.layers.arithmetic import saturate, shift_round
+from spica.layers.arithmetic import Stage
 from spica.layers.neural import Requantize
 from spica.network.record import Facts, Layer, Ops, State, facts, forward_stateful, infer, initial_state, record
 from spica.network.tensor import TensorType
@@ -64,20 +64,19 @@ def _(
     layer: StatefulRecurrent, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops, state: State
 ) -> tuple[NDArray, State]:
     (x,), kind, out = inputs, infer(layer, types), layer.requantize
-    low, high = kind.range
-    steps = x.reshape(-1, x.shape[-1]).astype(np.int64)
-    steps = saturate(steps * layer.input_multiplier, layer.input_bits)
-    steps = saturate(shift_round(steps, layer.input_shift), layer.input_bits)
-    real, imaginary = state
+    limit = 1 << layer.input_bits
+    arrive = Stage(
+        value_bits=layer.input_bits, multiplier=layer.input_multiplier, shift=layer.input_shift,
+        buffer_bits=layer.input_bits, low=-limit, high=limit - 1,
+    )  # fmt: skip
+    leave = neural.output_stage(out, kind, value_bits=BUFFER_BITS)
+    steps = ops.finish(x.reshape(-1, x.shape[-1]), arrive)
     states = np.empty((len(steps), x.shape[-1], 2), np.int64)
     for i, step in enumerate(steps):
-        turned = saturate(real * layer.a_real, BUFFER_BITS), saturate(imaginary * layer.a_imag, BUFFER_BITS)
-        crossed = saturate(real * layer.a_imag, BUFFER_BITS), saturate(imaginary * layer.a_real, BUFFER_BITS)
-        updated = saturate(saturate(turned[0] - turned[1], BUFFER_BITS) + step, BUFFER_BITS)
-        real = np.clip(shift_round(updated, out.shift), low, high)
-        imaginary = np.clip(shift_round(saturate(crossed[0] + crossed[1], BUFFER_BITS), out.shift), low, high)
-        states[i, :, 0], states[i, :, 1] = real, imaginary
-    return states.reshape(*x.shape, 2).astype(kind.dtype), (real, imaginary)
+        parts = ops.turn((state[0], state[1]), (layer.a_real, layer.a_imag), step, BUFFER_BITS)
+        state = tuple(ops.finish(part[None], leave)[0].astype(np.int64) for part in parts)
+        states[i, :, 0], states[i, :, 1] = state
+    return states.reshape(*x.shape, 2).astype(kind.dtype), state
 
 
 @facts.register

@@ -15,7 +15,7 @@ A layer is a frozen dataclass of plain fields. What it means is said by the func
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, singledispatch
 from types import UnionType
@@ -80,7 +80,7 @@ def check_fields(value: Any, where: str) -> None:
     Raises:
         SpicaError: naming the layer and the field.
     """
-    for name, hint in _hints(type(value)).items():
+    for name, hint in _hints(value.__class__).items():
         content = getattr(value, name)
         if not _is(content, hint):
             declared = hint.__name__ if isinstance(hint, type) else str(hint)
@@ -90,7 +90,7 @@ def check_fields(value: Any, where: str) -> None:
 
 
 @cache
-def _hints(cls: Any) -> dict[str, Any]:
+def _hints(cls: Hashable) -> dict[str, Any]:
     return get_type_hints(cls)
 
 
@@ -121,6 +121,7 @@ class Ops(Protocol):
         self, x: NDArray, kernel: NDArray, strides: tuple[int, int], padding: tuple, bound: int
     ) -> NDArray: ...
     def finish(self, acc: NDArray, stage: Any) -> NDArray: ...
+    def turn(self, state: tuple, factor: tuple, x: NDArray, value_bits: int) -> tuple[NDArray, NDArray]: ...
 
 
 @singledispatch
