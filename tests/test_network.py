@@ -30,6 +30,33 @@ def conv(name="conv", source="image", channels=3, filters=4, **changes):
     return Conv2D(name=name, inputs=(source,), kernel=kernel, **changes)
 
 
+STAGE = Requantize(multiplier=np.array(200), shift=np.array(9), bits=4, signed=False, frac_bits=np.array(3))
+
+
+def integer_conv(**changes):
+    changes = {"requantize": STAGE, **changes}
+    return conv(weight_bits=4, weight_scale=np.ones(4, np.float32), **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"requantize": replace(STAGE, multiplier=np.array(0.5))}, "the output stage must hold integers"),
+        ({"requantize": replace(STAGE, multiplier=np.array(-1))}, "multipliers must be 0 to 65535"),
+        ({"requantize": replace(STAGE, multiplier=np.array(1 << 16))}, "multipliers must be 0 to 65535"),
+        ({"requantize": replace(STAGE, shift=np.zeros(3, int))}, "one entry, or one for each of 4 channels"),
+        ({"requantize": replace(STAGE, bits=40)}, "an output stage of 40 bits"),
+        ({"bias": np.zeros(4, np.float32)}, "its bias and the bound of its activation must be integers"),
+        ({"activation": ReLU(max_value=np.array(6.0))}, "its bias and the bound of its activation must be integers"),
+        ({"accumulator_bits": 60}, "accumulator_bits is 60, but must be 1 to 46"),
+    ],
+)
+def test_a_malformed_integer_layer_is_refused(changes, message):
+    layer = replace(integer_conv(**changes), kernel=np.zeros((3, 3, 3, 4), np.int8))
+    with pytest.raises(spica.SpicaError, match=f"conv: .*{message}"):
+        spica.Network((replace(IMAGE, bits=8), layer), ("conv",))
+
+
 @pytest.mark.parametrize(
     ("layers", "outputs", "message"),
     [

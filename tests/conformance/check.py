@@ -119,7 +119,7 @@ def order_bound(net: Network, layer: Layer, known: dict) -> np.ndarray | float:
     kernels = {k: np.abs(getattr(layer, k).astype(int)) for k in ("kernel", "depthwise_kernel") if hasattr(layer, k)}
     terms = 1 + sum(kernel.size // kernel.shape[-1] for kernel in kernels.values())
     positive = {name: np.minimum(kernel, 127).astype(np.int8) for name, kernel in kernels.items()}
-    plain = replace(layer, **positive, bias=None, accumulator_bits=47, weight_bits=8)
+    plain = replace(layer, **positive, bias=None, accumulator_bits=46, weight_bits=8)
     bias = 0 if layer.bias is None else np.abs(layer.bias)
     return sum_error(compute(plain, sizes, types, Reference(), Memory(net)) + bias, terms)
 

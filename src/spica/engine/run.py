@@ -17,6 +17,7 @@ from spica.network.record import Ops, State, forward_float, forward_integer, for
 
 ENGINES = ("native", "reference")
 BATCH = 32
+MOST_THREADS = 1024
 
 
 @dataclass(eq=False)
@@ -117,8 +118,8 @@ def make_ops(engine: str, threads: int | None) -> Ops:
     """The primitives of the engine called ``engine``."""
     threads = len(os.sched_getaffinity(0)) if threads is None and hasattr(os, "sched_getaffinity") else threads
     threads = threads if threads is not None else os.cpu_count() or 1
-    if not isinstance(threads, int) or threads < 1:
-        raise SpicaError(f"threads is {threads!r}, but must be an integer of at least 1")
+    if not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
+        raise SpicaError(f"threads is {threads!r}, but must be an integer from 1 to {MOST_THREADS}")
     if engine == "reference":
         return Reference()
     if engine == "native":

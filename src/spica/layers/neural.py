@@ -23,6 +23,13 @@ from spica.network.tensor import TensorType
 ACCUMULATOR_BITS = 27
 """Value bits of the accumulators of the hardware's processors (one more holds the sign)."""
 
+AVERAGE_BITS = 32
+"""Value bits to which the sum of a global average saturates."""
+
+LARGEST_MULTIPLIER = (1 << 16) - 1
+WIDEST_ACCUMULATOR = 46
+"""With both bounds a product stays within 64 bits."""
+
 
 @record
 class MaxPool:
@@ -118,8 +125,10 @@ def check_kernel(layer: Neural, kernel: NDArray, ndim: int) -> None:
         raise SpicaError(f"{where}: kernel must be int8 within [{low}, {high}] for {layer.weight_bits} bits")
     if layer.weight_scale is None:
         raise SpicaError(f"{where}: an integer layer needs weight_scale")
-    if not 1 <= layer.accumulator_bits <= 47:
-        raise SpicaError(f"{where}: accumulator_bits is {layer.accumulator_bits}, but must be 1 to 47")
+    if not 1 <= layer.accumulator_bits <= WIDEST_ACCUMULATOR:
+        raise SpicaError(
+            f"{where}: accumulator_bits is {layer.accumulator_bits}, but must be 1 to {WIDEST_ACCUMULATOR}"
+        )
 
 
 def check_rank(layer: Layer, x: TensorType, rank: int) -> None:
@@ -178,6 +187,9 @@ def finish_type(layer: Neural, x: TensorType, shape: tuple[int, ...], frac_bits:
     if (layer.weight_bits is None) != x.is_float:
         have, need = ("integers", "float32") if layer.weight_bits else ("float32", "integers")
         raise SpicaError(f"{layer.name}: it has {have} as weights but {need} as input; quantise the whole network")
+    bound = None if layer.activation is None else layer.activation.max_value
+    if layer.weight_bits and any(a is not None and a.dtype.kind not in "iu" for a in (layer.bias, bound)):
+        raise SpicaError(f"{layer.name}: its bias and the bound of its activation must be integers, as its weights are")
     if isinstance(layer.pool, MaxPool):
         pooled = TensorType((*shape[:-1], filters)) if len(shape) == 3 else None
         if pooled is None:
@@ -195,7 +207,7 @@ def finish_type(layer: Neural, x: TensorType, shape: tuple[int, ...], frac_bits:
         return TensorType(shape)
     if (out := layer.requantize) is not None:
         return requantized_type(layer.name, out, shape)
-    bits = 34 if average > 1 else layer.accumulator_bits + 1
+    bits = AVERAGE_BITS + 1 if average > 1 else layer.accumulator_bits + 1
     return TensorType(shape, bits, True, frac_bits, averaged(scale, average))
 
 
@@ -208,6 +220,10 @@ def requantized_type(where: str, out: Requantize, shape: tuple[int, ...]) -> Ten
     """Type that an output stage gives."""
     if not 1 <= out.bits <= 32 or not 1 <= out.buffer_bits <= 32:
         raise SpicaError(f"{where}: an output stage of {out.bits} bits with a {out.buffer_bits}-bit buffer is none")
+    if any(a.dtype.kind not in "iu" for a in (out.multiplier, out.shift, out.frac_bits)):
+        raise SpicaError(f"{where}: the output stage must hold integers")
+    if out.multiplier.min() < 0 or out.multiplier.max() > LARGEST_MULTIPLIER:
+        raise SpicaError(f"{where}: the output stage's multipliers must be 0 to {LARGEST_MULTIPLIER}")
     if any(a.ndim > 1 or (a.ndim == 1 and len(a) != shape[-1]) for a in (out.multiplier, out.shift, out.frac_bits)):
         raise SpicaError(f"{where}: the output stage must have one entry, or one for each of {shape[-1]} channels")
     return TensorType(shape, out.bits, out.signed, out.frac_bits)

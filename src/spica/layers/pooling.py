@@ -66,7 +66,7 @@ def _(layer: GlobalAveragePooling2D, inputs: Sequence[TensorType]) -> TensorType
     if layer.requantize is not None:
         return neural.requantized_type(layer.name, layer.requantize, shape)
     scale = neural.averaged(x.scale, x.shape[0] * x.shape[1])
-    return TensorType(shape, 34, True, x.frac_bits.max(), scale)
+    return TensorType(shape, neural.AVERAGE_BITS + 1, True, x.frac_bits.max(), scale)
 
 
 @forward_float.register
@@ -76,7 +76,7 @@ def _(layer: GlobalAveragePooling2D, inputs: Sequence[NDArray]) -> NDArray:
 
 @forward_integer.register
 def _(layer: GlobalAveragePooling2D, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
-    stage = neural.output_stage(layer.requantize, infer(layer, types), value_bits=32, average=True)
+    stage = neural.output_stage(layer.requantize, infer(layer, types), value_bits=neural.AVERAGE_BITS, average=True)
     return ops.finish(inputs[0].astype(np.int64) << neural.input_shift(types[0]), stage)
 
 
