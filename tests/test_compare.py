@@ -66,7 +66,7 @@ def test_the_command(networks, tmp_path, monkeypatch, capsys):
     np.save(tmp_path / "x.npy", SAMPLES)
     pair = [tmp_path / "float.spica", tmp_path / "four.spica", "--samples", tmp_path / "x.npy"]
     code, out, _ = call(monkeypatch, capsys, "compare", *pair, "--picture", tmp_path / "p.svg")
-    assert code == 0 and "SQNR" in out and "<svg" in (tmp_path / "p.svg").read_text()
+    assert code == 0 and "float.spica and four.spica: different" in out and "<svg" in (tmp_path / "p.svg").read_text()
     code, out, _ = call(monkeypatch, capsys, "compare", *pair, "--exact", "--json")
     assert code == 1 and not json.loads(out)["equal"]
     code, _, err = call(monkeypatch, capsys, "compare", *pair, "--picture", tmp_path / "p.gif")

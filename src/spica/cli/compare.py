@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +28,7 @@ def compare(
     if picture is not None and picture.suffix not in (".svg", ".png"):
         raise SpicaError(f"{picture}: pictures are .svg or .png files")
     found = compare_networks(load_any(a), load_any(b), read_array(samples))
+    found = replace(found, a=a.name, b=b.name)  # files often hold networks of the same name
     if picture is not None:
         from spica.report.figures import comparison, to_png, to_svg
 
