@@ -1,4 +1,7 @@
-"""Puts the conformance results into arithmetic.md: ``python docs/make_conformance.py DIR`` with the full set in DIR."""
+"""Puts the conformance results into arithmetic.md: ``python docs/make_conformance.py FULL HELD [HELD ...]``.
+
+FULL holds the full set, each HELD a set that was made after the code, with another seed.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from pathlib import Path
 
 DOCS = Path(__file__).parent
 CHECK = DOCS.parent / "tests" / "conformance" / "check.py"
-GOLDEN = CHECK.parent / "golden"
+GOLDEN, ONNX = CHECK.parent / "golden", CHECK.parent / "golden_onnx"
 BEGIN, END = "<!-- made by docs/make_conformance.py -->\n", "<!-- end -->\n"
 KINDS = ("exact", "rounded", "summed", "mismatch")
 
@@ -33,7 +36,10 @@ def main() -> None:
     lines = ["| networks | files | layers | exact | rounded | summed | mismatch |", "|---|---|---|---|---|---|---|"]
     lines += [row(name, found) for name, found in sorted(families.items())]
     lines.append(row("**full set**", full))
+    held = [result for folder in sys.argv[2:] for result in results(Path(folder))]
+    lines.append(row("**held out**: the same builders, other seeds", held))
     lines.append(row("**committed vectors**, one feature each", results(GOLDEN)))
+    lines.append(row("**committed ONNX vectors**, one feature each", results(ONNX)))
     page = DOCS / "arithmetic.md"
     before, _, rest = page.read_text().partition(BEGIN)
     page.write_text(before + BEGIN + "\n".join(lines) + "\n" + END + rest.partition(END)[2])

@@ -1,6 +1,7 @@
 """Compare Spica's integers with golden vectors of the public reference, layer by layer.
 
     python tests/conformance/check.py tests/conformance/golden
+    python tests/conformance/check.py tests/conformance/golden_onnx
     python tests/conformance/check.py DIR --only akidanet --json
 
 Each layer is given the reference's own integers as input, so that a difference stays where it arises, and its
@@ -33,7 +34,7 @@ from spica.engine.float32 import UNIT, Float32, sum_error
 from spica.engine.reference import Reference
 from spica.engine.run import Memory, compute
 from spica.importers.quantizeml import read
-from spica.layers import Activation, GlobalAveragePooling2D, LookUp, Neural, Softmax
+from spica.layers import Activation, Dequantize, GlobalAveragePooling2D, LookUp, Neural, Softmax
 from spica.layers.neural import input_shift
 from spica.network import Layer, Network
 from spica.network.summary import table
@@ -56,16 +57,20 @@ class Result:
 
 
 def check(path: Path) -> Result:
-    """Compare one network, ``path`` without its ending."""
-    golden = dict(np.load(f"{path}.npz"))
-    net = read(f"{path}.h5")
-    result = Result(path.name)
+    """Compare one network, a ``.h5`` or ``.onnx`` file with its vectors beside it."""
+    golden = dict(np.load(path.with_name(f"{path.stem}.npz")))
+    net = read(path)
+    result = Result(path.stem)
     known = {name: golden[f"{name}:values"] for name in net.types if f"{name}:values" in golden}
     known |= {layer.name: golden[f"input_{i}"] for i, layer in enumerate(net.inputs)}
     memory = {engine: Memory(net) for engine in ("exact", "float32")}
     for layer in net:
-        if layer.inputs and layer.name in known and all(i in known for i in layer.inputs):
-            compare_layer(net, layer, known, memory, result)
+        if layer.inputs and all(i in known for i in layer.inputs):
+            if layer.name in known:
+                compare_layer(net, layer, known, memory, result)
+            elif not isinstance(layer, Dequantize):  # one of several records for one of the file's layers
+                types, given = net.input_types(layer), [known[i] for i in layer.inputs]
+                known[layer.name] = compute(layer, given, types, Reference(), memory["exact"])
         check_format(net, layer, golden, result)
     check_outputs(net, path, golden, result)
     return result
@@ -144,7 +149,7 @@ def check_outputs(net: Network, path: Path, golden: dict, result: Result) -> Non
     x = inputs if len(inputs) > 1 else inputs[0]
     wanted = [golden[f"output_{i}"] for i in range(len(net.outputs))]
     exact = not (result.values["rounded"] or result.values["summed"])
-    fused = spica.from_quantizeml(f"{path}.h5")
+    fused = spica.from_quantizeml(path)
     first = as_list(net.forward(x, engine="reference"))
     runs = [
         (fused, {"engine": "reference"}),
@@ -173,13 +178,14 @@ def main() -> None:
     parser.add_argument("--only", default="", help="part of the names of the networks to compare")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    paths = [p.with_suffix("") for p in sorted(options.folder.glob("*.h5")) if options.only in p.name]
+    files = sorted(p for p in options.folder.iterdir() if p.suffix in (".h5", ".onnx"))
+    paths = [p for p in files if options.only in p.name]
     results, refused = [], []
     for path in paths:
         try:
             results.append(check(path))
         except spica.SpicaError as error:
-            refused.append((path.name, str(error)))
+            refused.append((path.stem, str(error)))
     if options.json:
         print(
             json.dumps([{"name": r.name, "layers": r.layers, "wrong": r.wrong, **r.values} for r in results], indent=1)

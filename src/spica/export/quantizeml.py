@@ -228,6 +228,8 @@ def _rescale(file: _File, name: str, sources: list[str], scale: float) -> str:
 
 
 def _rescaling(file: _File, layer: Rescaling) -> None:
+    if layer.scale.ndim:
+        raise SpicaError(f"{layer.name}: has a scale for each channel; a file's rescaling has one")
     file.last[layer.name] = _rescale(file, layer.name, file.sources(layer), float(layer.scale))
 
 

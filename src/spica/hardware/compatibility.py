@@ -10,12 +10,12 @@ from typing import Any
 from spica.errors import SpicaError
 from spica.hardware.device import Device, load_device
 from spica.hardware.rules import QUANTITIES
-from spica.layers import Conv2D, Dequantize, Flatten, Input, Reshape
+from spica.layers import Conv2D, Dequantize, Flatten, Input, Quantize, QuantizeLinear, Rescaling, Reshape
 from spica.network import Layer, Network
 from spica.network.summary import table
 
-MOVES = (Input, Flatten, Reshape, Dequantize)
-"""Layers that only name or move values: the device's routing does them for nothing."""
+MOVES = (Input, Flatten, Reshape, Rescaling, Quantize, QuantizeLinear, Dequantize)
+"""Layers that only name or move values, which the device's routing does for nothing, or that belong to the host."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spica.errors import SpicaError
+from spica.importers.quantizeml_onnx import read_onnx
 from spica.layers import (
     Activation,
     Add,
@@ -62,16 +63,16 @@ TABLE_BITS = 14
 
 
 def from_quantizeml(path: str | PathLike[str] | BinaryIO) -> Network:
-    """Read a model that quantizeml quantised and Keras saved as ``.h5`` or ``.keras``.
+    """Read a model that quantizeml quantised: Keras' ``.h5`` or ``.keras``, or ``.onnx``.
 
     Args:
-        path: the file, or one that is open: sequential or functional, with any number of inputs and outputs, temporal
-            layers included.
+        path: the file, or one of Keras that is open: sequential or functional, with any number of inputs and outputs,
+            temporal layers included.
 
     Returns:
-        An integer ``Network``. Its ``forward`` takes the model's raw integer input and gives what the model's
-        ``predict`` gives: de-quantised float32, a list where there are several outputs. Where layers hold frame
-        buffers, the batch axis is time.
+        An integer ``Network``. Its ``forward`` takes the model's raw input, channels last whatever the file's order,
+        and gives what the model's ``predict`` gives: de-quantised float32, a list where there are several outputs.
+        Where layers hold frame buffers, the batch axis is time.
 
     Raises:
         SpicaError: where the file is not such a model, or a layer has no exact counterpart; it is named.
@@ -81,6 +82,8 @@ def from_quantizeml(path: str | PathLike[str] | BinaryIO) -> Network:
 
 def read(path: str | PathLike[str] | BinaryIO) -> Network:
     """As ``from_quantizeml``, one record for each of the file's layers, nothing fused."""
+    if not hasattr(path, "read") and str(path).endswith(".onnx"):
+        return read_onnx(path)
     config, weights = _read_file(path)
     model = _Model(str(path), weights)
     entries = config["config"]["layers"] if isinstance(config["config"], dict) else config["config"]

@@ -10,7 +10,7 @@ from spica.layers.lookup import LookUp
 from spica.layers.neural import GlobalAverage, MaxPool, Neural, ReLU, Requantize
 from spica.layers.normalization import Scale, ZeroPad
 from spica.layers.pooling import GlobalAveragePooling2D, MaxPool2D
-from spica.layers.quantizer import Dequantize, Quantize, Rescaling
+from spica.layers.quantizer import Dequantize, Quantize, QuantizeLinear, Rescaling
 from spica.layers.recurrent import StatefulRecurrent
 from spica.layers.separable import SeparableConv2D
 from spica.layers.shape import Concatenate, Flatten, Permute, Reshape, Take
@@ -39,6 +39,7 @@ __all__ = [
     "Neural",
     "Permute",
     "Quantize",
+    "QuantizeLinear",
     "ReLU",
     "Requantize",
     "Rescaling",

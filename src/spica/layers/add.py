@@ -40,11 +40,18 @@ def _(layer: Add, inputs: Sequence[TensorType]) -> TensorType:
         raise SpicaError(f"{layer.name}: {a} and {b} cannot be added; they must agree in shape and kind")
     if a.is_float:
         return a
-    if (a.scale != 1).any() or (b.scale != 1).any():
-        raise SpicaError(f"{layer.name}: its inputs must be fixed point; give the layers before it an output stage")
+    finest = np.maximum(_exponent(layer, a), _exponent(layer, b))
     if layer.requantize is None:
-        return TensorType(a.shape, SUM_BITS + 1, True, np.maximum(a.frac_bits, b.frac_bits) + layer.average)
+        return TensorType(a.shape, SUM_BITS + 1, True, finest + layer.average)
     return neural.requantized_type(layer.name, layer.requantize, a.shape)
+
+
+def _exponent(layer: Add, x: TensorType) -> NDArray[np.int64]:
+    """Fractional bits of an input, its scale included, which must be a power of two."""
+    exponent = np.log2(x.scale)
+    if (exponent != np.rint(exponent)).any():
+        raise SpicaError(f"{layer.name}: its inputs must be fixed point; give the layers before it an output stage")
+    return x.frac_bits - exponent.astype(np.int64)
 
 
 @forward_float.register
@@ -55,8 +62,9 @@ def _(layer: Add, inputs: Sequence[NDArray]) -> NDArray:
 
 @forward_integer.register
 def _(layer: Add, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
-    finest = np.maximum(types[0].frac_bits, types[1].frac_bits)
-    a, b = (saturate(x.astype(np.int64) << (finest - kind.frac_bits), SUM_BITS) for x, kind in zip(inputs, types))
+    exponents = [_exponent(layer, kind) for kind in types]
+    finest = np.maximum(*exponents)
+    a, b = (saturate(x.astype(np.int64) << (finest - e), SUM_BITS) for x, e in zip(inputs, exponents))
     relu = layer.activation
     stage = neural.output_stage(
         layer.requantize,

@@ -18,6 +18,7 @@ Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
 
 EXACT_FLOAT64 = 1 << 53
+LARGEST_LEFT_SHIFT = 30
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -60,7 +61,7 @@ def saturate(x: NDArray, value_bits: int) -> NDArray:
 def shift_round(x: NDArray[np.int64], shift: NDArray[np.int64]) -> NDArray[np.int64]:
     """``floor(x * 2**-shift + 0.5)`` on integers; a negative shift is an exact left shift."""
     right = np.clip(shift, 0, 62)
-    left = np.clip(-shift, 0, 30)
+    left = np.clip(-shift, 0, LARGEST_LEFT_SHIFT)
     half = np.where(right > 0, np.int64(1) << np.maximum(right - 1, 0), 0)
     return ((x << left) + half) >> right
 

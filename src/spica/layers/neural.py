@@ -28,7 +28,8 @@ AVERAGE_BITS = 32
 
 LARGEST_MULTIPLIER = (1 << 16) - 1
 WIDEST_ACCUMULATOR = 46
-"""With both bounds a product stays within 64 bits."""
+WIDEST_BUFFER = 62
+"""With these bounds every product and shift stays within 64 bits."""
 
 
 @record
@@ -218,7 +219,8 @@ def averaged(scale: NDArray, count: int) -> NDArray[np.float32]:
 
 def requantized_type(where: str, out: Requantize, shape: tuple[int, ...]) -> TensorType:
     """Type that an output stage gives."""
-    if not 1 <= out.bits <= 32 or not 1 <= out.buffer_bits <= 32:
+    left = min(max(0, -int(out.shift.min())), arithmetic.LARGEST_LEFT_SHIFT)
+    if not 1 <= out.bits <= 32 or not 1 <= out.buffer_bits <= WIDEST_BUFFER - left:
         raise SpicaError(f"{where}: an output stage of {out.bits} bits with a {out.buffer_bits}-bit buffer is none")
     if any(a.dtype.kind not in "iu" for a in (out.multiplier, out.shift, out.frac_bits)):
         raise SpicaError(f"{where}: the output stage must hold integers")

@@ -49,8 +49,49 @@ def _(layer: Quantize, inputs: Sequence[NDArray]) -> NDArray:
 
 
 @record
+class QuantizeLinear(Layer):
+    """Numbers to integers as ONNX's operator of that name: ``round_to_even(x / scale) + zero_point``, saturated.
+
+    The integers stand for themselves, zero point and scale included; the layers after it have absorbed both.
+
+    Attributes:
+        bits, signed: format of the integers.
+        scale: float32, scalar or one a channel.
+        zero_point: scalar or one a channel.
+    """
+
+    bits: int
+    signed: bool
+    scale: NDArray[np.float32]
+    zero_point: NDArray[np.int64]
+
+
+@infer.register
+def _(layer: QuantizeLinear, inputs: Sequence[TensorType]) -> TensorType:
+    x = neural.one_input(layer, inputs)
+    for name, values in (("scale", layer.scale), ("zero_point", layer.zero_point)):
+        if values.shape not in ((), (x.channels,)):
+            raise SpicaError(f"{layer.name}: {name} must have one entry, or one for each of {x.channels} channels")
+    if not (layer.scale > 0).all():
+        raise SpicaError(f"{layer.name}: its scales must be positive")
+    return TensorType(x.shape, layer.bits, layer.signed)
+
+
+@forward_float.register
+def _(layer: QuantizeLinear, inputs: Sequence[NDArray]) -> NDArray:
+    kind = TensorType(inputs[0].shape[1:], layer.bits, layer.signed)
+    steps = np.rint(inputs[0].astype(np.float32) / layer.scale)
+    return np.clip(steps + layer.zero_point, *kind.range).astype(kind.dtype)
+
+
+@forward_integer.register
+def _(layer: QuantizeLinear, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
+    return forward_float(layer, inputs)
+
+
+@record
 class Rescaling(Layer):
-    """A factor on what the integers stand for; the integers stay as they are."""
+    """A factor on what the integers stand for, one or one a channel; the integers stay as they are."""
 
     scale: NDArray[np.float32]
 
@@ -58,8 +99,8 @@ class Rescaling(Layer):
 @infer.register
 def _(layer: Rescaling, inputs: Sequence[TensorType]) -> TensorType:
     x = neural.one_input(layer, inputs)
-    if layer.scale.ndim:
-        raise SpicaError(f"{layer.name}: its scale must be one number")
+    if layer.scale.shape not in ((), (x.channels,)):
+        raise SpicaError(f"{layer.name}: its scale must be one number, or one for each of {x.channels} channels")
     if x.is_float:
         return x
     return TensorType(x.shape, x.bits, x.signed, x.frac_bits, (x.scale * layer.scale).astype(np.float32))

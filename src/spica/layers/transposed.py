@@ -7,6 +7,7 @@ zeros are not events, so nothing is computed for them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +22,16 @@ from spica.network.tensor import TensorType
 
 @record
 class ConvTranspose2D(Neural):
-    """Transposed convolution, ``kernel`` (kh, kw, C, F); "same" padding gives ``strides`` times the input's size."""
+    """Transposed convolution, ``kernel`` (kh, kw, C, F).
+
+    Attributes:
+        padding: "same" gives ``strides`` times the input's size, "valid" all that the kernel reaches, at least as
+            much; ``((top, bottom), (left, right))`` crops as much from what the kernel reaches.
+    """
 
     kernel: NDArray
     strides: tuple[int, int] = (2, 2)
-    padding: str = "same"
+    padding: str | Padding = "same"
 
 
 @record
@@ -34,7 +40,7 @@ class DepthwiseConvTranspose2D(Neural):
 
     kernel: NDArray
     strides: tuple[int, int] = (2, 2)
-    padding: str = "same"
+    padding: str | Padding = "same"
 
 
 Transposed = ConvTranspose2D | DepthwiseConvTranspose2D
@@ -42,6 +48,8 @@ Transposed = ConvTranspose2D | DepthwiseConvTranspose2D
 
 def _output_size(layer: Transposed, size: int, axis: int) -> int:
     kernel, stride = layer.kernel.shape[axis], layer.strides[axis]
+    if isinstance(layer.padding, tuple):
+        return (size - 1) * stride + kernel - sum(layer.padding[axis])
     return size * stride + (max(kernel - stride, 0) if layer.padding == "valid" else 0)
 
 
@@ -50,7 +58,10 @@ def _spread_padding(layer: Transposed, height: int, width: int) -> Padding:
 
     def amounts(size: int, axis: int) -> Pair:
         kernel, stride = layer.kernel.shape[axis], layer.strides[axis]
-        cropped = max(kernel - stride, 0) // 2 if layer.padding == "same" else 0
+        if isinstance(layer.padding, tuple):
+            cropped = layer.padding[axis][0]
+        else:
+            cropped = max(kernel - stride, 0) // 2 if layer.padding == "same" else 0
         before = kernel - 1 - cropped
         spread = (size - 1) * stride + 1
         return before, _output_size(layer, size, axis) + kernel - 1 - spread - before
@@ -71,9 +82,13 @@ def _infer(layer: Transposed, inputs: Sequence[TensorType], channels: int, filte
     neural.check_rank(layer, x, 3)
     if channels != x.channels:
         raise SpicaError(f"{layer.name}: kernel expects {channels} channels, but {layer.inputs[0]!r} has {x.channels}")
-    if layer.padding not in ("same", "valid") or min(layer.strides) < 1:
-        raise SpicaError(f"{layer.name}: padding must be 'same' or 'valid', and strides at least 1")
+    if (isinstance(layer.padding, str) and layer.padding not in ("same", "valid")) or min(layer.strides) < 1:
+        raise SpicaError(
+            f"{layer.name}: padding must be 'same', 'valid' or ((top, bottom), (left, right)), and strides at least 1"
+        )
     shape = (_output_size(layer, x.shape[0], 0), _output_size(layer, x.shape[1], 1), filters)
+    if isinstance(layer.padding, tuple) and (min(shape) < 1 or min(min(p) for p in layer.padding) < 0):
+        raise SpicaError(f"{layer.name}: padding {layer.padding} leaves no output, or is negative")
     return neural.finish_type(layer, x, shape, x.frac_bits.max(), neural.accumulator_scale(layer, x))
 
 
@@ -121,6 +136,15 @@ def _(layer: DepthwiseConvTranspose2D, inputs: Sequence[NDArray], types: Sequenc
     return ops.finish(acc, neural.stage(layer, acc.shape, infer(layer, types)))
 
 
+def _padding_name(layer: Transposed) -> str:
+    """ "same" and "valid" as device rules know them, whichever way the padding is given."""
+    for name in ("same", "valid"):
+        plain = replace(layer, padding=name)
+        if _spread_padding(plain, 8, 8) == _spread_padding(layer, 8, 8):
+            return name
+    return "custom"
+
+
 @facts.register(ConvTranspose2D)
 @facts.register(DepthwiseConvTranspose2D)
 def _(layer: Transposed, inputs: Sequence[TensorType], output: TensorType) -> Facts:
@@ -128,7 +152,7 @@ def _(layer: Transposed, inputs: Sequence[TensorType], output: TensorType) -> Fa
     kh, kw = layer.kernel.shape[:2]
     depthwise = isinstance(layer, DepthwiseConvTranspose2D)
     reached = 1 if depthwise else output.channels
-    window = {"kernel": kh if kh == kw else f"{kh}x{kw}", "stride": layer.strides[0], "padding": layer.padding}
+    window = {"kernel": kh if kh == kw else f"{kh}x{kw}", "stride": layer.strides[0], "padding": _padding_name(layer)}
     return Facts(
         kind="depthwise_transposed_convolution" if depthwise else "transposed_convolution",
         limits=neural.neural_limits(layer, x, output) | window,
