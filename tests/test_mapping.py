@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 
 from chip_networks import conv, dense, flatten, max_pool, network, quantized, separable
 from spica import SpicaError, zoo
-from spica.hardware import NP, check, load_device, map_network, timing
+from spica.hardware import check, load_device, map_network
+from spica.hardware.activity import expected_activity
+from spica.hardware.mesh import exchange
+from spica.hardware.placement import arrange, travel
 from spica.layers import Dequantize, GlobalAverage, MaxPool
 from spica.network import Network
 
@@ -62,7 +65,20 @@ def test_published_nps_of_layers():
     """AkidaNet 0.5 at 224, layer by layer, as measured on AKD1500 in its minimal mapping."""
     chip = map_network(quantized(zoo.akidanet(0.5, 224)), AKD1000)
     assert [len(p.nps) for p in chip.placements] == [0, 4, 6, 3, 3, 2, 2, 1, 1, 1, 1, 1, 2, 4, 1]
-    assert chip.placements[-1].external_weights
+    assert chip.estimate(0.5).layers[-1].external_weights
+
+
+@pytest.mark.parametrize(
+    ("alpha", "resolution", "minimal", "passes", "every"),
+    [(0.25, 160, 21, 1, 33), (0.25, 224, 23, 1, 33), (0.5, 160, 25, 1, 33),
+     (0.5, 224, 33, 1, 33), (1.0, 160, 69, 3, 79), (1.0, 224, 117, 4, 117)],
+)  # fmt: skip
+def test_published_nps_and_passes_on_akd1500(alpha, resolution, minimal, passes, every):
+    """Totals of the vendor's measurements, which count the input-convolution unit as one, in two of its modes."""
+    net = quantized(zoo.akidanet(alpha, resolution))
+    few, many = (map_network(net, "AKD1500", mode=mode) for mode in ("minimal", "all"))
+    assert (few.nps + 1, few.passes) == (minimal, passes)
+    assert (many.nps + 1, many.passes) == (every, passes)
 
 
 def test_the_zoo_builds_float_networks_from_a_seed():
@@ -163,11 +179,11 @@ def test_layers_are_really_cut():
     net = network((16, 16, 3), conv(8), conv(12, pool=max_pool()), separable(12), separable(10, pool=GlobalAverage()))
     chip = map_network(net, ROOMY.replace(input_memory_bytes=250, weight_memory_bytes=140))
     pieces = [(len(p.bands), len(p.groups)) for p in chip.placements]
-    assert pieces == [(0, 1), (16, 4), (3, 3), (3, 2)]
+    assert pieces == [(1, 1), (16, 4), (3, 3), (3, 2)]
     x = np.random.default_rng(1).integers(0, 256, (4, 16, 16, 3)).astype(np.uint8)
     assert np.array_equal(chip.forward(x), net.forward(x))
     places = {place for p in chip.placements for place in p.nps}
-    assert len(places) == chip.nps == sum(b * g for b, g in pieces)
+    assert len(places) == chip.nps == sum(b * g for b, g in pieces[1:])
 
 
 def test_akidanet_on_the_chip():
@@ -196,18 +212,54 @@ def test_layers_after_the_dequantiser_run_on_the_host():
 # -- places and limits ---------------------------------------------------------------------------------------
 
 
-def test_nps_follow_the_mesh_to_and_fro():
-    chip = map_network(quantized(zoo.akidanet(1.0, 160)), "AKD1000")
+def test_nps_are_placed_near_those_that_they_exchange_events_with():
+    net = quantized(zoo.akidanet(1.0, 160))
+    chip = map_network(net, "AKD1000")
     places = [place for p in chip.placements for place in p.nps]
-    assert places[:5] == [NP(0, 0, 0), NP(0, 0, 1), NP(0, 0, 2), NP(0, 0, 3), NP(0, 1, 0)]
-    assert places[20] == NP(1, 4, 0)
-    steps = [abs(a.row - b.row) + abs(a.column - b.column) for a, b in pairwise(places)]
-    assert max(steps) == 1 and max(p.row for p in places) < 4 and max(p.column for p in places) < 5
+    assert len(set(places)) == chip.nps == 68
+    assert max(p.row for p in places) < 4 and max(p.column for p in places) < 5
+    traffic, entry = exchange(net, chip.placements, expected_activity(net, 0.5))
+    found = arrange(AKD1000, traffic, entry)
+    along = travel(AKD1000, range(68), traffic, entry)
+    scattered = np.random.default_rng(0).permutation(80)[:68]
+    assert travel(AKD1000, found, traffic, entry) <= 0.9 * along
+    assert travel(AKD1000, found, traffic, entry) <= 0.5 * travel(AKD1000, scattered, traffic, entry)
+
+
+def test_exchanges_never_make_the_way_longer():
+    generator = np.random.default_rng(3)
+    for pieces in (1, 5, 80):
+        traffic = generator.random((pieces, pieces)) * (generator.random((pieces, pieces)) < 0.2)
+        entry = generator.random(pieces)
+        found = arrange(AKD1000, traffic, entry)
+        assert len(set(found)) == pieces and max(found) < 80
+        assert travel(AKD1000, found, traffic, entry) <= travel(AKD1000, range(pieces), traffic, entry) + 1e-9
+
+
+def test_every_event_reaches_the_nps_that_need_it():
+    """Packets are counted by hand: each event goes to each group, and to each band whose rows hold it."""
+    net = network((12, 12, 3), conv(8), conv(12), conv(6, 3))
+    device = ROOMY.replace(input_memory_bytes=300, weight_memory_bytes=200)
+    chip = map_network(net, device)
+    x = np.random.default_rng(6).integers(0, 256, (2, 12, 12, 3)).astype(np.uint8)
+    chip.forward(x)
+    tensors = net.run(x, keep=["layer_1", "layer_2"]).tensors
+    for place, cost, name in zip(chip.placements[1:], chip.statistics.layers[1:], ("layer_1", "layer_2")):
+        held = sum(np.count_nonzero(tensors[name][:, b.rows.start : b.rows.stop]) for b in place.bands)
+        assert cost.packets == held * len(place.groups) / 2
+        assert cost.hops >= 0 and cost.link_load >= 0
+        assert sum(np_.events for np_ in cost.by_np) == cost.packets
+        assert max(np_.cycles for np_ in cost.by_np) == pytest.approx(cost.cycles)
 
 
 def test_a_network_too_large_says_which_layer_and_by_how_much():
-    with pytest.raises(SpicaError, match=r"separable_11: needs 8 NPs, but 3 of AKD.*116.*29 nodes"):
-        map_network(quantized(zoo.akidanet(1.0, 224)), "AKD1000")
+    net = quantized(zoo.akidanet(1.0, 224))
+    with pytest.raises(SpicaError, match=r"separable_11: needs 8 NPs, but 2 of AKD.*116.*30 nodes, or 2 chips"):
+        map_network(net, "AKD1000")
+    with pytest.raises(SpicaError, match=r"separable_7: needs 4 NPs by itself .* has 3 for convolutions, 1 too few"):
+        map_network(net, load_device("AKD1500").replace(nodes=1, max_band_rows=300, input_memory_bytes=10**6))
+    with pytest.raises(SpicaError, match=r"needs 4 passes of AKD1500, which runs networks in at most 3"):
+        map_network(net, load_device("AKD1500").replace(max_passes=3))
 
 
 def test_rows_and_filters_that_no_np_holds():
@@ -235,6 +287,18 @@ def test_bad_samples_and_options_are_refused():
     with pytest.raises(SpicaError, match="labels"):
         chip.evaluate(x, [1])
     assert repr(chip) == "<MappedNetwork 'chain' on AKD1000: 1 of 80 NPs>"
+    with pytest.raises(SpicaError, match="mode 'quick' is unknown; choose from minimal, all, fastest"):
+        map_network(chip.network, "AKD1500", mode="quick")
+    for options, words in (
+        ({"passes": 2}, "in the fastest mode only"),
+        ({"passes": 99, "mode": "fastest"}, "in 1 to 16"),
+        ({"passes": 3, "mode": "fastest"}, "2 layers cannot be cut into 3 loads"),
+        ({"chips": 2}, "in groups of 1 to 1"),
+        ({"density": 1.5}, "density of .* is 1.5"),
+        ({"density": {"nobody": 0.5}}, "'nobody' is not a layer"),
+    ):
+        with pytest.raises(SpicaError, match=words):
+            map_network(chip.network, "AKD1500", **options)
 
 
 # -- costs ---------------------------------------------------------------------------------------------------
@@ -242,12 +306,21 @@ def test_bad_samples_and_options_are_refused():
 
 def test_the_vendors_sweep_of_one_layer():
     """3x3, 32x32x32 to 32 filters on an NP of AKD1500: 679,844 cycles x density + 25,577 (measured)."""
-    device = load_device("AKD1500")
+    chip = map_network(network((32, 32, 32), separable(32), conv(32), bits=4), "AKD1500")
     for density in (0.1, 0.3, 0.5, 0.8):
-        events, rows = np.array(density * 32768), np.array(1024.0)
-        cycles = timing.convolution_cycles(device, 9, 32, events, rows)
-        assert cycles == pytest.approx(679_844 * density + 25_577, rel=0.15)
-    assert timing.convolution_cycles(device, 9, 32, np.array(0), np.array(0)) == 308
+        assert chip.estimate(density).layers[1].cycles == pytest.approx(679_844 * density + 25_577, rel=0.15)
+    assert chip.estimate(0).layers[1].cycles == 308
+
+
+def test_an_estimate_is_what_random_inputs_of_that_density_cost():
+    chip = map_network(network((20, 20, 8), separable(8), separable(6, strides=2), bits=4), "AKD1500", mode="all")
+    generator = np.random.default_rng(8)
+    x = generator.integers(1, 16, (64, 20, 20, 8)).astype(np.uint8) * (generator.random((64, 20, 20, 8)) < 0.3)
+    chip.forward(x)
+    real = chip.statistics
+    guess = chip.estimate({cost.layer: 1 - cost.sparsity for cost in real.layers})
+    assert guess.layers[0].cycles == pytest.approx(real.layers[0].cycles, rel=0.03)
+    assert guess.sops == pytest.approx(real.sops) and guess.dynamic_energy_uj == pytest.approx(real.dynamic_energy_uj)
 
 
 def test_sparser_inputs_cost_less():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import spica
-from spica.cli.network import NetworkFile, Samples
+from spica.cli.network import NetworkFile
 from spica.cli.output import Json, emit, read_array
 from spica.hardware import device_names, load_device
 from spica.network.summary import table
@@ -36,11 +37,21 @@ def check(network: NetworkFile, device: Device = "AKD1000", json: Json = False) 
 
 def map(
     network: NetworkFile,
-    samples: Samples,
+    samples: Annotated[
+        Path | None, typer.Option(help="Inputs as a .npy array, batch axis first; without them costs are estimated.")
+    ] = None,
     device: Device = "AKD1000",
+    mode: Annotated[str, typer.Option(help="How NPs are given out: minimal, all or fastest.")] = "minimal",
+    passes: Annotated[int | None, typer.Option(help="Passes in the fastest mode.")] = None,
+    chips: Annotated[int, typer.Option(help="Devices that share the network.")] = 1,
+    density: Annotated[float, typer.Option(help="Share of non-zero values where no samples are given.")] = 0.5,
     json: Json = False,
 ) -> None:
     """Map a network to a device, run samples on it, and show what they cost."""
-    chip = spica.map(spica.load(network), device)
-    chip.forward(read_array(samples))
-    emit(chip.statistics.to_dict(), str(chip.statistics), json)
+    chip = spica.map(spica.load(network), device, mode=mode, passes=passes, chips=chips, density=density)
+    if samples is None:
+        statistics = chip.estimate(density)
+    else:
+        chip.forward(read_array(samples))
+        statistics = chip.statistics
+    emit(statistics.to_dict(), str(statistics), json)

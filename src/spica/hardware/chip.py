@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from spica.engine.run import BATCH, Memory, compute, make_ops, walk
 from spica.errors import SpicaError
-from spica.hardware import energy, timing
+from spica.hardware.activity import Activity, expected_activity, join, measure
 from spica.hardware.device import Device
+from spica.hardware.meter import meter
 from spica.hardware.partition import Convolution, forward_pieces
 from spica.hardware.placement import Placement
-from spica.hardware.statistics import LayerCost, Statistics
+from spica.hardware.statistics import Statistics
 from spica.network import Layer, Network
 from spica.network.graph import accuracy, classes
 
@@ -26,18 +28,29 @@ class MappedNetwork:
         network: the network; ``forward`` gives its integers, always.
         device: the device.
         placements: where each layer runs, in the network's order.
+        mode: how NPs were given out: "minimal", "all" or "fastest".
+        chips: devices that share the network.
     """
 
-    def __init__(self, network: Network, device: Device, placements: tuple[Placement, ...]) -> None:
+    def __init__(
+        self, network: Network, device: Device, placements: tuple[Placement, ...], mode: str = "minimal", chips: int = 1
+    ) -> None:
         self.network = network
         self.device = device
         self.placements = placements
+        self.mode = mode
+        self.chips = chips
         self._statistics: Statistics | None = None
 
     @property
     def nps(self) -> int:
-        """NPs in use; the input-convolution unit is not among them."""
+        """NPs in use, over all passes; the input-convolution unit is not among them."""
         return sum(len(placement.nps) for placement in self.placements)
+
+    @property
+    def passes(self) -> int:
+        """Passes in which the network runs."""
+        return 1 + max((placement.turn for placement in self.placements), default=0)
 
     @property
     def statistics(self) -> Statistics:
@@ -56,7 +69,7 @@ class MappedNetwork:
         """Outputs (float32) for a batch, computed band by band and group by group, and metered.
 
         Args:
-            x: samples ``(N, H, W, C)`` or ``(N, C)`` of the input's integer type.
+            x: samples ``(N, H, W, C)`` or ``(N, C)`` of the input's integer type; a list where there are several.
             engine: "native" or "reference".
             threads: threads of the native engine; all processors by default.
             batch_size: samples that go through the layers together.
@@ -67,21 +80,21 @@ class MappedNetwork:
         Raises:
             SpicaError: where samples do not fit the network's input, or an option is unknown.
         """
-        net, ops, meter = self.network, make_ops(engine, threads), Meter(self)
+        net, ops, memory = self.network, make_ops(engine, threads), Memory(self.network)
         places = {placement.layer: placement for placement in self.placements}
-        memory = Memory(net)
+        seen: dict[str, list[Activity]] = defaultdict(list)
 
         def step(layer: Layer, read: list[NDArray]) -> NDArray:
             place, types = places.get(layer.name), net.input_types(layer)
             if place is None:
                 return compute(layer, read, types, ops, memory)
-            meter.count(place, layer, read[0])
+            seen[layer.name].append(measure(read[0]))
             if isinstance(layer, Convolution) and len(place.nps) > 1:
-                return forward_pieces(layer, place.bands, place.groups, read[0], types[0], ops)
+                return forward_pieces(layer, place.bands, place.groups, read[0], types[0], ops, memory)
             return compute(layer, read, types, ops, memory)
 
         tensors = walk(net, x, step, net.outputs, batch_size)
-        self._statistics = meter.statistics(len(tensors[net.outputs[0]]))
+        self._statistics = self._meter({name: join(parts) for name, parts in seen.items()})
         outputs = [net.types[name].to_float(tensors[name]) for name in net.outputs]
         return outputs[0] if len(outputs) == 1 else outputs
 
@@ -93,61 +106,22 @@ class MappedNetwork:
         """Fraction of samples whose predicted class is the label, 0 to 1; options as ``forward``."""
         return accuracy(self.predict(x, **options), labels)
 
+    def estimate(self, density: float | Mapping[str, float]) -> Statistics:
+        """What a sample would cost whose layers receive a share ``density`` of non-zero values, without running any.
+
+        Args:
+            density: 0 to 1, for all layers or by name of the layer that receives.
+
+        Raises:
+            SpicaError: for a density that is none.
+        """
+        return self._meter(expected_activity(self.network, density))
+
+    def _meter(self, activity: Mapping[str, Activity]) -> Statistics:
+        return meter(self.network, self.device, self.placements, activity, mode=self.mode, chips=self.chips)
+
     def __repr__(self) -> str:
         name, device = self.network.name, self.device
-        return f"<MappedNetwork {name!r} on {device.name}: {self.nps} of {device.nps} NPs>"
-
-
-class Meter:
-    """Sums events and cycles over the batches of one run."""
-
-    def __init__(self, chip: MappedNetwork) -> None:
-        self.chip = chip
-        self.events: dict[str, int] = defaultdict(int)
-        self.cycles: dict[str, float] = defaultdict(float)
-
-    def count(self, place: Placement, layer: Layer, x: NDArray) -> None:
-        """Meter a layer that receives ``x``, batch axis first."""
-        facts, device = self.chip.network.facts(layer), self.chip.device
-        self.events[place.layer] += int(np.count_nonzero(x))
-        if place.kind == "input_convolution":
-            cycles = len(x) * timing.input_unit_cycles(device, facts.macs, facts.filters)
-        elif place.kind == "fully_connected":
-            cycles = len(x) * timing.dense_cycles(device, facts.macs, place.external_weights)
-        else:
-            area, filters = facts.fan_out // facts.filters, max(map(len, place.groups))
-            by_row = np.count_nonzero(x, axis=2)
-            held = [by_row[:, band.rows.start : band.rows.stop] for band in place.bands]
-            by_band = [
-                timing.convolution_cycles(
-                    device, area, filters, events.sum(axis=(1, 2)), np.count_nonzero(events, axis=(1, 2))
-                )
-                for events in held
-            ]
-            cycles = float(np.max(by_band, axis=0).sum())  # the slowest band sets the layer's time
-        self.cycles[place.layer] += cycles
-
-    def statistics(self, samples: int) -> Statistics:
-        """Averages over ``samples`` samples."""
-        net, device = self.chip.network, self.chip.device
-        costs = []
-        for place in self.chip.placements:
-            layer = net[place.layer]
-            facts = net.facts(layer)
-            events, cycles = self.events[place.layer] / samples, self.cycles[place.layer] / samples
-            sops = events * facts.fan_out
-            area = facts.fan_out // facts.filters
-            costs.append(
-                LayerCost(
-                    layer=place.layer,
-                    kind=place.kind,
-                    nps=len(place.nps),
-                    events=events,
-                    inputs=int(np.prod(net.input_types(layer)[0].shape)),
-                    sops=sops,
-                    cycles=cycles,
-                    latency_ms=cycles / (device.clock_mhz * 1e3),
-                    energy_uj=energy.layer_energy(device, place.kind, area, sops, facts.macs),
-                )
-            )
-        return Statistics(network=net.name, device=device, samples=samples, layers=tuple(costs))
+        several = f"{self.chips} x " if self.chips > 1 else ""
+        passes = f" in {self.passes} passes" if self.passes > 1 else ""
+        return f"<MappedNetwork {name!r} on {several}{device.name}: {self.nps} of {device.nps} NPs{passes}>"

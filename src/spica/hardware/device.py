@@ -26,13 +26,18 @@ class Device:
     Attributes:
         name: what users call it.
         description: one line.
+        generation: 1 or 2.
         tier: one of ``TIERS``: how the figures of time and energy were obtained.
         nodes: nodes in the mesh.
         nps_per_node: neural processors (NPs) in a node.
+        dense_nps: NPs that are kept for fully connected layers.
         mesh_columns: nodes in a row of the mesh.
         clock_mhz: clock in MHz.
+        max_passes: most passes in which a network may run, its weights loaded anew for each; 1: it must fit whole.
+        max_chips: most devices that may share a network.
         input_memory_bytes: bytes an NP has for the input rows of its band.
         weight_memory_bytes: bytes an NP has for the weights of its filters.
+        scratchpad_step_bytes: step in which memory can be moved between the two; their sum if it cannot.
         max_band_rows: most input rows in a band, halo apart.
         products_per_cycle: products of an event, a filter and a kernel tap that an NP makes a cycle.
         row_cycles: cycles for each non-empty row of a channel, kernel tap and filter.
@@ -42,27 +47,41 @@ class Device:
         input_unit_cycles: cycles of that unit for each product of its filters together.
         dense_cycles, dense_start_cycles: cycles a weight of a fully connected layer, and beside its weights.
         external_dense_cycles, external_dense_start_cycles: the same where an NP cannot hold the weights.
-        cycles_error: relative error of cycles, 90 % of cases.
-        sop_pj: energy of a synapse operation (pJ), kernels up to 3x3.
+        reload_cycles: cycles to load a byte of weights, where a network runs in several passes.
+        link_events: events that a link of the mesh carries a cycle.
+        chip_link_events: events that the link between two devices carries a cycle.
+        cycles_error, far_cycles_error: relative error of cycles, 90 % of cases; near and far from what was fitted.
+        sop_pj: energy of a synapse operation (pJ), kernels up to 3x3, 4-bit weights.
         large_kernel_sop_pj: the same for larger kernels.
+        weight_energy_share: share of it that grows with the bits of the weight.
         input_unit_pj, dense_pj: energy (pJ) of a multiply-accumulate there.
+        reload_pj: energy (pJ) of a byte of weights loaded.
+        hop_pj: energy (pJ) of an event over one link of the mesh, where ``sop_pj`` does not hold it already.
+        chip_link_pj: energy (pJ) of an event between two devices.
         static_mw: power (mW) that flows whether or not there are events.
-        energy_factor: energies lie between value / factor and value x factor, 90 % of cases.
+        energy_factor, far_energy_factor: energies lie between value / factor and value x factor, 90 % of cases.
         rules: what is asked of layers.
+        beside: kinds of layers that are computed beside the NPs, each with its source.
         unsupported: what to do about kinds of layers that the device lacks, by kind.
-        after_max_pool: kinds of layers that may read what a (separable) convolution max-pooled.
+        after_max_pool: kinds of layers that may read what a (separable) convolution max-pooled; empty: any.
+        tables_after: kinds of layers whose output may go through a look-up table.
         sources: where each figure comes from, or "assumed".
     """
 
     name: str
     description: str
+    generation: int
     tier: str
     nodes: int
     nps_per_node: int
+    dense_nps: int
     mesh_columns: int
     clock_mhz: float
+    max_passes: int
+    max_chips: int
     input_memory_bytes: int
     weight_memory_bytes: int
+    scratchpad_step_bytes: int
     max_band_rows: int
     products_per_cycle: float
     row_cycles: float
@@ -74,16 +93,27 @@ class Device:
     dense_start_cycles: float
     external_dense_cycles: float
     external_dense_start_cycles: float
+    reload_cycles: float
+    link_events: float
+    chip_link_events: float
     cycles_error: float
+    far_cycles_error: float
     sop_pj: float
     large_kernel_sop_pj: float
+    weight_energy_share: float
     input_unit_pj: float
     dense_pj: float
+    reload_pj: float
+    hop_pj: float
+    chip_link_pj: float
     static_mw: float
     energy_factor: float
+    far_energy_factor: float
     rules: tuple[Rule, ...]
+    beside: Mapping[str, str]
     unsupported: Mapping[str, str]
     after_max_pool: tuple[str, ...]
+    tables_after: tuple[str, ...]
     sources: Mapping[str, str]
 
     def __post_init__(self) -> None:
@@ -92,13 +122,15 @@ class Device:
         for name, kind in FIGURES.items():
             value = getattr(self, name)
             numeric = type(value) is int or (kind == "float" and type(value) is float)
-            if not (numeric and math.isfinite(value) and value > 0):
+            if not (numeric and math.isfinite(value) and (value > 0 or (value == 0 and name in MAY_BE_ZERO))):
                 raise SpicaError(
                     f"{self.name}: {name} is {value!r}, but must be a positive "
                     f"{'integer' if kind == 'int' else 'number'}"
                 )
-        if self.energy_factor < 1 or self.cycles_error >= 1:
-            raise SpicaError(f"{self.name}: energy_factor must be at least 1 and cycles_error below 1")
+        if min(self.energy_factor, self.far_energy_factor) < 1 or max(self.cycles_error, self.far_cycles_error) >= 1:
+            raise SpicaError(f"{self.name}: energy_factor must be at least 1 and cycles_error below 1, far ones too")
+        if self.dense_nps >= self.nps:
+            raise SpicaError(f"{self.name}: dense_nps is {self.dense_nps}, which leaves no NP for convolutions")
 
     @property
     def nps(self) -> int:
@@ -107,8 +139,8 @@ class Device:
 
     @property
     def kinds(self) -> frozenset[str]:
-        """Kinds of layers that the device has rules for."""
-        return frozenset(rule.kind for rule in self.rules)
+        """Kinds of layers that the device computes, on NPs or beside them."""
+        return frozenset((*(rule.kind for rule in self.rules), *self.beside))
 
     def replace(self, **changes: Any) -> Device:
         """The device with some figures changed: an imagined one, whose estimates are speculative.
@@ -123,6 +155,8 @@ class Device:
         changed = {name: "assumed: given by the user" for name in changes if name in FIGURES}
         return dataclasses.replace(self, **changes, tier=TIERS[-1], sources={**self.sources, **changed})
 
+
+MAY_BE_ZERO = {"dense_nps", "row_cycles", "event_cycles", "weight_energy_share", "hop_pj", "chip_link_pj", "reload_pj"}
 
 FIGURES = {f.name: str(f.type) for f in fields(Device) if f.type in ("int", "float")}
 """The numbers that a device file gives, and whether each is an "int" or a "float"."""
@@ -172,6 +206,7 @@ def _parse(where: str, text: str) -> Device:
         "description": str,
         "tier": str,
         "figures": dict,
+        "beside": dict,
         "unsupported": dict,
         "order": dict,
         "rule": list,
@@ -189,10 +224,11 @@ def _parse(where: str, text: str) -> Device:
     if "rule" in table:
         numbered = enumerate(table["rule"], start=1)
         parts["rules"] = tuple(parse_rule(f"{where}: rule {i}", rule) for i, rule in numbered)
-    if "unsupported" in table:
-        parts["unsupported"] = _texts(f"{where}: unsupported", table["unsupported"])
+    for key in ("beside", "unsupported"):
+        if key in table:
+            parts[key] = _texts(f"{where}: {key}", table[key])
     if "order" in table:
-        parts["after_max_pool"] = _parse_order(f"{where}: order", table["order"])
+        parts |= _parse_order(f"{where}: order", table["order"])
     if missing := [f.name for f in fields(Device) if f.name not in parts]:
         raise SpicaError(f"{where}: {missing[0]} is missing; give it, or name a device that this is 'like'")
     return Device(**parts)
@@ -218,11 +254,13 @@ def _parse_figures(where: str, table: dict[str, Any]) -> tuple[dict[str, Any], d
     return {key: e["value"] for key, e in table.items()}, {key: e["source"] for key, e in table.items()}
 
 
-def _parse_order(where: str, table: dict[str, Any]) -> tuple[str, ...]:
-    kinds = table.get("after_max_pool")
-    if set(table) != {"after_max_pool"} or not isinstance(kinds, list) or not set(kinds) <= set(KINDS):
-        raise SpicaError(f"{where}.after_max_pool: must be a list of kinds among {', '.join(KINDS)}")
-    return tuple(kinds)
+def _parse_order(where: str, table: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    for key, kinds in table.items():
+        if key not in ("after_max_pool", "tables_after"):
+            raise SpicaError(f"{where}.{key}: not a rule of order; choose from after_max_pool, tables_after")
+        if not isinstance(kinds, list) or not set(kinds) <= set(KINDS):
+            raise SpicaError(f"{where}.{key}: must be a list of kinds among {', '.join(KINDS)}")
+    return {key: tuple(kinds) for key, kinds in table.items()}
 
 
 def _texts(where: str, table: dict[str, Any]) -> dict[str, str]:

@@ -9,21 +9,44 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spica.layers import Conv2D, GlobalAverage, MaxPool, SeparableConv2D, arithmetic, neural
+from spica.engine.run import Memory, compute
+from spica.errors import SpicaError
+from spica.layers import (
+    BufferTempConv,
+    Conv2D,
+    ConvTranspose2D,
+    DepthwiseBufferTempConv,
+    DepthwiseConv2D,
+    DepthwiseConvTranspose2D,
+    GlobalAverage,
+    MaxPool,
+    SeparableConv2D,
+    arithmetic,
+    neural,
+)
 from spica.layers.arithmetic import Padding, Pair
 from spica.network import TensorType
-from spica.network.record import Ops, forward_integer, infer
+from spica.network.record import Ops, infer, initial_state
 
-Convolution = Conv2D | SeparableConv2D
+Windowed = Conv2D | SeparableConv2D | DepthwiseConv2D
+Transposed = ConvTranspose2D | DepthwiseConvTranspose2D
+Temporal = BufferTempConv | DepthwiseBufferTempConv
+Convolution = Windowed | Transposed | Temporal
 """Layers that several NPs can share."""
+
+DEPTHWISE = (DepthwiseConv2D, DepthwiseConvTranspose2D, DepthwiseBufferTempConv)
+"""Those whose filters each read one channel."""
 
 
 @dataclass(frozen=True)
 class Band:
-    """Input rows that one NP holds, halo included, and the padding with which they make its output rows."""
+    """Input rows that one NP holds, halo included, and the padding with which they make its output rows.
+
+    Where ``padding`` is ``None`` it is the layer's own.
+    """
 
     rows: range
-    padding: Padding
+    padding: Padding | None = None
     pool_padding: Padding = ((0, 0), (0, 0))
 
 
@@ -39,7 +62,13 @@ def cut_rows(layer: Convolution, x: TensorType, parts: int) -> tuple[Band, ...]:
     most ``ceil(H / parts)`` rows and the halo; windows that pool may need a few more, which the published
     rule for NPs does not count.
     """
-    kernel = layer.kernel if isinstance(layer, Conv2D) else layer.depthwise_kernel
+    if not isinstance(layer, Windowed) and isinstance(layer.pool, MaxPool):
+        raise SpicaError(f"{layer.name}: only convolutions with a sliding window are max-pooled in pieces")
+    if isinstance(layer, Temporal):
+        return tuple(Band(rows) for rows in split(x.shape[0], parts))
+    if isinstance(layer, Transposed):
+        return _cut_transposed(layer, x, parts)
+    kernel = layer.depthwise_kernel if isinstance(layer, SeparableConv2D) else layer.kernel
     window: Pair = kernel.shape[:2]
     height, width = neural.convolved_shape(layer, x, window, layer.strides, layer.padding)
     padding = neural.padding_of(layer, kernel, x)
@@ -49,7 +78,7 @@ def cut_rows(layer: Convolution, x: TensorType, parts: int) -> tuple[Band, ...]:
     pooled = arithmetic.output_size(height, size[0], strides[0], pool_padding[0])
     pools = [_needed(rows, height, size, strides, pool_padding) for rows in split(pooled, parts)]
     convolved = [_needed(pool.rows, x.shape[0], window, layer.strides, padding) for pool in pools]
-    return tuple(replace(band, pool_padding=pool.padding) for band, pool in zip(convolved, pools))
+    return tuple(replace(band, pool_padding=pool.padding or band.pool_padding) for band, pool in zip(convolved, pools))
 
 
 def _needed(rows: range, height: int, window: Pair, strides: Pair, padding: Padding) -> Band:
@@ -60,6 +89,32 @@ def _needed(rows: range, height: int, window: Pair, strides: Pair, padding: Padd
     last = (rows.stop - 1) * strides[0] - padding[0][0] + window[0]
     held = range(max(first, 0), min(last, height))
     return Band(held, ((held.start - first, last - held.stop), padding[1]))
+
+
+def _cut_transposed(layer: Transposed, x: TensorType, parts: int) -> tuple[Band, ...]:
+    """As ``cut_rows``; the padding of a band is what it crops from the rows that its kernel reaches."""
+    if parts == 1:
+        return (Band(range(x.shape[0])),)
+    reach, stride = layer.kernel.shape[0], layer.strides[0]
+    if reach < stride:
+        raise SpicaError(f"{layer.name}: its kernel is smaller than its stride, so its rows cannot be shared out")
+    crop = transposed_crop(layer)
+    bands = []
+    for rows in split(infer(replace(layer, pool=None), [x]).shape[0], parts):
+        first, last = rows.start + crop[0][0], rows.stop - 1 + crop[0][0]  # on the grid of all that is reached
+        held = range(max(-(-(first - reach + 1) // stride), 0), min(last // stride, x.shape[0] - 1) + 1)
+        end = (held.stop - 1) * stride + reach
+        bands.append(Band(held, ((first - held.start * stride, end - last - 1), crop[1])) if rows else Band(rows))
+    return tuple(bands)
+
+
+def transposed_crop(layer: Transposed) -> Padding:
+    """What a transposed convolution crops from all that its kernel reaches."""
+    if isinstance(layer.padding, tuple):
+        return layer.padding
+    total = [max(k - s, 0) if layer.padding == "same" else 0 for k, s in zip(layer.kernel.shape, layer.strides)]
+    top_bottom, left_right = ((t // 2, t - t // 2) for t in total)
+    return top_bottom, left_right
 
 
 def take_filters(layer: Convolution, filters: range) -> Convolution:
@@ -82,7 +137,13 @@ def take_filters(layer: Convolution, filters: range) -> Convolution:
 
 
 def forward_pieces(
-    layer: Convolution, bands: Sequence[Band], groups: Sequence[range], x: NDArray, kind: TensorType, ops: Ops
+    layer: Convolution,
+    bands: Sequence[Band],
+    groups: Sequence[range],
+    x: NDArray,
+    kind: TensorType,
+    ops: Ops,
+    memory: Memory,
 ) -> NDArray:
     """Output of the layer, computed band by band and group by group.
 
@@ -96,15 +157,23 @@ def forward_pieces(
         x: the layer's input ``(N, H, W, C)``.
         kind: its type.
         ops: the engine's primitives.
+        memory: of the run; each piece of a layer with state keeps its own in it.
     """
     averaged = isinstance(layer.pool, GlobalAverage)
-    piece = replace(layer, pool=None, requantize=None) if averaged else layer
-    parts = [take_filters(piece, filters) for filters in groups]
+    whole = replace(layer, pool=None, requantize=None) if averaged else layer
     outputs = []
-    for band in (b for b in bands if b.rows):
-        held = x[:, band.rows.start : band.rows.stop]
-        types = [replace(kind, shape=(len(band.rows), *kind.shape[1:]))]
-        made = [forward_integer(_with_padding(part, band), [held], types, ops) for part in parts]
+    for i, band in enumerate(bands):
+        if not band.rows:
+            continue
+        made = []
+        for j, filters in enumerate(groups):
+            channels = slice(filters.start, filters.stop) if isinstance(layer, DEPTHWISE) else slice(None)
+            piece = _with_padding(take_filters(replace(whole, name=f"{layer.name}/{i}/{j}"), filters), band)
+            held = x[:, band.rows.start : band.rows.stop, :, channels]
+            types = [_part_of(kind, len(band.rows), channels)]
+            if (state := initial_state(piece, types)) is not None:
+                memory.states.setdefault(piece.name, state)
+            made.append(compute(piece, [held], types, ops, memory))
         outputs.append(np.concatenate(made, axis=-1))
     if not averaged:
         return np.concatenate(outputs, axis=1)
@@ -113,7 +182,20 @@ def forward_pieces(
     return ops.finish(np.asarray(total), stage)
 
 
+def _part_of(kind: TensorType, rows: int, channels: slice) -> TensorType:
+    """Type of ``rows`` rows of some channels of a tensor of type ``kind``."""
+
+    def of(values: NDArray) -> NDArray:
+        return values[channels] if values.ndim else values
+
+    width = len(range(kind.channels)[channels])
+    shape = (rows, kind.shape[1], width)
+    return replace(kind, shape=shape, frac_bits=of(kind.frac_bits), scale=of(kind.scale))
+
+
 def _with_padding(layer: Convolution, band: Band) -> Convolution:
+    if band.padding is None or isinstance(layer, Temporal):
+        return layer
     pool = layer.pool
     if isinstance(pool, MaxPool):
         pool = replace(pool, padding=band.pool_padding)

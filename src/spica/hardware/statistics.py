@@ -5,9 +5,25 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from spica.hardware.device import Device
+from spica.hardware.placement import NP
+from spica.hardware.power import Power, power
 from spica.hardware.timing import stream_interval
+from spica.hardware.uncertainty import Trust
 from spica.network.summary import table
+
+
+@dataclass(frozen=True, kw_only=True)
+class NPCost:
+    """What one NP has to do for a sample: events it receives, synapse operations, cycles (modelled)."""
+
+    np: NP
+    events: float
+    sops: float
+    cycles: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,17 +33,26 @@ class LayerCost:
     Attributes:
         layer: its name.
         kind: the hardware's name of it.
+        turn: the pass in which it runs, from 0.
         nps: NPs that it has; 0 in the input-convolution unit.
         events: non-zero inputs a sample (counted).
         inputs: inputs a sample.
         sops: synapse operations a sample: events x synapses that each reaches (counted).
-        cycles: clock cycles a sample (modelled).
+        cycles: clock cycles a sample (modelled), of the NP that has most to do.
         latency_ms: the same in milliseconds.
         energy_uj: dynamic energy a sample in microjoules (modelled).
+        packets: events a sample, once for each NP that needs them (counted).
+        hops: links of the mesh that these cross (modelled).
+        crossings: packets from another device.
+        link_load: share of the layer's cycles in which the busiest link carries a packet (modelled).
+        memory_accesses: weights and potentials read and written a sample (modelled).
+        external_weights: whether its weights are read from external memory at every inference.
+        by_np: the same NP by NP.
     """
 
     layer: str
     kind: str
+    turn: int
     nps: int
     events: float
     inputs: int
@@ -35,6 +60,13 @@ class LayerCost:
     cycles: float
     latency_ms: float
     energy_uj: float
+    packets: float
+    hops: float
+    crossings: float
+    link_load: float
+    memory_accesses: float
+    external_weights: bool
+    by_np: tuple[NPCost, ...]
 
     @property
     def sparsity(self) -> float:
@@ -42,22 +74,39 @@ class LayerCost:
         return 1 - self.events / self.inputs
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Statistics:
     """What the samples of a run cost on a device.
 
     Latency is that of one sample alone, the sum over layers. Rate, power and energy are those of a stream,
-    where the next sample enters as soon as the slowest two neighbouring layers allow.
+    where the next sample enters as soon as the slowest two neighbouring layers allow; in several passes there is
+    none, as the weights of the next pass take the place of the last one's.
+
+    Attributes:
+        mode, chips, passes: how the network was mapped.
+        reload_bytes: weights loaded for a sample, where there are several passes.
+        transfer_cycles, transfer_energy_uj: of loading them, and of packets between devices.
+        layer_cycles, layer_energies: cycles and microjoules of each layer and sample ``(layers, N)``.
+        trust: tier and errors of what is modelled.
     """
 
     network: str
     device: Device
     samples: int
+    mode: str
+    chips: int
+    passes: int
     layers: tuple[LayerCost, ...]
+    reload_bytes: int
+    transfer_cycles: float
+    transfer_energy_uj: float
+    layer_cycles: NDArray[np.float64]
+    layer_energies: NDArray[np.float64]
+    trust: Trust
 
     @property
     def nps(self) -> int:
-        """NPs in use."""
+        """NPs in use, over all passes."""
         return sum(cost.nps for cost in self.layers)
 
     @property
@@ -79,17 +128,24 @@ class Statistics:
     @property
     def cycles(self) -> float:
         """Clock cycles of one sample alone."""
-        return sum(cost.cycles for cost in self.layers)
+        return sum(cost.cycles for cost in self.layers) + self.transfer_cycles
 
     @property
     def latency_ms(self) -> float:
         """Milliseconds from a sample to its result, transfers from and to the host apart."""
-        return self.cycles / (self.device.clock_mhz * 1e3)
+        return self.cycles / self._cycles_per_ms
 
     @property
     def interval_ms(self) -> float:
         """Milliseconds between results in a stream."""
-        return stream_interval([cost.cycles for cost in self.layers]) / (self.device.clock_mhz * 1e3)
+        if self.passes > 1:
+            return self.latency_ms
+        return float(stream_interval(self.layer_cycles).mean()) / self._cycles_per_ms
+
+    @property
+    def bottleneck(self) -> LayerCost:
+        """The layer that takes longest."""
+        return max(self.layers, key=lambda cost: cost.cycles)
 
     @property
     def fps(self) -> float:
@@ -99,12 +155,12 @@ class Statistics:
     @property
     def dynamic_energy_uj(self) -> float:
         """Microjoules a sample that its events cause."""
-        return sum(cost.energy_uj for cost in self.layers)
+        return sum(cost.energy_uj for cost in self.layers) + self.transfer_energy_uj
 
     @property
     def static_energy_uj(self) -> float:
         """Microjoules of static power during a sample's share of a stream."""
-        return self.device.static_mw * self.interval_ms
+        return self.chips * self.device.static_mw * self.interval_ms
 
     @property
     def energy_uj(self) -> float:
@@ -119,16 +175,22 @@ class Statistics:
     @property
     def power_mw(self) -> float:
         """Milliwatts in a stream, static and dynamic."""
-        return self.device.static_mw + self.dynamic_power_mw
+        return self.chips * self.device.static_mw + self.dynamic_power_mw
+
+    @property
+    def power(self) -> Power:
+        """What a power meter would show while the samples run one after the other, each alone."""
+        times = (self.layer_cycles.sum(axis=0) + self.transfer_cycles) / self._cycles_per_ms
+        energies = self.layer_energies.sum(axis=0) + self.transfer_energy_uj
+        return power(self.chips * self.device.static_mw, times, energies)
+
+    @property
+    def _cycles_per_ms(self) -> float:
+        return self.device.clock_mhz * 1e3
 
     def band(self, figure: str) -> tuple[float, float]:
         """Where a modelled figure lies in 90 % of cases, by its name, such as "latency_ms" or "energy_uj"."""
-        value, error, factor = getattr(self, figure), self.device.cycles_error, self.device.energy_factor
-        if figure.endswith(("_uj", "_mw")):
-            return value / factor, value * factor
-        if figure == "fps":
-            return value / (1 + error), value / (1 - error)
-        return value * (1 - error), value * (1 + error)
+        return self.trust.band(figure, getattr(self, figure))
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain data: modelled figures with their 90 % bands, and the constants' sources."""
@@ -141,21 +203,29 @@ class Statistics:
             "network": self.network,
             "device": device.name,
             "samples": self.samples,
+            "mode": self.mode,
+            "chips": self.chips,
+            "passes": self.passes,
             "nps": self.nps,
             "events": self.events,
             "sops": self.sops,
             "sparsity": self.sparsity,
+            "reload_bytes": self.reload_bytes,
+            "bottleneck": self.bottleneck.layer,
             "modelled": modelled,
-            "tier": device.tier,
+            "power_meter": asdict(self.power),
+            "tier": self.trust.tier,
+            "reasons": list(self.trust.reasons),
             "sources": {name: device.sources[name] for name in SOURCES},
             "layers": [asdict(cost) | {"sparsity": cost.sparsity} for cost in self.layers],
         }
 
     def __str__(self) -> str:
         device = self.device
-        rows: list[tuple[str, ...]] = [("layer", "kind", "NPs", "events", "sparsity", "SOPs", "cycles", "ms", "uJ")]
-        rows += [
-            (
+        header = ("layer", "kind", "NPs", "events", "sparsity", "SOPs", "cycles", "link", "ms", "uJ")
+        rows: list[tuple[str, ...]] = [header if self.passes == 1 else ("pass", *header)]
+        for c in self.layers:
+            row = (
                 c.layer,
                 c.kind,
                 str(c.nps or "unit"),
@@ -163,24 +233,30 @@ class Statistics:
                 f"{c.sparsity:.1%}",
                 f"{c.sops:,.0f}",
                 f"{c.cycles:,.0f}",
+                f"{c.link_load:.0%}",
                 two_digits(c.latency_ms),
                 two_digits(c.energy_uj),
             )
-            for c in self.layers
-        ]
+            rows.append(row if self.passes == 1 else (str(c.turn + 1), *row))
         figures: list[tuple[str, ...]] = [("modelled", "value", "90 % band")]
         figures += [
             (words, two_digits(getattr(self, name)), " to ".join(map(two_digits, self.band(name))))
             for name, words in MODELLED.items()
         ]
+        several = f"{self.chips} x " if self.chips > 1 else ""
+        passes = f" in {self.passes} passes ({self.reload_bytes:,} bytes of weights loaded)" if self.passes > 1 else ""
+        reasons = f": {', '.join(self.trust.reasons)}" if self.trust.reasons else ""
+        slowest = self.bottleneck
         return "\n".join(
             [
-                f"{self.network} on {device.name}: {self.nps} of {device.nps} NPs, "
-                f"averages over {self.samples} samples",
-                table(rows),
+                f"{self.network} on {several}{device.name}: {self.nps} of {self.chips * device.nps} NPs{passes}, "
+                f"averages over {self.samples} sample{'s' if self.samples > 1 else ''}",
+                table(rows, left=2 + (self.passes > 1)),
                 "",
-                f"Estimates, {device.tier} (modelled, not measured)",
+                f"Bottleneck: {slowest.layer}, {slowest.cycles / self.cycles:.0%} of the cycles",
+                f"Estimates, {self.trust.tier}{reasons} (modelled, not measured)",
                 table(figures, left=1),
+                str(self.power),
                 "",
                 *(f"{name}: {device.sources[name]}" for name in SOURCES),
             ]

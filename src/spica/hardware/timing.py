@@ -1,49 +1,73 @@
 """Cycles that layers take: equations fitted to layers measured on AKD1500; devices hold their constants.
 
-Source: our regression on 97 published layer rows of nine runs (mean error 4.1 % where a network family is
-left out). A convolution's cost grows with its events, whatever its stride and however many of its weights are
-zero; border events cost as much as others. The input unit and fully connected layers do not use sparsity.
+Sources: the vendor's Apache-2.0 repository Brainchip-Inc/brainchip_devhub (2026) and our fit, both in
+docs/hardware-model.md. A convolution's cost grows with its events, whatever its stride and however many of its weights
+are zero; border events cost as much as others. The input unit and fully connected layers do not use sparsity.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spica.hardware.activity import Activity
 from spica.hardware.device import Device
+from spica.network.record import Facts
+
+DENSE = ("fully_connected",)
+INPUT = "input_convolution"
 
 
-def convolution_cycles(device: Device, area: int, filters: int, events: NDArray, rows: NDArray) -> NDArray[np.float64]:
-    """Cycles of one NP for a band of a convolution.
+def layer_cycles(
+    device: Device, kind: str, facts: Facts, rows: Sequence[range], filters: int, activity: Activity
+) -> NDArray[np.float64]:
+    """Cycles of each sample in a layer: those of the NP that has most to do.
 
     Args:
-        area: taps of the kernel.
-        filters: filters that the NP holds.
-        events: non-zero inputs it receives, halo included.
-        rows: rows of single channels among them that hold at least one event.
+        kind: the hardware's name of the layer.
+        facts: what hardware must know of it.
+        rows: input rows of each band, halo included.
+        filters: filters of the largest group.
+        activity: what it receives.
     """
-    products = area * filters * (events / device.products_per_cycle + device.row_cycles * rows)
+    if kind == INPUT:
+        cycles = (
+            device.input_unit_cycles * (facts.macs // facts.filters) * -(-facts.filters // device.input_unit_filters)
+        )
+        return np.full(activity.samples, cycles)
+    if kind in DENSE:
+        return np.full(activity.samples, dense_cycles(device, facts))
+    taps = facts.fan_out * filters / facts.filters
+    by_band = [
+        _np_cycles(device, taps, *(a[:, band.start : band.stop].sum(axis=1) for a in (activity.events, activity.runs)))
+        for band in rows
+    ]
+    return np.max(by_band, axis=0)
+
+
+def _np_cycles(device: Device, taps: float, events: NDArray, runs: NDArray) -> NDArray[np.float64]:
+    """Cycles of an NP that receives ``events`` in ``runs`` and has ``taps`` products to make for an event."""
+    products = taps * (events / device.products_per_cycle + device.row_cycles * runs)
     return products + device.event_cycles * events + device.layer_cycles
 
 
-def input_unit_cycles(device: Device, macs: int, filters: int) -> float:
-    """Cycles of the input-convolution unit for ``macs`` multiply-accumulates over all ``filters``."""
-    return device.input_unit_cycles * (macs // filters) * -(-filters // device.input_unit_filters)
+def dense_cycles(device: Device, facts: Facts) -> float:
+    """Cycles of a fully connected layer, whose weights an NP holds or else external memory."""
+    if reads_external_memory(device, facts):
+        return device.external_dense_cycles * facts.macs + device.external_dense_start_cycles
+    return device.dense_cycles * facts.macs + device.dense_start_cycles
 
 
-def dense_cycles(device: Device, weights: int, external: bool) -> float:
-    """Cycles of a fully connected layer of that many weights, which external memory holds or the NP."""
-    if external:
-        return device.external_dense_cycles * weights + device.external_dense_start_cycles
-    return device.dense_cycles * weights + device.dense_start_cycles
+def reads_external_memory(device: Device, facts: Facts) -> bool:
+    """Whether the weights of a fully connected layer are more than an NP holds."""
+    return facts.weight_bits_per_filter * facts.filters > 8 * device.weight_memory_bytes
 
 
-def stream_interval(cycles: Sequence[float]) -> float:
-    """Cycles between the results of a stream of samples, given those of each layer in order.
+def stream_interval(cycles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Cycles between the results of a stream, given those of each layer in order and each sample ``(layers, N)``.
 
     A layer and the one after it cannot work on two samples at once, so the slowest neighbours set the pace.
     """
-    return max([a + b for a, b in pairwise(cycles)] or cycles, default=0.0)
+    return cycles[0] if len(cycles) == 1 else (cycles[:-1] + cycles[1:]).max(axis=0)

@@ -108,7 +108,7 @@ def draw_layers(axes: Any, statistics: Statistics) -> None:
 
 
 def draw_mesh(axes: Any, chip: MappedNetwork) -> None:
-    """The mesh of nodes, four processors each, coloured by the layer they hold."""
+    """The first device's mesh of nodes in the first pass, its processors coloured by the layer they hold."""
     import matplotlib
 
     device = chip.device
@@ -128,7 +128,8 @@ def draw_mesh(axes: Any, chip: MappedNetwork) -> None:
 
     used = set()
     for index, place in enumerate(chip.placements):
-        for i, (row, column, slot) in enumerate(place.nps):
+        held = [place_ for place_ in place.nps if place.turn == place_.chip == 0]
+        for i, (_, row, column, slot) in enumerate(held):
             used.add((row, column, slot))
             square(row, column, slot, colours(index % 10), place.layer if i == 0 else None)
     for node in range(device.nodes):
@@ -140,7 +141,7 @@ def draw_mesh(axes: Any, chip: MappedNetwork) -> None:
         xlim=(0, columns),
         ylim=(rows, 0),
         aspect="equal",
-        title=f"{device.name}: {chip.nps} of {device.nps} NPs",
+        title=f"{device.name}: {len(used)} of {device.nps} NPs",
     )
     axes.axis("off")
     axes.legend(frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2)

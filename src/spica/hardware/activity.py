@@ -1,0 +1,77 @@
+"""What a layer receives: its events by row and channel, measured on samples or expected from a density."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spica.errors import SpicaError
+from spica.network import Network, TensorType
+
+TYPICAL_DENSITY = 0.5
+"""Share of non-zero values that a layer is taken to receive where none is given; about that of published networks."""
+
+
+@dataclass(frozen=True)
+class Activity:
+    """Events in a layer's input ``(H, W, C)``; a flat input has one row.
+
+    Attributes:
+        events: non-zero values of each sample in each row ``(N, H)``.
+        runs: channels that hold any event in the row ``(N, H)``: packets are gathered by row and channel.
+        by_channel: events of all samples by row and channel ``(H, C)``.
+        inputs: values of one sample, zero or not.
+    """
+
+    events: NDArray[np.float64]
+    runs: NDArray[np.float64]
+    by_channel: NDArray[np.float64]
+    inputs: int
+
+    @property
+    def samples(self) -> int:
+        return len(self.events)
+
+
+def measure(x: NDArray) -> Activity:
+    """Activity of samples ``(N, H, W, C)`` or ``(N, C)``, counted."""
+    image = x if x.ndim == 4 else x.reshape(len(x), 1, 1, -1)
+    by_channel = np.count_nonzero(image, axis=2).astype(np.float64)
+    runs = np.count_nonzero(by_channel, axis=2).astype(np.float64)
+    return Activity(by_channel.sum(axis=2), runs, by_channel.sum(axis=0), image[0].size)
+
+
+def expect(kind: TensorType, density: float) -> Activity:
+    """Mean activity of inputs of type ``kind`` whose values are non-zero with probability ``density`` each."""
+    height, width, channels = kind.shape if len(kind.shape) == 3 else (1, 1, int(np.prod(kind.shape)))
+    events = np.full((1, height), width * channels * density)
+    runs = np.full((1, height), channels * (1 - (1 - density) ** width))
+    return Activity(events, runs, np.full((height, channels), width * density), height * width * channels)
+
+
+def join(parts: Sequence[Activity]) -> Activity:
+    """Activity of all samples of a run, whose batches were measured one by one."""
+    return Activity(
+        np.concatenate([part.events for part in parts]),
+        np.concatenate([part.runs for part in parts]),
+        np.sum([part.by_channel for part in parts], axis=0),
+        parts[0].inputs,
+    )
+
+
+def expected_activity(net: Network, density: float | Mapping[str, float]) -> dict[str, Activity]:
+    """What each layer receives if a share ``density`` of its inputs is not zero."""
+    by_layer = density if isinstance(density, Mapping) else dict.fromkeys([layer.name for layer in net], density)
+    for name, value in by_layer.items():
+        if name not in net.types:
+            raise SpicaError(f"density: {name!r} is not a layer of {net.name}")
+        if not (isinstance(value, int | float | np.floating) and 0 <= value <= 1):
+            raise SpicaError(f"density of {name} is {value!r}, but must be a share of 0 to 1")
+    return {
+        layer.name: expect(net.input_types(layer)[0], float(by_layer.get(layer.name, TYPICAL_DENSITY)))
+        for layer in net
+        if layer.inputs
+    }
