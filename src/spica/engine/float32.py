@@ -42,6 +42,8 @@ class Float32:
         if stage.ceiling is not None:
             x = np.minimum(x, stage.ceiling.astype(np.float32))
         if stage.average:
+            # The reference aligns channels by a rounding shift first, even by none: beyond 2**23 one half is lost.
+            x = np.floor(x + np.float32(0.5))
             x = _saturate(x.astype(np.float64).sum(axis=(1, 2)).astype(np.float32), 32)
         if stage.multiplier is not None and stage.shift is not None:
             x = _saturate(x * stage.multiplier.astype(np.float32), stage.buffer_bits)
