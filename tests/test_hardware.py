@@ -28,6 +28,8 @@ from spica.network import Network
 
 CATALOGUE = resources.files("spica.hardware") / "catalog"
 AKD1000 = (CATALOGUE / "akd1000.toml").read_text("utf-8")
+FIRST = ["AKD1000", "AKD1500"]
+SECOND = ["AKIDA2-1", "AKIDA2-12", "AKIDA2-2", "AKIDA2-6", "AKIDA2-FPGA", "PICO"]
 IMAGE = (16, 16, 3)
 
 
@@ -35,7 +37,7 @@ IMAGE = (16, 16, 3)
 
 
 def test_catalogue_devices_load_by_name_path_and_value():
-    assert device_names() == ["AKD1000", "AKD1500"]
+    assert device_names() == [*FIRST, *SECOND]
     device = load_device("akd1000")
     assert (device.name, device.nodes, device.nps, device.clock_mhz) == ("AKD1000", 20, 80, 300)
     assert load_device(device) is device
@@ -44,7 +46,7 @@ def test_catalogue_devices_load_by_name_path_and_value():
         assert load_device(path) == device
 
 
-@pytest.mark.parametrize("name", ["AKD1000", "AKD1500"])
+@pytest.mark.parametrize("name", [*FIRST, *SECOND])
 def test_every_figure_and_rule_has_a_source(name):
     device = load_device(name)
     assert set(device.sources) == set(FIGURES)
@@ -158,11 +160,11 @@ BAD = {
     "width": (network((16, 4, 3), conv(8)), "input width is 4, but must be 5 to 256"),
     "wide": (network((16, 257, 3), conv(8)), "input width is 257"),
     "height": (network((4, 16, 3), conv(8)), "input height is 4, but must be at least 5"),
-    "channels": (network((16, 16, 2), conv(8)), "input channels is 2, but must be 1 or 3"),
+    "channels": (network((16, 16, 2), conv(8)), "input bits is 8"),
     "input kernel": (network(IMAGE, conv(8, 4)), "kernel is 4, but must be 3, 5 or 7"),
     "input stride": (network(IMAGE, conv(8, 3, 4)), "stride is 4, but must be 1, 2 or 3"),
     "input padding": (network(IMAGE, conv(8, padding=((2, 2), (2, 2)))), "padding is custom"),
-    "input bits": (network(IMAGE, conv(8), bits=4), "input bits is 4, but must be 8"),
+    "input bits": (network((16, 16, 2), conv(8), bits=5), "input bits is 5, but must be 1, 2 or 4"),
     "signed input": (network(IMAGE, conv(8), signed=True), "signed input is True"),
     "513 filters": (network((16, 16, 1), conv(513)), "at most 512 with input channels 1 and kernel 3"),
     "193 grey filters": (network((16, 16, 1), conv(193, 5)), "most 192 with input channels 1 and kernel 5"),

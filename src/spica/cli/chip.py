@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 import spica
+from spica import hardware
 from spica.cli.network import NetworkFile
 from spica.cli.output import Json, emit, read_array
 from spica.hardware import device_names, load_device
@@ -27,10 +28,26 @@ def devices(json: Json = False) -> None:
     emit(facts, table(rows, left=1), json)
 
 
-def check(network: NetworkFile, device: Device = "AKD1000", json: Json = False) -> None:
+def check(
+    network: NetworkFile,
+    device: Device = "AKD1000",
+    fix: Annotated[
+        Path | None, typer.Option(help="Apply changes that leave the outputs as they are, and save the network here.")
+    ] = None,
+    samples: Annotated[Path | None, typer.Option(help="Inputs to compare outputs on; random ones by default.")] = None,
+    json: Json = False,
+) -> None:
     """Hold a network against the rules of a device; exit code 1 if it breaks any."""
-    report = spica.check(spica.load(network), device)
-    emit(report.to_dict(), str(report), json)
+    net = spica.load(network)
+    if fix is None:
+        report = spica.check(net, device)
+        emit(report.to_dict(), str(report), json)
+    else:
+        fixed = hardware.fix(net, device, None if samples is None else read_array(samples))
+        fixed.network.save(fix)
+        report = fixed.report
+        facts = {"changes": list(fixed.changes), "largest_difference": fixed.largest_difference}
+        emit(facts | report.to_dict(), str(fixed), json)
     if not report.ok:
         raise typer.Exit(1)
 

@@ -3,21 +3,28 @@
 from spica.hardware.chip import MappedNetwork
 from spica.hardware.compatibility import Finding, Report, check
 from spica.hardware.device import Device, device_names, load_device
-from spica.hardware.mapping import map_network
+from spica.hardware.mapping import MODES, map_network
 from spica.hardware.placement import NP, Placement
-from spica.hardware.statistics import LayerCost, Statistics, two_digits
+from spica.hardware.power import Power
+from spica.hardware.remedies import Fixed, fix
+from spica.hardware.statistics import LayerCost, NPCost, Statistics, two_digits
 
 __all__ = [
+    "MODES",
     "NP",
     "Device",
     "Finding",
+    "Fixed",
     "LayerCost",
     "MappedNetwork",
+    "NPCost",
     "Placement",
+    "Power",
     "Report",
     "Statistics",
     "check",
     "device_names",
+    "fix",
     "load_device",
     "map_network",
     "two_digits",

@@ -10,11 +10,11 @@ from typing import Any
 from spica.errors import SpicaError
 from spica.hardware.device import Device, load_device
 from spica.hardware.rules import QUANTITIES
-from spica.layers import Conv2D, Dequantize, Flatten, Input, Quantize, QuantizeLinear, Rescaling, Reshape
-from spica.network import Layer, Network
+from spica.layers import Conv2D, Dequantize, Flatten, Input, LookUp, Quantize, QuantizeLinear, Rescaling, Reshape, Take
+from spica.network import Layer, Network, TensorType
 from spica.network.summary import table
 
-MOVES = (Input, Flatten, Reshape, Rescaling, Quantize, QuantizeLinear, Dequantize)
+MOVES = (Input, Flatten, Reshape, Take, Rescaling, Quantize, QuantizeLinear, Dequantize)
 """Layers that only name or move values, which the device's routing does for nothing, or that belong to the host."""
 
 
@@ -81,7 +81,7 @@ def check(net: Network, device: str | PathLike[str] | Device) -> Report:
             f"{net.name}: is a float network, but {device.name} computes with integers; "
             "quantise it first with spica.quantize"
         )
-    rules = (_supported, _within_limits, _followed_after_max_pool, _flattened_for_dense)
+    rules = (_supported, _within_limits, _followed_after_max_pool, _flattened_for_dense, _tables_follow)
     findings = tuple(f for layer in net for rule in rules for f in rule(net, layer, device))
     return Report(net.name, device.name, findings)
 
@@ -90,9 +90,21 @@ def kind_of(net: Network, layer: Layer) -> str:
     """The hardware's name of a layer in its place; "" for one that the device need not compute."""
     if isinstance(layer, MOVES) or net.input_types(layer)[0].is_float:
         return ""
-    if isinstance(layer, Conv2D) and isinstance(net[layer.inputs[0]], Input):
+    if isinstance(layer, Conv2D) and _reads_input(net, layer) and _is_picture(net.input_types(layer)[0]):
         return "input_convolution"
     return net.facts(layer).kind or type(layer).__name__.lower()
+
+
+def _reads_input(net: Network, layer: Layer) -> bool:
+    before = net[layer.inputs[0]]
+    while isinstance(before, Rescaling | Quantize | QuantizeLinear):
+        before = net[before.inputs[0]]
+    return isinstance(before, Input)
+
+
+def _is_picture(x: TensorType) -> bool:
+    """Whether the input-convolution unit takes it; other inputs go to the NPs as events."""
+    return x.bits == 8 and not x.signed and x.channels in (1, 3)
 
 
 def _supported(net: Network, layer: Layer, device: Device) -> Iterator[Finding]:
@@ -111,13 +123,19 @@ def _within_limits(net: Network, layer: Layer, device: Device) -> Iterator[Findi
         condition = f" with {where}" if where else ""
         for name, value, bound in rule.breaches(net.facts(layer).limits):
             words, remedy = QUANTITIES[name]
+            if kind == "convolution" and name == "input_bits" and value == 8 and _reads_input(net, layer):
+                remedy = "give it pictures of 1 or 3 channels, unsigned, or inputs of a width that is allowed"
             yield Finding(layer.name, kind, f"{words} is {value}, but must be {bound}{condition}", remedy)
 
 
 def _followed_after_max_pool(net: Network, layer: Layer, device: Device) -> Iterator[Finding]:
     kind = kind_of(net, layer)
     # The input-convolution unit pools by itself; NPs leave pooling to the one that reads them.
-    if kind not in ("convolution", "separable_convolution") or net.facts(layer).limits["pool"] != "max":
+    if (
+        not device.after_max_pool
+        or kind not in ("convolution", "separable_convolution")
+        or net.facts(layer).limits["pool"] != "max"
+    ):
         return
     readers = [kind_of(net, reader) for reader in net.consumers[layer.name]]
     if not readers or not set(readers) <= set(device.after_max_pool):
@@ -131,7 +149,7 @@ def _followed_after_max_pool(net: Network, layer: Layer, device: Device) -> Iter
 
 
 def _flattened_for_dense(net: Network, layer: Layer, device: Device) -> Iterator[Finding]:
-    if not isinstance(layer, Flatten | Reshape):
+    if not isinstance(layer, Flatten | Reshape) or net.types[layer.name].shape[:-1] == (1, 1):
         return
     for reader in net.consumers[layer.name]:
         if kind_of(net, reader) not in ("", "fully_connected"):
@@ -141,3 +159,25 @@ def _flattened_for_dense(net: Network, layer: Layer, device: Device) -> Iterator
                 f"only a dense layer can read reshaped values (1x1xC), but {reader.name} does",
                 "remove the reshaping, or use a dense layer",
             )
+
+
+def _tables_follow(net: Network, layer: Layer, device: Device) -> Iterator[Finding]:
+    if not isinstance(layer, LookUp) or kind_of(net, layer) not in device.kinds:
+        return
+    before = net[layer.inputs[0]]
+    kind = kind_of(net, before)
+    if kind not in device.tables_after:
+        allowed = ", ".join(device.tables_after)
+        yield Finding(
+            layer.name,
+            "activation",
+            f"its table follows {before.name}, but must follow one of {allowed}",
+            "put a 1x1 convolution before it, or use a ReLU",
+        )
+    elif net.facts(before).limits["pool"] == "max":
+        yield Finding(
+            layer.name,
+            "activation",
+            f"{before.name} pools, and a table cannot follow max pooling",
+            "use a ReLU, or pool in a convolution after it",
+        )

@@ -8,7 +8,19 @@ from typing import Any
 
 from spica.errors import SpicaError
 
-KINDS = ("input_convolution", "convolution", "separable_convolution", "fully_connected")
+KINDS = (
+    "input_convolution",
+    "convolution",
+    "separable_convolution",
+    "depthwise_convolution",
+    "transposed_convolution",
+    "depthwise_transposed_convolution",
+    "temporal_convolution",
+    "depthwise_temporal_convolution",
+    "recurrent",
+    "projection",
+    "fully_connected",
+)
 """Kinds of layers that a network can be mapped with."""
 
 QUANTITIES = {
@@ -23,6 +35,8 @@ QUANTITIES = {
     "filters": ("filters", "use fewer filters or a smaller kernel"),
     "weight_bits": ("weight bits", "quantise its weights to a width that is allowed"),
     "output_bits": ("output bits", "quantise its activations to a width that is allowed"),
+    "fifo": ("frames in its buffer", "change the depth of its kernel, then train again"),
+    "pooled_area": ("pixels of the pooled image", "pool or stride more before it"),
     "pool": ("pooling", "move the pooling to a later layer"),
     "pool_size": ("pooling size", "change the pooling size"),
     "pool_stride": ("pooling stride", "change the pooling stride"),

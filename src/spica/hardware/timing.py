@@ -16,7 +16,9 @@ from spica.hardware.activity import Activity
 from spica.hardware.device import Device
 from spica.network.record import Facts
 
-DENSE = ("fully_connected",)
+DENSE = ("fully_connected", "projection")
+"""Kinds of layers that do not use sparsity and take one NP."""
+
 INPUT = "input_convolution"
 
 

@@ -55,7 +55,7 @@ def _(layer: Dense, inputs: Sequence[TensorType], output: TensorType) -> Facts:
     (x,) = inputs
     channels, filters = layer.kernel.shape
     return Facts(
-        kind="fully_connected" if len(x.shape) == 1 else "dense_of_image",
+        kind="fully_connected" if prod(x.shape[:-1]) == 1 else "projection",
         limits=neural.neural_limits(layer, x, output),
         macs=prod(x.shape[:-1]) * layer.kernel.size,
         fan_out=filters,

@@ -325,6 +325,8 @@ def windowed_facts(layer: Windowed, kernel: NDArray, x: TensorType, output: Tens
         "padding": "same" if padding == same else "valid" if padding == ((0, 0), (0, 0)) else "custom",
     }
     rows, columns = convolved_shape(layer, x, (kh, kw), strides, layer.padding)
+    if isinstance(layer.pool, GlobalAverage):
+        window["pooled_area"] = rows * columns
     weights = facts.pop("weights")
     return Facts(
         limits=neural_limits(layer, x, output) | window,
