@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "importers": {"rewrite", "layers", "network", "errors"},
     "quantize": {"rewrite", "engine", "layers", "network", "errors", "progress"},
     "export": {"importers", "rewrite", "layers", "network", "errors"},
-    "hardware": {"engine", "layers", "network", "errors"},
+    "hardware": {"engine", "layers", "network", "progress", "errors"},
     "zoo": {
         "importers",
         "quantize",

@@ -56,9 +56,7 @@ def test_pooling_is_followed_by_a_convolution():
 def test_pooling_on_its_own_is_carried(average):
     chain = network((12, 12, 3), conv(4), conv(6, activations=4))
     kind = chain.types["layer_2"]
-    stage = Requantize(
-        multiplier=np.array(3), shift=np.array(7), bits=4, signed=False, frac_bits=np.array(2, np.int64)
-    )
+    stage = Requantize(multiplier=np.array(3), shift=np.array(7), bits=4, signed=False, frac_bits=np.array(2, np.int64))
     pool = (
         GlobalAveragePooling2D(name="pool", inputs=("layer_2",), requantize=stage)
         if average
@@ -71,7 +69,9 @@ def test_pooling_on_its_own_is_carried(average):
         weight_bits=4,
         weight_scale=np.ones((), np.float32),
     )
-    net = Network((*chain.layers, pool) if average else (*chain.layers, pool, end), ("pool" if average else "end",), "n")
+    net = Network(
+        (*chain.layers, pool) if average else (*chain.layers, pool, end), ("pool" if average else "end",), "n"
+    )
     fixed = fix(net, "AKD1000")
     assert fixed.report.ok and fixed.largest_difference == 0
     assert fixed.changes == ("pool: fused into an identity convolution that carries it",)

@@ -11,6 +11,7 @@ import spica
 from spica import hardware
 from spica.cli.network import NetworkFile
 from spica.cli.output import Json, emit, read_array
+from spica.errors import SpicaError
 from spica.hardware import device_names, load_device
 from spica.network.summary import table
 
@@ -72,3 +73,50 @@ def map(
         chip.forward(read_array(samples))
         statistics = chip.statistics
     emit(statistics.to_dict(), str(statistics), json)
+
+
+def explore(
+    network: NetworkFile,
+    vary: Annotated[
+        list[str], typer.Option(help="A figure of the device and its values: nodes=1,2,4. May be repeated.")
+    ],
+    device: Device = "AKD1000",
+    samples: Annotated[Path | None, typer.Option(help="Inputs whose sparsity in each layer is measured first.")] = None,
+    density: Annotated[float, typer.Option(help="Share of non-zero values where no samples are given.")] = 0.5,
+    picture: Annotated[Path | None, typer.Option(help="An .svg or .png file for a picture.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; one for each processor by default.")] = None,
+    address: Annotated[str | None, typer.Option(help="A Ray cluster that shares the work, or auto.")] = None,
+    json: Json = False,
+) -> None:
+    """Map a network to many variants of a device and show which no other beats."""
+    found = hardware.explore(
+        spica.load(network),
+        device,
+        dict(parse_values(text) for text in vary),
+        samples=None if samples is None else read_array(samples),
+        density=density,
+        workers=workers,
+        address=address,
+    )
+    if picture is not None:
+        from spica.report.figures import exploration, write_figure
+
+        write_figure(exploration(found), picture)
+    emit(found.to_dict(), str(found), json)
+
+
+def parse_values(text: str) -> tuple[str, list[int | float | str]]:
+    """``name=1,2.5,fastest`` as a name and its values."""
+    name, _, values = text.partition("=")
+    if not name or not values:
+        raise SpicaError(f"--vary {text!r}: must be a name and values, such as nodes=1,2,4")
+    return name, [_number(value) for value in values.split(",")]
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

@@ -11,7 +11,6 @@ import typer
 from spica.cli.network import Samples, load_any
 from spica.cli.output import Json, emit, read_array
 from spica.errors import SpicaError
-from spica.network.file import write_atomically
 
 
 def compare(
@@ -30,10 +29,9 @@ def compare(
     found = compare_networks(load_any(a), load_any(b), read_array(samples))
     found = replace(found, a=a.name, b=b.name)  # files often hold networks of the same name
     if picture is not None:
-        from spica.report.figures import comparison, to_png, to_svg
+        from spica.report.figures import comparison, write_figure
 
-        figure = comparison(found)
-        write_atomically(picture, to_png(figure) if picture.suffix == ".png" else to_svg(figure).encode())
+        write_figure(comparison(found), picture)
     emit(found.to_dict(), str(found), json)
     if exact and not found.equal:
         raise typer.Exit(1)

@@ -28,6 +28,7 @@ for command in (
     chip.devices,
     chip.check,
     chip.map,
+    chip.explore,
 ):
     app.command()(command)
 

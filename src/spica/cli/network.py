@@ -112,8 +112,8 @@ def evaluate(
 
 
 def load_any(path: Path) -> spica.Network:
-    """The network in a ``.spica``, ``.keras`` or quantizeml ``.h5`` file."""
-    if path.suffix == ".h5":
+    """The network in a ``.spica``, ``.keras`` or quantizeml ``.h5`` or ``.onnx`` file."""
+    if path.suffix in (".h5", ".onnx"):
         return spica.from_quantizeml(path)
     if path.suffix != ".keras":
         return spica.load(path)

@@ -3,6 +3,7 @@
 from spica.hardware.chip import MappedNetwork
 from spica.hardware.compatibility import Finding, Report, check
 from spica.hardware.device import Device, device_names, load_device
+from spica.hardware.explore import Design, Exploration, explore
 from spica.hardware.mapping import MODES, map_network
 from spica.hardware.placement import NP, Placement
 from spica.hardware.power import Power
@@ -12,7 +13,9 @@ from spica.hardware.statistics import LayerCost, NPCost, Statistics, two_digits
 __all__ = [
     "MODES",
     "NP",
+    "Design",
     "Device",
+    "Exploration",
     "Finding",
     "Fixed",
     "LayerCost",
@@ -24,6 +27,7 @@ __all__ = [
     "Statistics",
     "check",
     "device_names",
+    "explore",
     "fix",
     "load_device",
     "map_network",

@@ -107,7 +107,7 @@ def _passes(allocation: Allocation, fewest: int, chips: int) -> int:
         doublings = max(0, int(np.ceil(np.log2(PARALLEL / need.nps))))
         wanted += need.nps << doublings
     room = chips * (device.nps - device.dense_nps)
-    return min(max(-(-wanted // room), -(-fewest // chips)), device.max_passes)
+    return min(max(-(-wanted // room), -(-fewest // chips)), device.max_passes, len(allocation.kinds) // chips or 1)
 
 
 def _too_many(allocation: Allocation, loads: list[list[str]], turns: int, chips: int) -> str:

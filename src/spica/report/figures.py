@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
-from spica.hardware import MappedNetwork, Statistics
+from spica.hardware import Exploration, MappedNetwork, Statistics
+from spica.network.file import write_atomically
 from spica.report.compare import Comparison
 
 SPIKE = "#d97706"
@@ -186,6 +188,42 @@ def comparison(found: Comparison) -> Any:
     axes.set_title(f"{found.b} against {found.a}")
     axes.invert_yaxis()
     return figure
+
+
+def exploration(found: Exploration) -> Any:
+    """A figure of latency against energy: area is NPs, and designs that no other beats are named.
+
+    Raises:
+        SpicaError: where no design can run the network.
+    """
+    able = [d for d in found.designs if not d.problem]
+    if not able:
+        raise SpicaError(f"{found.network}: no design can run it, so there is nothing to draw; see the table")
+    figure = load_pyplot()(figsize=(8, 5.5), layout="constrained")
+    axes = figure.subplots()
+    best, most = found.pareto, max(d.nps for d in able)
+    for d in able:
+        colour = SPIKE if d in best else QUIET
+        axes.scatter(d.latency_ms, d.energy_uj, s=30 + 270 * d.nps / most, color=colour, alpha=0.7, linewidths=0)
+    for d in best:
+        values = ", ".join(f"{name}={value}" for name, value in d.values.items())
+        text = f"{values}\n{d.nps} NPs, {d.passes} pass{'es' if d.passes > 1 else ''}"
+        axes.annotate(text, (d.latency_ms, d.energy_uj), xytext=(6, 6), textcoords="offset points", fontsize=7)
+    axes.set(
+        xlabel="latency of one sample, ms (modelled)",
+        ylabel="energy a sample, uJ (modelled)",
+        xscale="log",
+        yscale="log",
+        title=f"{found.network} on variants of {found.device}",
+    )
+    return figure
+
+
+def write_figure(figure: Any, path: Path) -> None:
+    """Write a figure as an ``.svg`` or ``.png`` file."""
+    if path.suffix not in (".svg", ".png"):
+        raise SpicaError(f"{path}: pictures are .svg or .png files")
+    write_atomically(path, to_png(figure) if path.suffix == ".png" else to_svg(figure).encode())
 
 
 def to_svg(figure: Any) -> str:

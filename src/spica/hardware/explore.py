@@ -1,0 +1,180 @@
+"""Many imagined devices for one network: what each costs, and which of them no other beats."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from os import PathLike
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from spica.errors import SpicaError
+from spica.hardware.activity import TYPICAL_DENSITY
+from spica.hardware.device import FIGURES, Device, load_device
+from spica.hardware.mapping import map_network
+from spica.hardware.statistics import two_digits
+from spica.network import Network
+from spica.network.summary import table
+from spica.progress import progress
+
+OPTIONS = ("mode", "chips", "passes")
+"""What can be varied beside a device's figures, and ``sram``, the bytes of both memories of an NP together."""
+
+BETTER = ("latency_ms", "energy_uj", "nps", "passes")
+"""Figures of which less is better."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """One device, or way to map to it, and what the network costs there (modelled); ``problem`` says why it cannot."""
+
+    values: dict[str, Any]
+    nps: int = 0
+    passes: int = 0
+    latency_ms: float = 0.0
+    fps: float = 0.0
+    energy_uj: float = 0.0
+    power_mw: float = 0.0
+    tier: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """Every design that was tried, in order."""
+
+    network: str
+    device: str
+    designs: tuple[Design, ...]
+
+    @property
+    def pareto(self) -> tuple[Design, ...]:
+        """Designs than which none is as good in latency, energy, NPs and passes and better in one."""
+        able = [d for d in self.designs if not d.problem]
+        return tuple(d for d in able if not any(_beats(other, d) for other in able))
+
+    def to_dict(self) -> dict[str, Any]:
+        best = self.pareto
+        return {
+            "network": self.network,
+            "device": self.device,
+            "modelled": ["latency_ms", "fps", "energy_uj", "power_mw"],
+            "designs": [asdict(d) | {"pareto": d in best} for d in self.designs],
+        }
+
+    def __str__(self) -> str:
+        names = list(self.designs[0].values)
+        best = self.pareto
+        rows: list[tuple[str, ...]] = [(*names, "NPs", "passes", "ms", "fps", "uJ", "mW", "", "")]
+        for d in self.designs:
+            values = [str(v) for v in d.values.values()]
+            if d.problem:
+                rows.append((*values, "", "", "", "", "", "", "", d.problem[:60]))
+                continue
+            costs = (two_digits(v) for v in (d.latency_ms, d.fps, d.energy_uj, d.power_mw))
+            rows.append((*values, str(d.nps), str(d.passes), *costs, "best" if d in best else "", d.tier))
+        return (
+            f"{self.network} on variants of {self.device}; times and energies are modelled\n"
+            + table(rows, left=len(names))
+            + "\nbest: no other design is as good in latency, energy, NPs and passes and better in one"
+        )
+
+
+def explore(
+    net: Network,
+    device: str | PathLike[str] | Device,
+    vary: Mapping[str, Sequence[Any]],
+    *,
+    samples: ArrayLike | None = None,
+    density: float | Mapping[str, float] = TYPICAL_DENSITY,
+    workers: int | None = None,
+    address: str | None = None,
+    show: bool | None = None,
+) -> Exploration:
+    """Map a network to every combination of some figures of a device, and model what it costs.
+
+    Args:
+        net: an integer network.
+        device: the device that is varied.
+        vary: values by name: figures of the device (see ``Device``), ``sram`` (bytes of both memories of an NP, split
+            as they are), ``mode``, ``chips`` or ``passes``.
+        samples: inputs whose densities in each layer are measured first and used for every design.
+        density: share of non-zero values that layers receive, where there are no samples.
+        workers: processes on this machine; one for each of its processors by default.
+        address: of a Ray cluster that shares the work instead ("auto" for the one at hand).
+        show: whether to show a progress bar; by default only in a terminal.
+
+    Raises:
+        SpicaError: for a name that cannot be varied, or where every design fails for the same reason at the start.
+    """
+    device = load_device(device)
+    if not vary:
+        raise SpicaError("nothing is varied; give figures and their values, such as nodes=1,2,4")
+    for name, values in vary.items():
+        if name not in (*FIGURES, *OPTIONS, "sram"):
+            raise SpicaError(f"{name!r} cannot be varied; choose from sram, {', '.join((*OPTIONS, *FIGURES))}")
+        if not values:
+            raise SpicaError(f"{name}: no values are given")
+    if samples is not None:
+        density = measured_densities(net, samples)
+    points = [dict(zip(vary, values)) for values in itertools.product(*vary.values())]
+    task = partial(_design, net, device, density)
+    found = progress(_spread(task, points, workers, address), "exploring designs", show, len(points))
+    return Exploration(net.name, device.name, tuple(found))
+
+
+def measured_densities(net: Network, samples: ArrayLike) -> dict[str, float]:
+    """Share of non-zero values that each layer receives when samples run."""
+    run = net.run(samples, count=True)
+    return {name: run.events[name] / run.inputs[name] for name in run.events if run.inputs[name]}
+
+
+def _spread(
+    task: Callable[[dict[str, Any]], Design], points: list[dict[str, Any]], workers: int | None, address: str | None
+) -> Iterable[Design]:
+    """Designs in the order of their points, made by a Ray cluster or by processes of this machine."""
+    if address is not None:
+        try:
+            from ray.util.multiprocessing import Pool
+        except ImportError:
+            raise SpicaError("a cluster needs Ray; run: pip install 'spica[ray]'") from None
+        with Pool(ray_address=address) as pool:
+            yield from pool.imap(task, points)
+    elif workers == 1 or len(points) == 1:
+        yield from map(task, points)
+    else:
+        with ProcessPoolExecutor(workers) as executor:
+            yield from executor.map(task, points)
+
+
+def _design(net: Network, device: Device, density: float | Mapping[str, float], values: dict[str, Any]) -> Design:
+    figures = {name: value for name, value in values.items() if name in FIGURES}
+    options = {name: value for name, value in values.items() if name in OPTIONS}
+    try:
+        if "sram" in values:
+            figures |= _memories(device, values["sram"])
+        chip = map_network(net, device.replace(**figures) if figures else device, density=density, **options)
+        cost = chip.estimate(density)
+    except SpicaError as error:
+        return Design(values, problem=str(error))
+    return Design(
+        values, cost.nps, cost.passes, cost.latency_ms, cost.fps, cost.energy_uj, cost.power_mw, cost.trust.tier
+    )
+
+
+def _memories(device: Device, total: Any) -> dict[str, int]:
+    """Bytes of both memories of an NP together, split as the device's are."""
+    if type(total) is not int or total < 2:
+        raise SpicaError(f"sram is {total!r}, but must be a number of bytes")
+    have = device.input_memory_bytes + device.weight_memory_bytes
+    inputs = total * device.input_memory_bytes // have
+    return {"input_memory_bytes": inputs, "weight_memory_bytes": total - inputs}
+
+
+def _beats(a: Design, b: Design) -> bool:
+    ours, theirs = ([getattr(d, name) for name in BETTER] for d in (a, b))
+    return all(x <= y for x, y in zip(ours, theirs)) and ours != theirs
