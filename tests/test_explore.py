@@ -11,7 +11,7 @@ from chip_networks import conv, dense, network, separable
 from spica import SpicaError
 from spica.cli.main import app
 from spica.hardware import explore, load_device, map_network
-from spica.hardware.explore import BETTER, measured_densities
+from spica.hardware.explore import BETTER
 from spica.layers import GlobalAverage
 
 NET = network((32, 32, 3), conv(8), conv(16), separable(16), separable(32, pool=GlobalAverage()), dense(4))
@@ -22,7 +22,7 @@ def test_every_combination_is_mapped_and_costed():
     assert [d.values for d in found.designs] == [{"nodes": n, "mode": m} for n in (1, 2, 4) for m in ("minimal", "all")]
     for design in found.designs:
         device = load_device("AKD1500").replace(nodes=design.values["nodes"])
-        cost = map_network(NET, device, mode=design.values["mode"], density=0.4).estimate(0.4)
+        cost = map_network(NET, device, mode=design.values["mode"]).estimate(0.4)
         assert (design.nps, design.passes) == (cost.nps, cost.passes)
         assert (design.latency_ms, design.energy_uj) == (cost.latency_ms, cost.energy_uj)
     assert found.designs[-1].latency_ms < found.designs[0].latency_ms
@@ -50,9 +50,8 @@ def test_no_design_on_the_front_is_beaten():
 
 def test_samples_give_the_densities():
     x = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.uint8)
-    densities = measured_densities(NET, x)
     found = explore(NET, "AKD1500", {"nodes": [8]}, samples=x)
-    chip = map_network(NET, "AKD1500", density=densities)
+    chip = map_network(NET, "AKD1500")
     chip.forward(x)
     assert found.designs[0].energy_uj == pytest.approx(chip.statistics.energy_uj, rel=0.05)
 

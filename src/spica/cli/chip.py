@@ -66,7 +66,7 @@ def map(
     json: Json = False,
 ) -> None:
     """Map a network to a device, run samples on it, and show what they cost."""
-    chip = spica.map(spica.load(network), device, mode=mode, passes=passes, chips=chips, density=density)
+    chip = spica.map(spica.load(network), device, mode=mode, passes=passes, chips=chips)
     if samples is None:
         statistics = chip.estimate(density)
     else:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from spica.errors import SpicaError
-from spica.hardware.activity import Activity
 from spica.hardware.compatibility import kind_of
 from spica.hardware.device import Device
-from spica.hardware.partition import Convolution, cut_rows, split
-from spica.hardware.timing import DENSE, INPUT, layer_cycles
+from spica.hardware.partition import Cuttable
+from spica.hardware.timing import DENSE, INPUT, reads_external_memory
 from spica.layers import BufferTempConv, DepthwiseBufferTempConv
 from spica.network import Layer, Network
+
+WIDEST_SPLIT = 16
+"""Groups into which the layer of most filters is split at most in the fastest mode."""
+
+USUAL_PASSES = 5
+"""Passes to which that mode limits itself, unless the network needs more.
+
+Both numbers, and one cap for all layers, are ours: with them the NPs of every mode are those that the vendor publishes
+for AKD1500, seven networks in "all" and five of six in "fastest", where the sixth has 134 instead of 132.
+"""
 
 
 @dataclass(frozen=True)
 class Pieces:
-    """Bands of rows and groups of filters that a layer is cut into; none in the input-convolution unit."""
+    """Bands of rows and groups of filters that a layer is cut into; no band in the input-convolution unit."""
 
     bands: int
     groups: int
@@ -27,116 +35,86 @@ class Pieces:
         return self.bands * self.groups
 
 
-@dataclass
+@dataclass(frozen=True)
 class Allocation:
-    """Pieces of every layer that the device computes, in loads that fit it, and what they take by the model.
+    """Pieces of every layer that the device computes, and the layers that are on a device together.
 
     Attributes:
-        loads: names of the layers that are on a device together, in the network's order.
-        pieces: of each layer.
+        pieces: of each layer, by name, in the network's order.
+        loads: names of the layers that fit a device together, in order.
     """
 
-    net: Network
-    device: Device
-    activity: Mapping[str, Activity]
-    pieces: dict[str, Pieces] = field(default_factory=dict)
-    loads: list[list[str]] = field(default_factory=list)
+    pieces: dict[str, Pieces]
+    loads: list[list[str]]
 
-    def __post_init__(self) -> None:
-        self.kinds = {layer.name: kind for layer in self.net if (kind := kind_of(self.net, layer))}
-        self.kinds = {name: kind for name, kind in self.kinds.items() if kind not in self.device.beside}
-        self.fewest = {name: fewest_pieces(self.net, self.net[name], self.device) for name in self.kinds}
-        self._cycles: dict[tuple[str, Pieces], float] = {}
+    @property
+    def nps(self) -> int:
+        return sum(p.nps for p in self.pieces.values())
 
-    def cycles(self, name: str, pieces: Pieces) -> float:
-        """Mean cycles of a layer in so many pieces."""
-        key = name, pieces
-        if key not in self._cycles:
-            layer = self.net[name]
-            facts = self.net.facts(layer)
-            rows = band_rows(self.net, layer, pieces.bands)
-            filters = max(map(len, split(facts.filters, pieces.groups)))
-            found = layer_cycles(self.device, self.kinds[name], facts, rows, filters, self.activity[name])
-            self._cycles[key] = float(found.mean())
-        return self._cycles[key]
 
-    def convolution_nps(self, names: Sequence[str], pieces: Mapping[str, Pieces]) -> int:
-        return sum(pieces[name].nps for name in names if self.kinds[name] not in DENSE)
+def allocate(net: Network, device: Device, mode: str, chips: int, passes: int | None) -> Allocation:
+    """NPs for every layer.
 
-    def fits(self, names: Sequence[str], pieces: Mapping[str, Pieces]) -> bool:
-        """Whether layers fit the device together: some of its NPs take fully connected layers only."""
-        return (
-            sum(pieces[name].nps for name in names) <= self.device.nps
-            and self.convolution_nps(names, pieces) <= self.device.nps - self.device.dense_nps
-        )
+    All modes put one cap on the filters that an NP has, the same for every layer: none in "minimal"; in "all" the
+    smallest for which the network needs no more loads; in "fastest" the smallest for which it needs ``passes``.
 
-    def fill(self, names: Sequence[str]) -> dict[str, Pieces]:
-        """Pieces of layers that are on the device together, doubled in groups, the slowest layer first.
+    Raises:
+        SpicaError: where a layer does not fit the device even in the fewest pieces.
+    """
+    kinds = {layer.name: kind for layer in net if (kind := kind_of(net, layer)) and kind not in device.beside}
+    fewest = {name: fewest_pieces(net, net[name], device) for name in kinds}
+    growing = {
+        name: net.facts(net[name]).filters
+        for name, kind in kinds.items()
+        if isinstance(net[name], Cuttable) and kind != INPUT and not _stays_whole(net, net[name], device)
+    }
+    least = Allocation(fewest, _pack(device, fewest))
+    if mode == "minimal" or not growing:
+        return least
+    widest, most = max(growing.values()), len(least.loads)
+    lowest = 1
+    if mode == "fastest":
+        most = max(most, chips * (passes or USUAL_PASSES))
+        lowest = 1 if passes else -(-widest // WIDEST_SPLIT)
+    found = least
+    for cap in range(widest, lowest - 1, -1):
+        pieces = {name: _capped(p, growing.get(name), cap) for name, p in fewest.items()}
+        if max(p.nps for p in pieces.values()) > device.nps or len(loads := _pack(device, pieces)) > most:
+            break
+        found = Allocation(pieces, loads)
+    return found
 
-        It ends when the slowest layer cannot be doubled: the rule that gives the published NPs of every network
-        measured in the mode that uses all of them.
-        """
-        pieces = {name: self.fewest[name] for name in names}
-        growing = [name for name in names if self.kinds[name] not in (*DENSE, INPUT)]
-        while growing:
-            slowest = max(growing, key=lambda name: self.cycles(name, pieces[name]))
-            now = pieces[slowest]
-            more = pieces | {slowest: Pieces(now.bands, 2 * now.groups)}
-            if 2 * now.groups > self.net.facts(self.net[slowest]).filters or not self.fits(names, more):
-                break
-            pieces = more
-        return pieces
 
-    def pack(self) -> list[list[str]]:
-        """Layers in the fewest loads, in order, with the fewest NPs each."""
-        loads: list[list[str]] = [[]]
-        for name in self.kinds:
-            if not self.fits([name], self.fewest):
-                raise SpicaError(self.too_large(name))
-            if not self.fits([*loads[-1], name], self.fewest):
-                loads.append([])
-            loads[-1].append(name)
-        return loads
+def _stays_whole(net: Network, layer: Layer, device: Device) -> bool:
+    return kind_of(net, layer) in DENSE and reads_external_memory(device, net.facts(layer))
 
-    def too_large(self, name: str) -> str:
-        need, device = self.fewest[name], self.device
-        most = device.nps - device.dense_nps
-        return (
-            f"{name}: needs {need.nps} NPs by itself ({need.bands} bands of rows x {need.groups} groups of filters), "
-            f"but {device.name} has {most} for convolutions, {need.nps - most} too few; use fewer filters, "
-            f"smaller images, or a device of {-(-(need.nps + device.dense_nps) // device.nps_per_node)} nodes"
-        )
 
-    def fastest_cut(self, count: int) -> list[list[str]]:
-        """Layers in ``count`` loads, each filled, so that their cycles are least: by dynamic programming.
+def _capped(pieces: Pieces, filters: int | None, cap: int) -> Pieces:
+    """Pieces of which none has more than ``cap`` of a layer's filters."""
+    return pieces if filters is None else replace(pieces, groups=max(pieces.groups, -(-filters // cap)))
 
-        best[p][j] is the least of cutting the first j layers into p loads.
-        """
-        names = list(self.kinds)
-        best: list[dict[int, tuple[float, int]]] = [{0: (0.0, 0)}]
-        spans: dict[tuple[int, int], float] = {}
-        for start in range(len(names)):
-            for stop in range(start + 1, len(names) + 1):
-                span = names[start:stop]
-                if not self.fits(span, self.fewest):
-                    break
-                spans[start, stop] = sum(self.cycles(name, p) for name, p in self.fill(span).items())
-        for p in range(count):
-            row: dict[int, tuple[float, int]] = {}
-            for (start, stop), cycles in spans.items():
-                if start in best[p]:
-                    total = best[p][start][0] + cycles
-                    if stop not in row or total < row[stop][0]:
-                        row[stop] = total, start
-            best.append(row)
-        if len(names) not in best[count]:
-            raise SpicaError(f"{self.net.name}: {len(names)} layers cannot be cut into {count} loads that fit")
-        loads, stop = [], len(names)
-        for p in range(count, 0, -1):
-            start = best[p][stop][1]
-            loads.append(names[start:stop])
-            stop = start
-        return loads[::-1]
+
+def _pack(device: Device, pieces: dict[str, Pieces]) -> list[list[str]]:
+    """Layers in the fewest loads, in order."""
+    loads: list[list[str]] = [[]]
+    room = device.nps
+    for name, need in pieces.items():
+        if need.nps > device.nps:
+            raise SpicaError(_too_large(name, need, device))
+        if need.nps > room:
+            loads.append([])
+            room = device.nps
+        loads[-1].append(name)
+        room -= need.nps
+    return loads
+
+
+def _too_large(name: str, need: Pieces, device: Device) -> str:
+    return (
+        f"{name}: needs {need.nps} NPs by itself ({need.bands} bands of rows x {need.groups} groups of filters), "
+        f"but {device.name} has {device.nps}, {need.nps - device.nps} too few; use fewer filters, "
+        f"smaller images, or a device of {-(-need.nps // device.nps_per_node)} nodes"
+    )
 
 
 def fewest_pieces(net: Network, layer: Layer, device: Device) -> Pieces:
@@ -148,18 +126,9 @@ def fewest_pieces(net: Network, layer: Layer, device: Device) -> Pieces:
     kind = kind_of(net, layer)
     if kind == INPUT:
         return Pieces(0, 1)
-    if kind in DENSE or not isinstance(layer, Convolution):
+    if kind in DENSE or not isinstance(layer, Cuttable):
         return Pieces(1, 1)
     return Pieces(_count_bands(net, layer, device), _count_groups(net, layer, device))
-
-
-def band_rows(net: Network, layer: Layer, bands: int) -> tuple[range, ...]:
-    """Input rows of each band; all of them where the layer is not cut."""
-    (x, *_) = net.input_types(layer)
-    height = x.shape[0] if len(x.shape) == 3 else 1
-    if bands < 2 or not isinstance(layer, Convolution):
-        return (range(height),)
-    return tuple(band.rows for band in cut_rows(layer, x, bands))
 
 
 def _count_bands(net: Network, layer: Layer, device: Device) -> int:

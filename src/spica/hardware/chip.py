@@ -14,7 +14,7 @@ from spica.errors import SpicaError
 from spica.hardware.activity import Activity, expected_activity, join, measure
 from spica.hardware.device import Device
 from spica.hardware.meter import meter
-from spica.hardware.partition import Convolution, forward_pieces
+from spica.hardware.partition import Cuttable, forward_pieces
 from spica.hardware.placement import Placement
 from spica.hardware.statistics import Statistics
 from spica.network import Layer, Network
@@ -89,7 +89,7 @@ class MappedNetwork:
             if place is None:
                 return compute(layer, read, types, ops, memory)
             seen[layer.name].append(measure(read[0]))
-            if isinstance(layer, Convolution) and len(place.nps) > 1:
+            if isinstance(layer, Cuttable) and len(place.nps) > 1:
                 return forward_pieces(layer, place.bands, place.groups, read[0], types[0], ops, memory)
             return compute(layer, read, types, ops, memory)
 

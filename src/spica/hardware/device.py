@@ -30,7 +30,6 @@ class Device:
         tier: one of ``TIERS``: how the figures of time and energy were obtained.
         nodes: nodes in the mesh.
         nps_per_node: neural processors (NPs) in a node.
-        dense_nps: NPs that are kept for fully connected layers.
         mesh_columns: nodes in a row of the mesh.
         clock_mhz: clock in MHz.
         max_passes: most passes in which a network may run, its weights loaded anew for each; 1: it must fit whole.
@@ -74,7 +73,6 @@ class Device:
     tier: str
     nodes: int
     nps_per_node: int
-    dense_nps: int
     mesh_columns: int
     clock_mhz: float
     max_passes: int
@@ -129,8 +127,6 @@ class Device:
                 )
         if min(self.energy_factor, self.far_energy_factor) < 1 or max(self.cycles_error, self.far_cycles_error) >= 1:
             raise SpicaError(f"{self.name}: energy_factor must be at least 1 and cycles_error below 1, far ones too")
-        if self.dense_nps >= self.nps:
-            raise SpicaError(f"{self.name}: dense_nps is {self.dense_nps}, which leaves no NP for convolutions")
 
     @property
     def nps(self) -> int:
@@ -156,7 +152,7 @@ class Device:
         return dataclasses.replace(self, **changes, tier=TIERS[-1], sources={**self.sources, **changed})
 
 
-MAY_BE_ZERO = {"dense_nps", "row_cycles", "event_cycles", "weight_energy_share", "hop_pj", "chip_link_pj", "reload_pj"}
+MAY_BE_ZERO = {"row_cycles", "event_cycles", "weight_energy_share", "hop_pj", "chip_link_pj", "reload_pj"}
 
 FIGURES = {f.name: str(f.type) for f in fields(Device) if f.type in ("int", "float")}
 """The numbers that a device file gives, and whether each is an "int" or a "float"."""

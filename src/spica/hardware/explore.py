@@ -157,7 +157,7 @@ def _design(net: Network, device: Device, density: float | Mapping[str, float], 
     try:
         if "sram" in values:
             figures |= _memories(device, values["sram"])
-        chip = map_network(net, device.replace(**figures) if figures else device, density=density, **options)
+        chip = map_network(net, device.replace(**figures) if figures else device, **options)
         cost = chip.estimate(density)
     except SpicaError as error:
         return Design(values, problem=str(error))

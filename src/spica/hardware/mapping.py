@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike
 
-import numpy as np
-
 from spica.errors import SpicaError
-from spica.hardware.activity import TYPICAL_DENSITY, expected_activity
-from spica.hardware.allocation import Allocation, Pieces
+from spica.hardware.activity import TYPICAL_DENSITY, Activity, expected_activity
+from spica.hardware.allocation import Allocation, Pieces, allocate
 from spica.hardware.chip import MappedNetwork
-from spica.hardware.compatibility import check
+from spica.hardware.compatibility import check, kind_of
 from spica.hardware.device import Device, load_device
 from spica.hardware.mesh import exchange
 from spica.hardware.partition import Band, Convolution, cut_rows, split
@@ -20,11 +18,6 @@ from spica.hardware.placement import NP, Placement, arrange, coordinates
 from spica.network import Network
 
 MODES = ("minimal", "all", "fastest")
-PARALLEL = 8
-"""NPs that each convolution should have at least in the fastest mode.
-
-With it the number of passes is that of five of the six networks for which the vendor publishes it.
-"""
 
 
 def map_network(
@@ -34,7 +27,6 @@ def map_network(
     mode: str = "minimal",
     passes: int | None = None,
     chips: int = 1,
-    density: float | Mapping[str, float] = TYPICAL_DENSITY,
 ) -> MappedNetwork:
     """Place every layer of an integer network on the NPs of a device.
 
@@ -51,10 +43,8 @@ def map_network(
         device: a device, its name in the catalogue, or the path of its file.
         mode: "minimal", the fewest NPs; "all", as many as are of use in the fewest passes; "fastest", more passes in
             which each layer has more NPs.
-        passes: how many, in the fastest mode; a number that gives each layer about eight NPs by default.
+        passes: how many at most, in the fastest mode; five by default.
         chips: devices that share the network.
-        density: share of non-zero values that layers receive, for all or by name of the layer; it guides the modes
-            that make the slowest layers faster.
 
     Raises:
         SpicaError: where the network breaks a rule of the device, or does not fit it; it says which layer.
@@ -66,21 +56,15 @@ def map_network(
         first, more = report.findings[0], len(report.findings) - 1
         others = f" (and {more} more; see check)" if more else ""
         raise SpicaError(f"{net.name} cannot run on {device.name}: {first}{others}")
-    activity = expected_activity(net, density)
-    allocation = Allocation(net, device, activity)
-    loads = allocation.pack()
-    if mode == "fastest":
-        loads = allocation.fastest_cut(chips * (passes or _passes(allocation, len(loads), chips)))
-    turns = -(-len(loads) // chips)
+    allocation = allocate(net, device, mode, chips, passes)
+    turns = -(-len(allocation.loads) // chips)
     if turns > device.max_passes:
-        raise SpicaError(_too_many(allocation, loads, turns, chips))
-    pieces = {
-        name: found
-        for load in loads
-        for name, found in (allocation.fill(load) if mode != "minimal" else allocation.fewest).items()
-        if name in load
-    }
-    placements = [place for i, load in enumerate(loads) for place in _place(allocation, pieces, load, i, chips)]
+        raise SpicaError(_too_many(net, device, allocation, turns, chips))
+    activity = expected_activity(net, TYPICAL_DENSITY)
+    placements: list[Placement] = []
+    for number, load in enumerate(allocation.loads):
+        places = [_cut(net, device, name, allocation.pieces[name], *divmod(number, chips)) for name in load]
+        placements += _put_near(net, device, places, activity)
     return MappedNetwork(net, device, tuple(placements), mode, chips)
 
 
@@ -97,64 +81,46 @@ def _check_options(device: Device, mode: str, passes: int | None, chips: int) ->
         raise SpicaError(f"passes is {passes!r}, but {device.name} runs networks in 1 to {device.max_passes}")
 
 
-def _passes(allocation: Allocation, fewest: int, chips: int) -> int:
-    """Passes in which each convolution can have about ``PARALLEL`` NPs."""
-    device = allocation.device
-    wanted = 0
-    for need in allocation.fewest.values():
-        if need.nps == 0:
-            continue
-        doublings = max(0, int(np.ceil(np.log2(PARALLEL / need.nps))))
-        wanted += need.nps << doublings
-    room = chips * (device.nps - device.dense_nps)
-    return min(max(-(-wanted // room), -(-fewest // chips)), device.max_passes, len(allocation.kinds) // chips or 1)
-
-
-def _too_many(allocation: Allocation, loads: list[list[str]], turns: int, chips: int) -> str:
-    device, total = allocation.device, sum(p.nps for p in allocation.fewest.values())
+def _too_many(net: Network, device: Device, allocation: Allocation, turns: int, chips: int) -> str:
+    loads, total = allocation.loads, allocation.nps
     if device.max_passes > 1:
         return (
-            f"{allocation.net.name}: needs {turns} passes of {device.name}, which runs networks in at most "
-            f"{device.max_passes}; use fewer filters, smaller images, or more chips"
+            f"{net.name}: needs {turns} passes of {device.name}, which runs networks in at most {device.max_passes}; "
+            "use fewer filters, smaller images, or more chips"
         )
     first = loads[chips][0]
-    left = device.nps - device.dense_nps - allocation.convolution_nps(loads[chips - 1], allocation.fewest)
+    left = device.nps - sum(allocation.pieces[name].nps for name in loads[chips - 1])
     together = f"{chips} {device.name}" if chips > 1 else device.name
     more = f", or {len(loads)} chips" if len(loads) <= device.max_chips else ""
     return (
-        f"{first}: needs {allocation.fewest[first].nps} NPs, but {left} of {together}'s {chips * device.nps} are left; "
+        f"{first}: needs {allocation.pieces[first].nps} NPs, but {left} of {together}'s {chips * device.nps} are left; "
         f"the network needs {total} in all, {total - chips * device.nps} too many: use fewer filters, smaller images, "
-        f"a device of {-(-(total + device.dense_nps) // device.nps_per_node)} nodes{more}"
+        f"a device of {-(-total // device.nps_per_node)} nodes{more}"
     )
 
 
-def _place(
-    allocation: Allocation, pieces: Mapping[str, Pieces], load: list[str], number: int, chips: int
+def _cut(net: Network, device: Device, name: str, pieces: Pieces, turn: int, chip: int) -> Placement:
+    """A layer in its pieces, whose NPs of the device are not yet chosen: their numbers stand in for them."""
+    layer = net[name]
+    (x, *_), kind = net.input_types(layer), kind_of(net, layer)
+    if pieces.bands > 1 and isinstance(layer, Convolution):
+        bands = cut_rows(layer, x, pieces.bands)
+    else:
+        bands = (Band(range(x.shape[0] if len(x.shape) == 3 else 1)),)
+    groups = split(max(net.facts(layer).filters, 1), pieces.groups)
+    nps = tuple(NP(chip, 0, 0, i) for i in range(pieces.nps))
+    return Placement(layer=name, kind=kind, turn=turn, bands=bands, groups=groups, nps=nps)
+
+
+def _put_near(
+    net: Network, device: Device, places: list[Placement], activity: Mapping[str, Activity]
 ) -> list[Placement]:
-    """Places of the layers of one load, near to those that they exchange events with."""
-    net, device = allocation.net, allocation.device
-    turn, chip = divmod(number, chips)
-    places = []
-    for name in load:
-        layer, (x, *_), cut = net[name], net.input_types(net[name]), pieces[name]
-        bands = max(cut.bands, 1)
-        if bands > 1 and isinstance(layer, Convolution):
-            rows = cut_rows(layer, x, bands)
-        else:
-            rows = (Band(range(x.shape[0] if len(x.shape) == 3 else 1)),)
-        groups = split(max(net.facts(layer).filters, 1), cut.groups)
-        numbers = tuple(NP(chip, 0, 0, i) for i in range(cut.nps))  # which NPs is found below
-        places.append(
-            Placement(layer=name, kind=allocation.kinds[name], turn=turn, bands=rows, groups=groups, nps=numbers)
-        )
-    traffic, entry = exchange(net, places, allocation.activity)
-    at = iter(arrange(device, traffic, entry))
+    """Layers that are on a device together, each piece near to those that it exchanges events with."""
+    numbers = iter(arrange(device, *exchange(net, places, activity)))
     nodes = coordinates(device)
-    done = []
-    for place in places:
-        nps = [next(at) for _ in place.nps]
-        found = tuple(
-            NP(chip, int(row), int(column), n % device.nps_per_node) for n, (row, column) in zip(nps, nodes[nps])
-        )
-        done.append(replace(place, nps=found))
-    return done
+
+    def at(chip: int, number: int) -> NP:
+        row, column = map(int, nodes[number])
+        return NP(chip, row, column, number % device.nps_per_node)
+
+    return [replace(place, nps=tuple(at(np_.chip, next(numbers)) for np_ in place.nps)) for place in places]

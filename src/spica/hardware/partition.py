@@ -15,6 +15,7 @@ from spica.layers import (
     BufferTempConv,
     Conv2D,
     ConvTranspose2D,
+    Dense,
     DepthwiseBufferTempConv,
     DepthwiseConv2D,
     DepthwiseConvTranspose2D,
@@ -32,7 +33,10 @@ Windowed = Conv2D | SeparableConv2D | DepthwiseConv2D
 Transposed = ConvTranspose2D | DepthwiseConvTranspose2D
 Temporal = BufferTempConv | DepthwiseBufferTempConv
 Convolution = Windowed | Transposed | Temporal
-"""Layers that several NPs can share."""
+"""Layers whose rows several NPs can share."""
+
+Cuttable = Convolution | Dense
+"""Layers whose filters several NPs can share."""
 
 DEPTHWISE = (DepthwiseConv2D, DepthwiseConvTranspose2D, DepthwiseBufferTempConv)
 """Those whose filters each read one channel."""
@@ -117,7 +121,7 @@ def transposed_crop(layer: Transposed) -> Padding:
     return top_bottom, left_right
 
 
-def take_filters(layer: Convolution, filters: range) -> Convolution:
+def take_filters(layer: Cuttable, filters: range) -> Cuttable:
     """The layer with only some of its filters."""
     cut = slice(filters.start, filters.stop)
 
@@ -137,7 +141,7 @@ def take_filters(layer: Convolution, filters: range) -> Convolution:
 
 
 def forward_pieces(
-    layer: Convolution,
+    layer: Cuttable,
     bands: Sequence[Band],
     groups: Sequence[range],
     x: NDArray,
@@ -154,11 +158,14 @@ def forward_pieces(
         layer: an integer layer.
         bands: from ``cut_rows``.
         groups: filters of each group.
-        x: the layer's input ``(N, H, W, C)``.
+        x: the layer's input ``(N, H, W, C)``, or ``(N, C)`` where there is one band.
         kind: its type.
         ops: the engine's primitives.
         memory: of the run; each piece of a layer with state keeps its own in it.
     """
+    if isinstance(layer, Dense):
+        made = [compute(take_filters(layer, filters), [x], [kind], ops, memory) for filters in groups]
+        return np.concatenate(made, axis=-1)
     averaged = isinstance(layer.pool, GlobalAverage)
     whole = replace(layer, pool=None, requantize=None) if averaged else layer
     outputs = []
@@ -193,8 +200,8 @@ def _part_of(kind: TensorType, rows: int, channels: slice) -> TensorType:
     return replace(kind, shape=shape, frac_bits=of(kind.frac_bits), scale=of(kind.scale))
 
 
-def _with_padding(layer: Convolution, band: Band) -> Convolution:
-    if band.padding is None or isinstance(layer, Temporal):
+def _with_padding(layer: Cuttable, band: Band) -> Cuttable:
+    if band.padding is None or isinstance(layer, Temporal | Dense):
         return layer
     pool = layer.pool
     if isinstance(pool, MaxPool):

@@ -40,7 +40,7 @@ def layer_cycles(
         )
         return np.full(activity.samples, cycles)
     if kind in DENSE:
-        return np.full(activity.samples, dense_cycles(device, facts))
+        return np.full(activity.samples, dense_cycles(device, facts, filters))
     taps = facts.fan_out * filters / facts.filters
     by_band = [
         _np_cycles(device, taps, *(a[:, band.start : band.stop].sum(axis=1) for a in (activity.events, activity.runs)))
@@ -55,11 +55,12 @@ def _np_cycles(device: Device, taps: float, events: NDArray, runs: NDArray) -> N
     return products + device.event_cycles * events + device.layer_cycles
 
 
-def dense_cycles(device: Device, facts: Facts) -> float:
-    """Cycles of a fully connected layer, whose weights an NP holds or else external memory."""
+def dense_cycles(device: Device, facts: Facts, filters: int) -> float:
+    """Cycles of ``filters`` of a fully connected layer, whose weights an NP holds or else external memory."""
+    weights = facts.macs * filters / facts.filters
     if reads_external_memory(device, facts):
-        return device.external_dense_cycles * facts.macs + device.external_dense_start_cycles
-    return device.dense_cycles * facts.macs + device.dense_start_cycles
+        return device.external_dense_cycles * weights + device.external_dense_start_cycles
+    return device.dense_cycles * weights + device.dense_start_cycles
 
 
 def reads_external_memory(device: Device, facts: Facts) -> bool:
