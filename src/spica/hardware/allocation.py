@@ -13,13 +13,10 @@ from spica.layers import BufferTempConv, DepthwiseBufferTempConv
 from spica.network import Layer, Network
 
 WIDEST_SPLIT = 16
-"""Groups into which the layer of most filters is split at most in the fastest mode."""
+"""Groups into which the layer of most filters is split at most in the fastest mode.
 
-USUAL_PASSES = 5
-"""Passes to which that mode limits itself, unless the network needs more.
-
-Both numbers, and one cap for all layers, are ours: with them the NPs of every mode are those that the vendor publishes
-for AKD1500, seven networks in "all" and five of six in "fastest", where the sixth has 134 instead of 132.
+This number and one cap on filters for all layers are ours: with them the NPs of every mode are those that the vendor
+publishes for AKD1500, of seven networks in "all" and five of six in "fastest", where the sixth has 134 instead of 132.
 """
 
 
@@ -74,7 +71,7 @@ def allocate(net: Network, device: Device, mode: str, chips: int, passes: int | 
     widest, most = max(growing.values()), len(least.loads)
     lowest = 1
     if mode == "fastest":
-        most = max(most, chips * (passes or USUAL_PASSES))
+        most = max(most, chips * (passes or device.usual_passes))
         lowest = 1 if passes else -(-widest // WIDEST_SPLIT)
     found = least
     for cap in range(widest, lowest - 1, -1):

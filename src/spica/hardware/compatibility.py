@@ -14,6 +14,9 @@ from spica.layers import Conv2D, Dequantize, Flatten, Input, LookUp, Quantize, Q
 from spica.network import Layer, Network, TensorType
 from spica.network.summary import table
 
+POOLING = ("convolution", "separable_convolution", "depthwise_convolution")
+"""Kinds of layers whose max pooling is done by the NP that reads them."""
+
 MOVES = (Input, Flatten, Reshape, Take, Rescaling, Quantize, QuantizeLinear, Dequantize)
 """Layers that only name or move values, which the device's routing does for nothing, or that belong to the host."""
 
@@ -131,11 +134,7 @@ def _within_limits(net: Network, layer: Layer, device: Device) -> Iterator[Findi
 def _followed_after_max_pool(net: Network, layer: Layer, device: Device) -> Iterator[Finding]:
     kind = kind_of(net, layer)
     # The input-convolution unit pools by itself; NPs leave pooling to the one that reads them.
-    if (
-        not device.after_max_pool
-        or kind not in ("convolution", "separable_convolution")
-        or net.facts(layer).limits["pool"] != "max"
-    ):
+    if not device.after_max_pool or kind not in POOLING or net.facts(layer).limits["pool"] != "max":
         return
     readers = [kind_of(net, reader) for reader in net.consumers[layer.name]]
     if not readers or not set(readers) <= set(device.after_max_pool):

@@ -33,6 +33,7 @@ class Device:
         mesh_columns: nodes in a row of the mesh.
         clock_mhz: clock in MHz.
         max_passes: most passes in which a network may run, its weights loaded anew for each; 1: it must fit whole.
+        usual_passes: passes to which the fastest mode limits itself, unless the network needs more.
         max_chips: most devices that may share a network.
         input_memory_bytes: bytes an NP has for the input rows of its band.
         weight_memory_bytes: bytes an NP has for the weights of its filters.
@@ -76,6 +77,7 @@ class Device:
     mesh_columns: int
     clock_mhz: float
     max_passes: int
+    usual_passes: int
     max_chips: int
     input_memory_bytes: int
     weight_memory_bytes: int

@@ -152,6 +152,8 @@ def _follow_pooling(net: Network, layer: Layer, device: Device) -> tuple[Network
     """A convolution that pools is followed by one that changes nothing."""
     if not isinstance(layer, Neural) or not isinstance(layer.pool, MaxPool):
         return None
+    if any(isinstance(reader, LookUp) for reader in net.consumers[layer.name]):
+        return None
     name = f"{layer.name}/identity"
     identity = _identity(name, layer.name, net.types[layer.name], device)
     if identity is None or name in net.types:
