@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from spica.layers import Conv2D, Dense, Flatten, Input, MaxPool, ReLU, Requantize, SeparableConv2D
+from spica.layers import Conv2D, Dense, DepthwiseConv2D, Flatten, Input, MaxPool, ReLU, Requantize, SeparableConv2D
 from spica.network import Layer, Network, TensorType
 from spica.network.record import infer
 
@@ -58,6 +58,22 @@ def separable(
             depthwise_kernel=integers(generator, weights, *window, x.channels),
             kernel=integers(generator, weights, x.channels, filters),
             **neural(x, generator, filters, window, 2 * weights, activations, bounded) | {"weight_bits": weights},
+        )
+
+    return make
+
+
+def depthwise(kernel=3, strides=1, padding="same", pool=None, weights=4, activations=4, bounded=False) -> Maker:
+    def make(name, source, x, generator):
+        window = pair(kernel)
+        return DepthwiseConv2D(
+            name=name,
+            inputs=(source,),
+            strides=pair(strides),
+            padding=padding,
+            pool=pool,
+            kernel=integers(generator, weights, *window, x.channels),
+            **neural(x, generator, x.channels, window, weights, activations, bounded),
         )
 
     return make

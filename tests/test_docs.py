@@ -34,6 +34,14 @@ def test_figures_of_the_readme_are_those_of_the_demo(monkeypatch):
     sys.modules.pop("make_demo")
 
 
+def test_the_hardware_models_page_holds_its_results(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    import make_hardware_model
+
+    assert make_hardware_model.PAGE.read_text() == make_hardware_model.page_with_results()
+    sys.modules.pop("make_hardware_model")
+
+
 def test_links_between_documents_lead_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):

@@ -18,7 +18,7 @@ NET = network((32, 32, 3), conv(8), conv(16), separable(16), separable(32, pool=
 
 
 def test_every_combination_is_mapped_and_costed():
-    found = explore(NET, "AKD1500", {"nodes": [1, 2, 4], "mode": ["minimal", "all"]}, density=0.4, workers=1)
+    found = explore(NET, "AKD1500", {"nodes": [1, 2, 4], "mode": ["minimal", "all"]}, density=0.4)
     assert [d.values for d in found.designs] == [{"nodes": n, "mode": m} for n in (1, 2, 4) for m in ("minimal", "all")]
     for design in found.designs:
         device = load_device("AKD1500").replace(nodes=design.values["nodes"])
@@ -35,7 +35,7 @@ def test_many_processes_give_the_same():
 
 
 def test_no_design_on_the_front_is_beaten():
-    found = explore(NET, "AKD1500", {"nodes": [1, 2, 8], "mode": ["minimal", "all", "fastest"]}, workers=1)
+    found = explore(NET, "AKD1500", {"nodes": [1, 2, 8], "mode": ["minimal", "all", "fastest"]})
     front = found.pareto
     assert front
 
@@ -57,7 +57,7 @@ def test_samples_give_the_densities():
 
 
 def test_designs_that_cannot_be_say_why():
-    found = explore(NET, "AKD1500", {"sram": [100, 88064]}, workers=1)
+    found = explore(NET, "AKD1500", {"sram": [100, 88064]})
     assert "layer_2: one filter over 8 channels needs" in found.designs[0].problem or found.designs[0].problem
     assert not found.designs[1].problem and found.designs[0] not in found.pareto
     assert found.designs[0].problem[:20] in str(found)
@@ -104,5 +104,5 @@ def test_the_command_writes_table_picture_and_json(tmp_path):
 def test_a_ray_cluster_gives_the_same():
     pytest.importorskip("ray")
     vary = {"nodes": [1, 2, 4]}
-    here, there = explore(NET, "AKD1500", vary, workers=1), explore(NET, "AKD1500", vary, address="local")
+    here, there = explore(NET, "AKD1500", vary), explore(NET, "AKD1500", vary, address="local")
     assert here.designs == there.designs

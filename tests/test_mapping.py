@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+import spica
 from chip_networks import conv, dense, flatten, max_pool, network, quantized, separable
 from spica import SpicaError, zoo
 from spica.hardware import check, load_device, map_network
@@ -217,6 +219,73 @@ def test_layers_after_the_dequantiser_run_on_the_host():
     assert [p.layer for p in chip.placements] == ["layer_1", "layer_2", "layer_3"]
     with pytest.raises(SpicaError, match="2 outputs"):
         chip.predict(x)
+
+
+GOLDEN = sorted((Path(__file__).parent / "conformance" / "golden").glob("*_w8a8.h5"))
+SIX = load_device("AKIDA2-6")
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda p: p.stem)
+def test_networks_of_the_second_generation_give_their_integers_in_every_mode(path):
+    """Transposed, temporal, depthwise, table and skip layers, cut small, in passes and on several devices."""
+    try:
+        net = spica.from_quantizeml(path)
+    except SpicaError:
+        pytest.skip("refused by the importer")
+    if not check(net, SIX).ok:
+        pytest.skip("breaks a rule of the device")
+    golden = np.load(path.with_suffix(".npz"))
+    inputs = [golden[f"input_{i}"] for i in range(len(net.inputs))]
+    x = inputs if len(inputs) > 1 else inputs[0]
+    expected = as_list(net.forward(x))
+    sizes = [(3, 10**6, 2048), (64, 700, 700), (1, 10**6, 10**6)]
+    for rows, input_bytes, weight_bytes in sizes:
+        small = SIX.replace(max_band_rows=rows, input_memory_bytes=input_bytes, weight_memory_bytes=weight_bytes)
+        for options in ({"mode": "minimal"}, {"mode": "all"}, {"mode": "fastest", "passes": 3}, {"chips": 2}):
+            try:
+                chip = map_network(net, small, **options)
+            except SpicaError as error:
+                assert "NP" in str(error)
+                continue
+            for ours, theirs in zip(as_list(chip.forward(x)), expected):
+                assert np.array_equal(ours, theirs)
+            assert {place.turn for place in chip.placements} == set(range(chip.passes))
+
+
+def as_list(y):
+    return y if isinstance(y, list) else [y]
+
+
+@pytest.mark.parametrize("mode", ["minimal", "all", "fastest"])
+def test_passes_and_chips_give_the_networks_integers(mode):
+    net = quantized(zoo.akidanet(0.5, 96, 10))
+    x = np.random.default_rng(9).integers(0, 256, (2, 96, 96, 3)).astype(np.uint8)
+    expected = net.forward(x)
+    small = load_device("AKD1500").replace(nodes=2)
+    for device, chips in ((small, 1), (small.replace(max_chips=4), 3), (AKD1000, 1), (AKD1000, 2)):
+        chip = map_network(net, device, mode=mode, chips=chips)
+        assert np.array_equal(chip.forward(x), expected)
+        for turn in range(chip.passes):
+            held = [np_ for place in chip.placements if place.turn == turn for np_ in place.nps]
+            assert len(held) == len(set(held)) and all(np_.chip < chips for np_ in held)
+        cost = chip.statistics
+        assert (cost.reload_bytes > 0) == (chip.passes > 1)
+        if chip.passes > 1:
+            assert cost.interval_ms == cost.latency_ms and "passes" in str(cost)
+    spread = map_network(net, small.replace(max_chips=8), chips=8)
+    spread.forward(x)
+    assert spread.passes == 1 and sum(c.crossings for c in spread.statistics.layers) > 0
+
+
+def test_memory_is_moved_where_it_can_be():
+    net = network(
+        (32, 32, 3), conv(8, weights=8, activations=8), conv(64, weights=8, activations=8), conv(64, 1, weights=8)
+    )
+    tight = SIX.replace(input_memory_bytes=4096 * 2, weight_memory_bytes=4096 * 6)
+    assert map_network(net, tight, fit_memory=True).nps < map_network(net, tight).nps
+    fixed = AKD1000.replace(input_memory_bytes=2000)
+    plain = network((16, 16, 3), conv(8), conv(8))
+    assert map_network(plain, fixed, fit_memory=True).device.input_memory_bytes == 2000
 
 
 # -- places and limits ---------------------------------------------------------------------------------------

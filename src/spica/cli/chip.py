@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -62,11 +63,14 @@ def map(
     mode: Annotated[str, typer.Option(help="How NPs are given out: minimal, all or fastest.")] = "minimal",
     passes: Annotated[int | None, typer.Option(help="Passes in the fastest mode.")] = None,
     chips: Annotated[int, typer.Option(help="Devices that share the network.")] = 1,
+    fit_memory: Annotated[
+        bool, typer.Option("--fit-memory", help="Configure the scratchpads for the network.")
+    ] = False,
     density: Annotated[float, typer.Option(help="Share of non-zero values where no samples are given.")] = 0.5,
     json: Json = False,
 ) -> None:
     """Map a network to a device, run samples on it, and show what they cost."""
-    chip = spica.map(spica.load(network), device, mode=mode, passes=passes, chips=chips)
+    chip = spica.map(spica.load(network), device, mode=mode, passes=passes, chips=chips, fit_memory=fit_memory)
     if samples is None:
         statistics = chip.estimate(density)
     else:
@@ -95,7 +99,7 @@ def explore(
         dict(parse_values(text) for text in vary),
         samples=None if samples is None else read_array(samples),
         density=density,
-        workers=workers,
+        workers=workers or os.cpu_count() or 1,
         address=address,
     )
     if picture is not None:

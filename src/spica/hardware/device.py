@@ -12,6 +12,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from spica.errors import SpicaError
 from spica.hardware.rules import KINDS, Rule, parse_rule
 
@@ -42,12 +44,16 @@ class Device:
         products_per_cycle: products of an event, a filter and a kernel tap that an NP makes a cycle.
         row_cycles: cycles for each non-empty row of a channel, kernel tap and filter.
         event_cycles: cycles of an event apart from its products.
+        output_cycles: cycles for each value that an NP makes, whose potential is looked at once.
         layer_cycles: cycles of a layer without events.
         input_unit_filters: filters that the input-convolution unit computes together.
         input_unit_cycles: cycles of that unit for each product of its filters together.
         dense_cycles, dense_start_cycles: cycles a weight of a fully connected layer, and beside its weights.
         external_dense_cycles, external_dense_start_cycles: the same where an NP cannot hold the weights.
         reload_cycles: cycles to load a byte of weights, where a network runs in several passes.
+        host_ms: milliseconds that the host adds to each sample that it sends alone.
+        host_input_ns: nanoseconds that it adds for each byte of the sample.
+        host_reload_ns: nanoseconds that it adds for each byte of weights loaded.
         link_events: events that a link of the mesh carries a cycle.
         chip_link_events: events that the link between two devices carries a cycle.
         cycles_error, far_cycles_error: relative error of cycles, 90 % of cases; near and far from what was fitted.
@@ -86,6 +92,7 @@ class Device:
     products_per_cycle: float
     row_cycles: float
     event_cycles: float
+    output_cycles: float
     layer_cycles: float
     input_unit_filters: int
     input_unit_cycles: float
@@ -94,6 +101,9 @@ class Device:
     external_dense_cycles: float
     external_dense_start_cycles: float
     reload_cycles: float
+    host_ms: float
+    host_input_ns: float
+    host_reload_ns: float
     link_events: float
     chip_link_events: float
     cycles_error: float
@@ -150,11 +160,23 @@ class Device:
             raise SpicaError(
                 f"{self.name}: {unknown[0]!r} is not a figure of a device; choose from {', '.join(FIGURES)}"
             )
+        changes = {name: value.item() if isinstance(value, np.generic) else value for name, value in changes.items()}
         changed = {name: "assumed: given by the user" for name in changes if name in FIGURES}
         return dataclasses.replace(self, **changes, tier=TIERS[-1], sources={**self.sources, **changed})
 
 
-MAY_BE_ZERO = {"row_cycles", "event_cycles", "weight_energy_share", "hop_pj", "chip_link_pj", "reload_pj"}
+MAY_BE_ZERO = {
+    "row_cycles",
+    "event_cycles",
+    "output_cycles",
+    "host_ms",
+    "host_input_ns",
+    "host_reload_ns",
+    "weight_energy_share",
+    "hop_pj",
+    "chip_link_pj",
+    "reload_pj",
+}
 
 FIGURES = {f.name: str(f.type) for f in fields(Device) if f.type in ("int", "float")}
 """The numbers that a device file gives, and whether each is an "int" or a "float"."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
+from multiprocessing import get_context
 from os import PathLike
 from typing import Any
 
@@ -91,7 +92,7 @@ def explore(
     *,
     samples: ArrayLike | None = None,
     density: float | Mapping[str, float] = TYPICAL_DENSITY,
-    workers: int | None = None,
+    workers: int = 1,
     address: str | None = None,
     show: bool | None = None,
 ) -> Exploration:
@@ -104,12 +105,12 @@ def explore(
             as they are), ``mode``, ``chips`` or ``passes``.
         samples: inputs whose densities in each layer are measured first and used for every design.
         density: share of non-zero values that layers receive, where there are no samples.
-        workers: processes on this machine; one for each of its processors by default.
+        workers: processes on this machine; a script that asks for more than one must guard its main module.
         address: of a Ray cluster that shares the work instead ("auto" for the one at hand).
         show: whether to show a progress bar; by default only in a terminal.
 
     Raises:
-        SpicaError: for a name that cannot be varied, or where every design fails for the same reason at the start.
+        SpicaError: for a name that cannot be varied. A design that cannot be says why in the result.
     """
     device = load_device(device)
     if not vary:
@@ -134,7 +135,7 @@ def measured_densities(net: Network, samples: ArrayLike) -> dict[str, float]:
 
 
 def _spread(
-    task: Callable[[dict[str, Any]], Design], points: list[dict[str, Any]], workers: int | None, address: str | None
+    task: Callable[[dict[str, Any]], Design], points: list[dict[str, Any]], workers: int, address: str | None
 ) -> Iterable[Design]:
     """Designs in the order of their points, made by a Ray cluster or by processes of this machine."""
     if address is not None:
@@ -147,7 +148,7 @@ def _spread(
     elif workers == 1 or len(points) == 1:
         yield from map(task, points)
     else:
-        with ProcessPoolExecutor(workers) as executor:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as executor:
             yield from executor.map(task, points)
 
 

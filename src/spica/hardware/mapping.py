@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike
@@ -27,6 +28,7 @@ def map_network(
     mode: str = "minimal",
     passes: int | None = None,
     chips: int = 1,
+    fit_memory: bool = False,
 ) -> MappedNetwork:
     """Place every layer of an integer network on the NPs of a device.
 
@@ -45,6 +47,8 @@ def map_network(
             which each layer has more NPs.
         passes: how many at most, in the fastest mode; five by default.
         chips: devices that share the network.
+        fit_memory: whether to move memory between the inputs and the weights of an NP, where the device's scratchpads
+            can be configured, so that the network needs the fewest NPs.
 
     Raises:
         SpicaError: where the network breaks a rule of the device, or does not fit it; it says which layer.
@@ -56,6 +60,8 @@ def map_network(
         first, more = report.findings[0], len(report.findings) - 1
         others = f" (and {more} more; see check)" if more else ""
         raise SpicaError(f"{net.name} cannot run on {device.name}: {first}{others}")
+    if fit_memory:
+        device = _fit_memory(net, device)
     allocation = allocate(net, device, mode, chips, passes)
     turns = -(-len(allocation.loads) // chips)
     if turns > device.max_passes:
@@ -66,6 +72,21 @@ def map_network(
         places = [_cut(net, device, name, allocation.pieces[name], *divmod(number, chips)) for name in load]
         placements += _put_near(net, device, places, activity)
     return MappedNetwork(net, device, tuple(placements), mode, chips)
+
+
+def _fit_memory(net: Network, device: Device) -> Device:
+    """The device with its NPs' memory split so that the network needs the fewest NPs; as it is if none is better."""
+    total, step = device.input_memory_bytes + device.weight_memory_bytes, device.scratchpad_step_bytes
+    best, fewest = device, None
+    for inputs in (device.input_memory_bytes, *range(step, total, step)):
+        variant = dataclasses.replace(device, input_memory_bytes=inputs, weight_memory_bytes=total - inputs)
+        try:
+            nps = allocate(net, variant, "minimal", 1, None).nps
+        except SpicaError:  # with this split some layer does not fit at all
+            continue
+        if fewest is None or nps < fewest:
+            best, fewest = variant, nps
+    return best
 
 
 def _check_options(device: Device, mode: str, passes: int | None, chips: int) -> None:

@@ -50,6 +50,7 @@ def meter(
         chips=chips,
         passes=passes,
         layers=tuple(costs),
+        input_bytes=sum(int(np.prod(net.types[i.name].shape)) * net.types[i.name].dtype.itemsize for i in net.inputs),
         reload_bytes=reloaded,
         transfer_cycles=beside,
         transfer_energy_uj=extra_pj * 1e-6,
@@ -73,7 +74,8 @@ def _layer(
     layer = net[place.layer]
     facts, samples = net.facts(layer), received.samples
     rows = [band.rows for band in place.bands]
-    cycles = layer_cycles(device, place.kind, facts, rows, max(map(len, place.groups)), received)
+    bands = len(place.bands)
+    cycles = layer_cycles(device, place.kind, facts, rows, max(map(len, place.groups)), received, bands)
     sops = received.events.sum(axis=1) * facts.fan_out
     traffic = deliver(net, place, source(net, layer.inputs[0], placed), received.by_channel)
     hops = traffic.hops / samples
@@ -108,7 +110,7 @@ def _by_np(device: Device, place: Placement, facts, received: Activity):
         band, group = divmod(number, len(place.groups))
         rows, filters = place.bands[band].rows, place.groups[group]
         held = received.events[:, rows.start : rows.stop].sum(axis=1)
-        cycles = layer_cycles(device, place.kind, facts, [rows], len(filters), received)
+        cycles = layer_cycles(device, place.kind, facts, [rows], len(filters), received, len(place.bands))
         events = float(held.mean())
         sops = events * facts.fan_out * len(filters) / max(facts.filters, 1)
         yield NPCost(np=np_, events=events, sops=sops, cycles=float(cycles.mean()))

@@ -121,9 +121,9 @@ def transposed_crop(layer: Transposed) -> Padding:
     return top_bottom, left_right
 
 
-def take_filters(layer: Cuttable, filters: range) -> Cuttable:
+def take_filters(layer: Cuttable, filters: Sequence[int]) -> Cuttable:
     """The layer with only some of its filters."""
-    cut = slice(filters.start, filters.stop)
+    cut = np.array(filters)
 
     def of(values: NDArray | None) -> Any:
         return values[cut] if values is not None and values.ndim == 1 else values
@@ -174,13 +174,15 @@ def forward_pieces(
             continue
         made = []
         for j, filters in enumerate(groups):
-            channels = slice(filters.start, filters.stop) if isinstance(layer, DEPTHWISE) else slice(None)
-            piece = _with_padding(take_filters(replace(whole, name=f"{layer.name}/{i}/{j}"), filters), band)
-            held = x[:, band.rows.start : band.rows.stop, :, channels]
+            own = _with_anchor(kind, filters) if isinstance(layer, DEPTHWISE) else [*filters]
+            channels = own if isinstance(layer, DEPTHWISE) else [*range(kind.channels)]
+            piece = _with_padding(take_filters(replace(whole, name=f"{layer.name}/{i}/{j}"), own), band)
+            held = x[:, band.rows.start : band.rows.stop]
+            held = held[..., channels] if len(channels) < kind.channels else held
             types = [_part_of(kind, len(band.rows), channels)]
             if (state := initial_state(piece, types)) is not None:
                 memory.states.setdefault(piece.name, state)
-            made.append(compute(piece, [held], types, ops, memory))
+            made.append(compute(piece, [held], types, ops, memory)[..., : len(filters)])
         outputs.append(np.concatenate(made, axis=-1))
     if not averaged:
         return np.concatenate(outputs, axis=1)
@@ -189,14 +191,19 @@ def forward_pieces(
     return ops.finish(np.asarray(total), stage)
 
 
-def _part_of(kind: TensorType, rows: int, channels: slice) -> TensorType:
+def _with_anchor(kind: TensorType, filters: range) -> list[int]:
+    """Channels of a group, and one of the finest exponent: the accumulators of all groups stand on its grid."""
+    finest = int(np.argmax(np.broadcast_to(kind.frac_bits, (kind.channels,))))
+    return [*filters] if finest in filters or not kind.frac_bits.ndim else [*filters, finest]
+
+
+def _part_of(kind: TensorType, rows: int, channels: list[int]) -> TensorType:
     """Type of ``rows`` rows of some channels of a tensor of type ``kind``."""
 
     def of(values: NDArray) -> NDArray:
         return values[channels] if values.ndim else values
 
-    width = len(range(kind.channels)[channels])
-    shape = (rows, kind.shape[1], width)
+    shape = (rows, kind.shape[1], len(channels))
     return replace(kind, shape=shape, frac_bits=of(kind.frac_bits), scale=of(kind.scale))
 
 

@@ -84,6 +84,7 @@ class Statistics:
 
     Attributes:
         mode, chips, passes: how the network was mapped.
+        input_bytes: of a sample.
         reload_bytes: weights loaded for a sample, where there are several passes.
         transfer_cycles, transfer_energy_uj: of loading them, and of packets between devices.
         layer_cycles, layer_energies: cycles and microjoules of each layer and sample ``(layers, N)``.
@@ -97,6 +98,7 @@ class Statistics:
     chips: int
     passes: int
     layers: tuple[LayerCost, ...]
+    input_bytes: int
     reload_bytes: int
     transfer_cycles: float
     transfer_energy_uj: float
@@ -179,8 +181,11 @@ class Statistics:
 
     @property
     def power(self) -> Power:
-        """What a power meter would show while the samples run one after the other, each alone."""
-        times = (self.layer_cycles.sum(axis=0) + self.transfer_cycles) / self._cycles_per_ms
+        """What a power meter would show while the host sends the samples one after the other, each alone."""
+        device = self.device
+        loaded = self.input_bytes * device.host_input_ns + self.reload_bytes * device.host_reload_ns
+        host = device.host_ms + loaded * 1e-6
+        times = (self.layer_cycles.sum(axis=0) + self.transfer_cycles) / self._cycles_per_ms + host
         energies = self.layer_energies.sum(axis=0) + self.transfer_energy_uj
         return power(self.chips * self.device.static_mw, times, energies)
 

@@ -23,9 +23,9 @@ INPUT = "input_convolution"
 
 
 def layer_cycles(
-    device: Device, kind: str, facts: Facts, rows: Sequence[range], filters: int, activity: Activity
+    device: Device, kind: str, facts: Facts, rows: Sequence[range], filters: int, activity: Activity, bands: int
 ) -> NDArray[np.float64]:
-    """Cycles of each sample in a layer: those of the NP that has most to do.
+    """Cycles of each sample in some bands of a layer: those of the NP that has most to do.
 
     Args:
         kind: the hardware's name of the layer.
@@ -33,6 +33,7 @@ def layer_cycles(
         rows: input rows of each band, halo included.
         filters: filters of the largest group.
         activity: what it receives.
+        bands: into how many its rows are cut.
     """
     if kind == INPUT:
         cycles = (
@@ -41,18 +42,20 @@ def layer_cycles(
         return np.full(activity.samples, cycles)
     if kind in DENSE:
         return np.full(activity.samples, dense_cycles(device, facts, filters))
-    taps = facts.fan_out * filters / facts.filters
+    taps, received = facts.fan_out * filters / facts.filters, (activity.events, activity.runs)
+    outputs = facts.outputs * filters / facts.filters / bands
     by_band = [
-        _np_cycles(device, taps, *(a[:, band.start : band.stop].sum(axis=1) for a in (activity.events, activity.runs)))
+        _np_cycles(device, taps, outputs, *(a[:, band.start : band.stop].sum(axis=1) for a in received))
         for band in rows
     ]
     return np.max(by_band, axis=0)
 
 
-def _np_cycles(device: Device, taps: float, events: NDArray, runs: NDArray) -> NDArray[np.float64]:
-    """Cycles of an NP that receives ``events`` in ``runs`` and has ``taps`` products to make for an event."""
+def _np_cycles(device: Device, taps: float, outputs: float, events: NDArray, runs: NDArray) -> NDArray[np.float64]:
+    """Cycles of an NP for ``events`` in ``runs``, each with ``taps`` products to make, and for its ``outputs``."""
     products = taps * (events / device.products_per_cycle + device.row_cycles * runs)
-    return products + device.event_cycles * events + device.layer_cycles
+    beside = device.event_cycles * events + device.output_cycles * outputs * (events > 0)
+    return products + beside + device.layer_cycles
 
 
 def dense_cycles(device: Device, facts: Facts, filters: int) -> float:

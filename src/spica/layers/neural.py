@@ -331,6 +331,7 @@ def windowed_facts(layer: Windowed, kernel: NDArray, x: TensorType, output: Tens
     return Facts(
         limits=neural_limits(layer, x, output) | window,
         macs=rows * columns * weights,
+        outputs=rows * columns * output.channels,
         halo=kh - 1,
         filters=output.channels,
         **facts,

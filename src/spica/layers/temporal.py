@@ -117,6 +117,7 @@ def _(layer: Temporal, inputs: Sequence[TensorType], output: TensorType) -> Fact
         kind="depthwise_temporal_convolution" if depthwise else "temporal_convolution",
         limits=neural.neural_limits(layer, x, output) | {"fifo": depth},
         macs=x.shape[0] * x.shape[1] * layer.kernel.size,
+        outputs=x.shape[0] * x.shape[1] * output.channels,
         fan_out=depth * (1 if depthwise else output.channels),
         weight_bits_per_filter=layer.kernel.size // output.channels * (layer.weight_bits or 32),
         filters=output.channels,

@@ -157,6 +157,7 @@ def _(layer: Transposed, inputs: Sequence[TensorType], output: TensorType) -> Fa
         kind="depthwise_transposed_convolution" if depthwise else "transposed_convolution",
         limits=neural.neural_limits(layer, x, output) | window,
         macs=x.shape[0] * x.shape[1] * layer.kernel.size,
+        outputs=_output_size(layer, x.shape[0], 0) * _output_size(layer, x.shape[1], 1) * output.channels,
         fan_out=kh * kw * reached,
         weight_bits_per_filter=layer.kernel.size // output.channels * (layer.weight_bits or 32),
         filters=output.channels,

@@ -57,6 +57,7 @@ class Facts:
         kind: the hardware's name of the layer ("input_convolution", "convolution", ...); "" costs nothing.
         limits: the quantities that device rules bound, such as kernel, stride, filters, weight_bits.
         macs: multiply-accumulates of one dense sample.
+        outputs: values that it makes of one sample, before pooling.
         fan_out: synapses that one input event reaches on chip (kernel area x filters).
         weight_bits_per_filter: bits of weight memory that one filter needs.
         shared_weight_bits: bits of weight memory that every group of filters needs again.
@@ -67,6 +68,7 @@ class Facts:
     kind: str = ""
     limits: dict[str, Any] = field(default_factory=dict)
     macs: int = 0
+    outputs: int = 0
     fan_out: int = 0
     weight_bits_per_filter: int = 0
     shared_weight_bits: int = 0
