@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from chip_networks import conv, dense, flatten, network, separable
+from spica.cli.main import app
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "CONTRIBUTING.md"]
@@ -23,6 +28,23 @@ def code_blocks():
 def test_python_in_documents_runs(code, keras, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "document", "exec"), {"__name__": "document"})
+
+
+def commands():
+    for page in PAGES:
+        for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL):
+            for line in block.splitlines():
+                if line.startswith("spica "):
+                    yield pytest.param(shlex.split(line, comments=True)[1:], id=line.partition("#")[0].strip())
+
+
+@pytest.mark.parametrize("arguments", list(commands()))
+def test_commands_in_documents_run(arguments, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    network((16, 16, 3), conv(8), conv(8), separable(8), flatten(), dense(4)).save("net.spica")
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0 or (arguments[0] == "check" and result.exit_code == 1), result.output
 
 
 def test_figures_of_the_readme_are_those_of_the_demo(monkeypatch):
