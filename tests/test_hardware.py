@@ -59,6 +59,11 @@ def test_a_device_takes_from_the_one_it_is_like():
     assert small.sop_pj == 5.03 and small.sources["sop_pj"] != first.sources["sop_pj"]
 
 
+def test_a_device_shows_every_figure_and_its_source():
+    text = str(load_device("AKIDA2-6"))
+    assert all(name in text for name in FIGURES) and "TNP_B" in text and "speculative" in text
+
+
 def test_replacing_figures_makes_a_speculative_device():
     device = load_device("AKD1500").replace(nodes=2, name="tiny")
     assert (device.name, device.nps, device.tier) == ("tiny", 8, "speculative")

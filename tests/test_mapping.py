@@ -410,6 +410,8 @@ def test_sparser_inputs_cost_less():
         chip.forward(x * (np.random.default_rng(4).random(x.shape) < keep))
         costs.append(chip.statistics)
     assert costs[0].layers[0].sparsity == 0 and costs[-1].layers[0].cycles == 308
+    assert costs[0].cycles == pytest.approx(costs[0].dense_cycles)
+    assert all(s.dense_cycles == costs[0].dense_cycles and "Zeros save" in str(s) for s in costs)
     for a, b in pairwise(costs):
         assert a.energy_uj > b.energy_uj and a.latency_ms > b.latency_ms and a.fps < b.fps
     for a, b in pairwise(s.layers[0] for s in costs):

@@ -14,13 +14,22 @@ from spica.cli.network import NetworkFile
 from spica.cli.output import Json, emit, read_array
 from spica.errors import SpicaError
 from spica.hardware import device_names, load_device
+from spica.hardware.device import FIGURES
 from spica.network.summary import table
 
 Device = Annotated[str, typer.Option("--device", "-d", help="A device of the catalogue, or a .toml file.")]
 
 
-def devices(json: Json = False) -> None:
-    """List the devices of the catalogue."""
+def devices(
+    name: Annotated[str | None, typer.Argument(help="Show all figures of one device, with their sources.")] = None,
+    json: Json = False,
+) -> None:
+    """List the devices of the catalogue, or the figures of one."""
+    if name is not None:
+        device = load_device(name)
+        figures = {f: {"value": getattr(device, f), "source": device.sources[f]} for f in FIGURES}
+        emit({"name": device.name, "tier": device.tier, "figures": figures}, str(device), json)
+        return
     known = [load_device(name) for name in device_names()]
     facts = {d.name: {"nodes": d.nodes, "nps": d.nps, "clock_mhz": d.clock_mhz} for d in known}
     rows = [

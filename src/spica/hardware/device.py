@@ -16,6 +16,7 @@ import numpy as np
 
 from spica.errors import SpicaError
 from spica.hardware.rules import KINDS, Rule, parse_rule
+from spica.network.summary import table
 
 TIERS = ("calibrated", "interpolated", "transferred", "speculative")
 """How far a device's figures of time and energy can be trusted, best first."""
@@ -66,6 +67,7 @@ class Device:
         chip_link_pj: energy (pJ) of an event between two devices.
         static_mw: power (mW) that flows whether or not there are events.
         energy_factor, far_energy_factor: energies lie between value / factor and value x factor, 90 % of cases.
+        np_kinds: kinds of processors and units, and what each takes, with its source; for people.
         rules: what is asked of layers.
         beside: kinds of layers that are computed beside the NPs, each with its source.
         unsupported: what to do about kinds of layers that the device lacks, by kind.
@@ -119,6 +121,7 @@ class Device:
     static_mw: float
     energy_factor: float
     far_energy_factor: float
+    np_kinds: Mapping[str, str]
     rules: tuple[Rule, ...]
     beside: Mapping[str, str]
     unsupported: Mapping[str, str]
@@ -149,6 +152,12 @@ class Device:
     def kinds(self) -> frozenset[str]:
         """Kinds of layers that the device computes, on NPs or beside them."""
         return frozenset((*(rule.kind for rule in self.rules), *self.beside))
+
+    def __str__(self) -> str:
+        rows: list[tuple[str, ...]] = [("figure", "value", "source")]
+        rows += [(name, f"{getattr(self, name):,}", self.sources[name]) for name in FIGURES]
+        kinds = [("processors", "", ""), *((name, "", text) for name, text in self.np_kinds.items())]
+        return f"{self.name}: {self.description}; estimates are {self.tier}\n" + table([*rows, *kinds], left=3)
 
     def replace(self, **changes: Any) -> Device:
         """The device with some figures changed: an imagined one, whose estimates are speculative.
@@ -226,6 +235,7 @@ def _parse(where: str, text: str) -> Device:
         "description": str,
         "tier": str,
         "figures": dict,
+        "np_kinds": dict,
         "beside": dict,
         "unsupported": dict,
         "order": dict,
@@ -244,7 +254,7 @@ def _parse(where: str, text: str) -> Device:
     if "rule" in table:
         numbered = enumerate(table["rule"], start=1)
         parts["rules"] = tuple(parse_rule(f"{where}: rule {i}", rule) for i, rule in numbered)
-    for key in ("beside", "unsupported"):
+    for key in ("np_kinds", "beside", "unsupported"):
         if key in table:
             parts[key] = _texts(f"{where}: {key}", table[key])
     if "order" in table:

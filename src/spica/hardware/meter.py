@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from spica.hardware.activity import Activity
+from spica.hardware.activity import Activity, expect
 from spica.hardware.device import Device
 from spica.hardware.energy import layer_energy
 from spica.hardware.mesh import deliver, source
@@ -50,6 +50,7 @@ def meter(
         chips=chips,
         passes=passes,
         layers=tuple(costs),
+        dense_cycles=beside + sum(_dense_cycles(net, device, place) for place in placements),
         input_bytes=sum(int(np.prod(net.types[i.name].shape)) * net.types[i.name].dtype.itemsize for i in net.inputs),
         reload_bytes=reloaded,
         transfer_cycles=beside,
@@ -102,6 +103,14 @@ def _layer(
         by_np=tuple(_by_np(device, place, facts, received)),
     )
     return cost, cycles, energy
+
+
+def _dense_cycles(net: Network, device: Device, place: Placement) -> float:
+    """Cycles of a layer none of whose inputs is zero."""
+    layer = net[place.layer]
+    received = expect(net.input_types(layer)[0], 1.0)
+    rows, filters = [band.rows for band in place.bands], max(map(len, place.groups))
+    return float(layer_cycles(device, place.kind, net.facts(layer), rows, filters, received, len(rows)).mean())
 
 
 def _by_np(device: Device, place: Placement, facts, received: Activity):

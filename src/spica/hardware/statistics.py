@@ -84,6 +84,7 @@ class Statistics:
 
     Attributes:
         mode, chips, passes: how the network was mapped.
+        dense_cycles: what a sample would take if no input of any layer were zero (modelled).
         input_bytes: of a sample.
         reload_bytes: weights loaded for a sample, where there are several passes.
         transfer_cycles, transfer_energy_uj: of loading them, and of packets between devices.
@@ -98,6 +99,7 @@ class Statistics:
     chips: int
     passes: int
     layers: tuple[LayerCost, ...]
+    dense_cycles: float
     input_bytes: int
     reload_bytes: int
     transfer_cycles: float
@@ -217,6 +219,7 @@ class Statistics:
             "sparsity": self.sparsity,
             "reload_bytes": self.reload_bytes,
             "bottleneck": self.bottleneck.layer,
+            "dense_cycles": self.dense_cycles,
             "modelled": modelled,
             "power_meter": asdict(self.power),
             "tier": self.trust.tier,
@@ -258,7 +261,8 @@ class Statistics:
                 f"averages over {self.samples} sample{'s' if self.samples > 1 else ''}",
                 table(rows, left=2 + (self.passes > 1)),
                 "",
-                f"Bottleneck: {slowest.layer}, {slowest.cycles / self.cycles:.0%} of the cycles",
+                f"Bottleneck: {slowest.layer}, {slowest.cycles / self.cycles:.0%} of the cycles. "
+                f"Zeros save {1 - self.cycles / self.dense_cycles:.0%} of the cycles that dense activations would take",
                 f"Estimates, {self.trust.tier}{reasons} (modelled, not measured)",
                 table(figures, left=1),
                 str(self.power),
