@@ -4,7 +4,7 @@
 #include "kernels.hpp"
 #include "parallel.hpp"
 
-namespace spica {
+namespace spica::wide {
 namespace {
 
 // acc[f] += value * weights[f]
@@ -53,4 +53,4 @@ template void convolve(const std::int32_t*, Image, const std::int32_t*, const st
 template void convolve(const std::int32_t*, Image, const std::int64_t*, const std::int32_t*, Window, std::int64_t*,
                        Image, int);
 
-}  // namespace spica
+}  // namespace spica::wide

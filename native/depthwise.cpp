@@ -4,7 +4,7 @@
 #include "kernels.hpp"
 #include "parallel.hpp"
 
-namespace spica {
+namespace spica::wide {
 namespace {
 
 // acc[c] += x[c] * weights[c]
@@ -44,4 +44,4 @@ void convolve_depthwise(const std::int32_t* x, Image in, const Acc* kernel, Wind
 template void convolve_depthwise(const std::int32_t*, Image, const std::int32_t*, Window, std::int32_t*, Image, int);
 template void convolve_depthwise(const std::int32_t*, Image, const std::int64_t*, Window, std::int64_t*, Image, int);
 
-}  // namespace spica
+}  // namespace spica::wide

@@ -6,7 +6,7 @@
 #include "kernels.hpp"
 #include "parallel.hpp"
 
-namespace spica {
+namespace spica::wide {
 namespace {
 
 std::int64_t saturate(std::int64_t value, int bits) {
@@ -89,4 +89,4 @@ template void finish(const std::int64_t*, Image, const Stage&, std::int32_t*, Im
 template void finish(const std::int32_t*, Image, const Stage&, std::int64_t*, Image, int);
 template void finish(const std::int64_t*, Image, const Stage&, std::int64_t*, Image, int);
 
-}  // namespace spica
+}  // namespace spica::wide

@@ -11,7 +11,7 @@
 #define SPICA_MULTIARCH
 #endif
 
-namespace spica {
+namespace spica::wide {
 
 struct Image {
   std::int64_t n, h, w, c;
@@ -46,4 +46,4 @@ struct Stage {
 template <class Acc, class Out>
 void finish(const Acc* acc, Image in, const Stage& stage, Out* y, Image out, int threads);
 
-}  // namespace spica
+}  // namespace spica::wide

@@ -4,17 +4,25 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <array>
+#include <chrono>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <stdexcept>
+#include <tuple>
 
 #include "kernels.hpp"
+#include "program.hpp"
 
 namespace nb = nanobind;
-using spica::Image;
-using spica::Window;
+using spica::wide::Image;
+using spica::wide::Window;
 
 namespace {
 
@@ -66,7 +74,7 @@ Out<Acc> convolve(In<std::int32_t, 4> x, In<Acc, 4> kernel, Pair strides, Pair v
   Acc* acc;
   auto result = make<Acc>(out, acc);
   nb::gil_scoped_release release;
-  spica::convolve<Acc>(x.data(), in, kernel.data(), fill.data(), window, acc, out, threads);
+  spica::wide::convolve<Acc>(x.data(), in, kernel.data(), fill.data(), window, acc, out, threads);
   return result;
 }
 
@@ -80,7 +88,7 @@ Out<Acc> depthwise(In<std::int32_t, 4> x, In<Acc, 3> kernel, Pair strides, Pair 
   Acc* acc;
   auto result = make<Acc>(out, acc);
   nb::gil_scoped_release release;
-  spica::convolve_depthwise<Acc>(x.data(), in, kernel.data(), window, acc, out, threads);
+  spica::wide::convolve_depthwise<Acc>(x.data(), in, kernel.data(), window, acc, out, threads);
   return result;
 }
 
@@ -100,24 +108,140 @@ nb::object finish(In<Acc, 4> acc, Channels bias, Channels ceiling, Channels mult
   const Window pool{size[0], size[1], strides[0], strides[1], vertical[0], horizontal[0]};
   const Image pooled = slide(in, pool, vertical, horizontal, in.c);
   const Image out = average ? Image{in.n, 1, 1, in.c} : pooled;
-  const spica::Stage stage{channels(bias, in),  channels(ceiling, in), channels(multiplier, in), channels(shift, in), pool,
+  const spica::wide::Stage stage{channels(bias, in),  channels(ceiling, in), channels(multiplier, in), channels(shift, in), pool,
                            value_bits,          buffer_bits,           relu,                     average,             low, high};
   auto compute = [&]<class T>(T*) {
     T* y;
     auto result = make<T>(out, y);
     {
       nb::gil_scoped_release release;
-      spica::finish<Acc, T>(acc.data(), in, stage, y, out, threads);
+      spica::wide::finish<Acc, T>(acc.data(), in, stage, y, out, threads);
     }
     return nb::cast(result);
   };
   return wide ? compute(static_cast<std::int64_t*>(nullptr)) : compute(static_cast<std::int32_t*>(nullptr));
 }
 
+std::vector<std::int64_t> list(const Channels& values, int channels) {
+  if (!values) return {};
+  require(static_cast<int>(values->shape(0)) == channels, "a channel parameter has the wrong length");
+  return {values->data(), values->data() + channels};
+}
+
+// The stage as (bias, ceiling, multiplier, shift, value_bits, buffer_bits, relu, low, high), then the sums' range.
+using StageFields = std::tuple<Channels, Channels, Channels, Channels, int, int, bool, std::int64_t, std::int64_t>;
+using Range = std::pair<std::int64_t, std::int64_t>;
+using Sides = std::array<int, 4>;
+
+spica::Finish after_sums(const spica::Tensor& y, const StageFields& fields, Range sums) {
+  const auto& [bias, ceiling, multiplier, shift, value_bits, buffer_bits, relu, low, high] = fields;
+  require(multiplier.has_value() == shift.has_value(), "multiplier and shift come together");
+  require(value_bits > 0 && value_bits < 63 && buffer_bits > 0 && buffer_bits < 63, "buffers hold 1 to 62 bits");
+  require(sums.first >= INT32_MIN && sums.second <= INT32_MAX && sums.first <= sums.second, "sums do not fit 32 bits");
+  return {y, {y.c, list(bias, y.c), list(ceiling, y.c), list(multiplier, y.c), list(shift, y.c), value_bits, buffer_bits, relu, low, high},
+          sums.first, sums.second};
+}
+
+int add_tensor(spica::Program& p, std::array<int, 3> shape, Sides border, int planes, std::int32_t zero,
+               const std::vector<std::int32_t>& fill, int counter, int shares) {
+  spica::Tensor t;
+  std::tie(t.h, t.w, t.c) = std::tie(shape[0], shape[1], shape[2]);
+  std::tie(t.top, t.bottom, t.left, t.right) = std::tie(border[0], border[1], border[2], border[3]);
+  require(std::min({t.h, t.w, t.c}) > 0 && std::min({t.top, t.bottom, t.left, t.right}) >= 0, "a tensor is empty");
+  require(planes >= 0 && planes <= 4, "a tensor has up to four byte planes");
+  require(fill.empty() || static_cast<int>(fill.size()) == t.c, "a border has one value a channel");
+  t.planes = planes, t.zero = zero, t.fill = fill, t.counter = counter, t.shares = shares;
+  return p.add_tensor(t);
+}
+
+spica::Window window_of(int kh, int kw, Pair strides, Pair before) { return {kh, kw, strides[0], strides[1], before[0], before[1]}; }
+
+void add_convolution(spica::Program& p, int x, int y, int events, In<std::int32_t, 4> kernel, Pair strides, Pair before,
+                     const StageFields& stage, Range sums) {
+  const Image shape = image(kernel);
+  require(shape.w == p.tensor(x).c && shape.c == p.tensor(y).c, "channels of kernel and tensors differ");
+  const spica::Window window = window_of(static_cast<int>(shape.n), static_cast<int>(shape.h), strides, before);
+  static const spica::Tensor none{0, 0, 0};
+  std::vector<int> used{x, y};
+  if (events >= 0) used.push_back(events);
+  p.add_step(spica::make_convolution(p.tensor(x), kernel.data(), window, events < 0 ? none : p.tensor(events), p.new_paths(),
+                                     after_sums(p.tensor(y), stage, sums)), used);
+}
+
+void add_depthwise(spica::Program& p, int x, int y, In<std::int32_t, 3> kernel, Pair strides, Pair before,
+                   const StageFields& stage, Range sums) {
+  require(static_cast<int>(kernel.shape(2)) == p.tensor(x).c, "channels of kernel and tensor differ");
+  const spica::Window window = window_of(static_cast<int>(kernel.shape(0)), static_cast<int>(kernel.shape(1)), strides, before);
+  p.add_step(spica::make_depthwise(p.tensor(x), kernel.data(), window, after_sums(p.tensor(y), stage, sums)), {x, y});
+}
+
+using Samples = nb::ndarray<nb::c_contig, nb::device::cpu>;
+
+spica::Array array_of(const Samples& a, const spica::Tensor& t, int samples) {
+  const auto kind = static_cast<nb::dlpack::dtype_code>(a.dtype().code);
+  require(kind == nb::dlpack::dtype_code::Int || kind == nb::dlpack::dtype_code::UInt, "samples must be integers");
+  require(a.size() == std::size_t(samples) * t.h * t.w * t.c, "samples have the wrong size");
+  return {a.data(), a.dtype().bits / 8, kind == nb::dlpack::dtype_code::Int};
+}
+
+std::vector<std::int64_t> run_program(spica::Program& p, const std::vector<Samples>& inputs, const std::vector<Samples>& outputs,
+                                      int samples, int threads, bool count) {
+  require(inputs.size() == p.inputs().size() && outputs.size() == p.outputs().size(), "a program was made for other arrays");
+  std::vector<spica::Array> in, out;
+  for (std::size_t i = 0; i < inputs.size(); ++i) in.push_back(array_of(inputs[i], p.tensor(p.inputs()[i]), samples));
+  for (std::size_t i = 0; i < outputs.size(); ++i) out.push_back(array_of(outputs[i], p.tensor(p.outputs()[i]), samples));
+  nb::gil_scoped_release release;
+  return p.run(in, out, samples, threads, count);
+}
+
+// Multiply-accumulates of 8-bit values a second, on registers alone.
+double peak(int threads, std::int64_t rounds) {
+  nb::gil_scoped_release release;
+  std::vector<double> done(threads);
+  const auto start = std::chrono::steady_clock::now();
+  spica::run_team(threads, [&](int thread) { done[thread] = spica::isa().peak(rounds); });
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  return std::accumulate(done.begin(), done.end(), 0.0) / seconds.count();
+}
+
 }  // namespace
 
 NB_MODULE(_native, m) {
-  m.doc() = "Integer primitives of the native engine";
+  m.doc() = "Programs of the native engine, and its integer primitives for sums beyond 32 bits";
+  m.def("instruction_set", [] { return spica::isa().name; });
+  m.def("peak", &peak, nb::arg("threads"), nb::arg("rounds") = 10'000'000);
+  nb::class_<spica::Program>(m, "Program")
+      .def(nb::init<>())
+      .def("tensor", &add_tensor)
+      .def("convolve", &add_convolution)
+      .def("depthwise", &add_depthwise)
+      .def("add", [](spica::Program& p, int a, int b, int y, std::vector<int> shift_a, std::vector<int> shift_b,
+                     const StageFields& stage, Range sums) {
+        p.add_step(spica::make_add(p.tensor(a), p.tensor(b), std::move(shift_a), std::move(shift_b), after_sums(p.tensor(y), stage, sums)), {a, b, y});
+      })
+      .def("map", [](spica::Program& p, int x, int y, std::vector<std::int32_t> table, std::int32_t first,
+                     const StageFields& stage, Range sums) {
+        p.add_step(spica::make_map(p.tensor(x), std::move(table), first, after_sums(p.tensor(y), stage, sums)), {x, y});
+      })
+      .def("sum_of_pixels", [](spica::Program& p, int x, int y, const StageFields& stage, Range sums) {
+        p.add_step(spica::make_sum_of_pixels(p.tensor(x), after_sums(p.tensor(y), stage, sums)), {x, y});
+      })
+      .def("max_pool", [](spica::Program& p, int x, int y, Pair size, Pair strides, Pair before) {
+        p.add_step(spica::make_max_pool(p.tensor(x), p.tensor(y), window_of(size[0], size[1], strides, before)), {x, y});
+      })
+      .def("copy", [](spica::Program& p, int x, int y, std::array<int, 3> shape, std::array<std::int64_t, 3> from,
+                      std::int64_t offset, std::array<int, 3> to_start, std::array<int, 2> to_step, bool clear, bool last) {
+        const spica::Places places{shape, from, offset, to_start, {to_step[0], to_step[1], 1}, clear, last};
+        p.add_step(spica::make_copy(p.tensor(x), p.tensor(y), places), {x, y});
+      })
+      .def("finalize", &spica::Program::finalize)
+      .def("run", &run_program)
+      .def("paths", [](const spica::Program& p) {
+        std::vector<std::pair<std::int64_t, std::int64_t>> taken;
+        for (const auto& path : p.paths()) taken.emplace_back(path.dense, path.events);
+        return taken;
+      })
+      .def_prop_ro("sample_bytes", &spica::Program::sample_bytes);
   m.def("convolve32", &convolve<std::int32_t>);
   m.def("convolve64", &convolve<std::int64_t>);
   m.def("depthwise32", &depthwise<std::int32_t>);

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from spica.engine.reference import Reference
 from spica.layers import arithmetic
 from spica.layers.arithmetic import Padding, Pair, Stage
 
@@ -18,7 +19,7 @@ UNIT = 2.0**-24
 """Largest relative error of one float32 rounding."""
 
 
-class Float32:
+class Float32(Reference):
     """Integer primitives, computed in float32 step by step."""
 
     def convolve(

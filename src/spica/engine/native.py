@@ -6,17 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.engine import _native  # type: ignore[attr-defined]
+from spica.engine.reference import Reference
 from spica.errors import SpicaError
-from spica.layers import arithmetic
 from spica.layers.arithmetic import EXACT_FLOAT64, Padding, Pair, Stage
 
 INT32_MAX = (1 << 31) - 1
 
 
-class Native:
+class Native(Reference):
     """Integer primitives on ``threads`` threads. Same integers as the reference, always."""
-
-    turn = staticmethod(arithmetic.turn)
 
     def __init__(self, threads: int) -> None:
         self.threads = threads

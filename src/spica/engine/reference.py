@@ -10,5 +10,11 @@ class Reference:
 
     convolve = staticmethod(arithmetic.convolve)
     convolve_depthwise = staticmethod(arithmetic.convolve_depthwise)
+    add = staticmethod(arithmetic.add)
+    look_up = staticmethod(arithmetic.look_up)
     finish = staticmethod(arithmetic.finish)
+    concatenate = staticmethod(arithmetic.concatenate)
+    permute = staticmethod(arithmetic.permute)
+    take = staticmethod(arithmetic.take)
+    spread = staticmethod(arithmetic.spread)
     turn = staticmethod(arithmetic.turn)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from spica.engine.plan import Compiled, Part, layer_by_layer, plan
 from spica.engine.reference import Reference
 from spica.errors import SpicaError
 from spica.network import Layer, Network, TensorType
@@ -67,16 +68,22 @@ def run(
     kept = tuple(net.outputs if keep is None else keep)
     if unknown := [k for k in kept if k not in net.types]:
         raise SpicaError(f"{net.name} has no tensor {unknown[0]!r} to keep")
-    ops, result = make_ops(engine, threads), Run()
+    ops, result, memory = make_ops(engine, threads), Run(), Memory(net)
+    native = engine == "native" and not all(kind.is_float for kind in net.types.values())
 
-    memory = Memory(net)
-
-    def step(layer: Layer, read: list[NDArray]) -> NDArray:
+    def step(part: Part, read: list[NDArray]) -> list[NDArray]:
+        if part.program is not None:
+            made, events = part.program(read, ops.threads, count)  # type: ignore[attr-defined]
+            if count:
+                add_counts(result, part.program, events, len(read[0]))
+            return made
+        (layer,) = part.layers
         if count:
             count_events(result, layer, read)
-        return compute(layer, read, net.input_types(layer), ops, memory)
+        return [compute(layer, read, net.input_types(layer), ops, memory)]
 
-    result.tensors = walk(net, x, step, kept, batch_size)
+    parts = plan(net, kept) if native else layer_by_layer(net)
+    result.tensors = walk(net, x, parts, step, kept, batch_size)
     result.samples = len(result.tensors[kept[0]]) if kept else 0
     return result
 
@@ -84,11 +91,12 @@ def run(
 def walk(
     net: Network,
     x: ArrayLike | Sequence[ArrayLike],
-    step: Callable[[Layer, list[NDArray]], NDArray],
+    parts: Sequence[Part],
+    step: Callable[[Part, list[NDArray]], Sequence[NDArray]],
     kept: Sequence[str],
     batch_size: int,
 ) -> dict[str, NDArray]:
-    """Take samples through the layers, batch by batch; ``step`` computes one layer from the arrays that it reads.
+    """Take samples through the parts of a network, batch by batch; ``step`` computes what one writes from what it reads.
 
     Every tensor is dropped after its last reader, unless it is one of ``kept``.
 
@@ -98,20 +106,18 @@ def walk(
     samples = check_samples(net, x)
     if not isinstance(batch_size, int) or batch_size < 1:
         raise SpicaError(f"batch_size is {batch_size!r}, but must be an integer of at least 1")
-    last_reader = {name: layer.name for layer in net for name in layer.inputs}
+    last_reader = {name: part for part in parts for name in part.reads}
     pieces: dict[str, list[NDArray]] = {name: [] for name in kept}
     for start in range(0, len(next(iter(samples.values()))), batch_size):
         tensors = {name: a[start : start + batch_size] for name, a in samples.items()}
-        for layer in net:
-            if not layer.inputs:
-                continue
-            tensors[layer.name] = step(layer, [tensors[name] for name in layer.inputs])
-            for name in set(layer.inputs):
-                if last_reader[name] == layer.name and name not in pieces:
+        for part in parts:
+            tensors |= zip(part.writes, step(part, [tensors[name] for name in part.reads]))
+            for name in set(part.reads):
+                if last_reader[name] is part and name not in pieces:
                     del tensors[name]
         for name, piece in pieces.items():
             piece.append(tensors[name])
-    return {name: np.concatenate(piece) for name, piece in pieces.items()}
+    return {name: piece[0] if len(piece) == 1 else np.concatenate(piece) for name, piece in pieces.items()}
 
 
 def make_ops(engine: str, threads: int | None) -> Ops:
@@ -156,6 +162,13 @@ def count_events(counts: Run, layer: Layer, read: Sequence[NDArray]) -> None:
     """Add the non-zero values of a layer's inputs to ``counts``."""
     counts.events[layer.name] = counts.events.get(layer.name, 0) + sum(int(np.count_nonzero(a)) for a in read)
     counts.inputs[layer.name] = counts.inputs.get(layer.name, 0) + sum(a.size for a in read)
+
+
+def add_counts(counts: Run, program: Compiled, events: Sequence[int], samples: int) -> None:
+    """Add what a native program has counted to ``counts``."""
+    for name, numbers in program.counters.items():
+        counts.events[name] = counts.events.get(name, 0) + sum(events[number] for number in numbers)
+        counts.inputs[name] = counts.inputs.get(name, 0) + program.sizes[name] * samples
 
 
 def check_samples(net: Network, x: Any) -> dict[str, NDArray]:

@@ -7,9 +7,10 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from spica.engine.plan import Part, layer_by_layer
 from spica.engine.run import BATCH, Memory, compute, make_ops, walk
 from spica.errors import SpicaError
-from spica.network import Layer, Network
+from spica.network import Network
 from spica.network.record import State
 
 
@@ -29,10 +30,11 @@ class Stream:
         """Outputs (float32) for the next frames ``(N, H, W, C)``, usually one; the same as in one long ``forward``."""
         net, memory = self.network, self._open()
 
-        def step(layer: Layer, read: list[NDArray]) -> NDArray:
-            return compute(layer, read, net.input_types(layer), self._ops, memory)
+        def step(part: Part, read: list[NDArray]) -> list[NDArray]:
+            (layer,) = part.layers
+            return [compute(layer, read, net.input_types(layer), self._ops, memory)]
 
-        tensors = walk(net, frames, step, net.outputs, BATCH)
+        tensors = walk(net, frames, layer_by_layer(net), step, net.outputs, BATCH)
         outputs = [net.types[name].to_float(tensors[name]) for name in net.outputs]
         return outputs[0] if len(outputs) == 1 else outputs
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from spica.engine.plan import Part, layer_by_layer
 from spica.engine.run import BATCH, Memory, compute, make_ops, walk
 from spica.errors import SpicaError
 from spica.hardware.activity import Activity, expected_activity, join, measure
@@ -84,16 +85,16 @@ class MappedNetwork:
         places = {placement.layer: placement for placement in self.placements}
         seen: dict[str, list[Activity]] = defaultdict(list)
 
-        def step(layer: Layer, read: list[NDArray]) -> NDArray:
+        def step(part: Part, read: list[NDArray]) -> list[NDArray]:
+            (layer,) = part.layers
             place, types = places.get(layer.name), net.input_types(layer)
-            if place is None:
-                return compute(layer, read, types, ops, memory)
-            seen[layer.name].append(measure(read[0]))
-            if isinstance(layer, Cuttable) and len(place.nps) > 1:
-                return forward_pieces(layer, place.bands, place.groups, read[0], types[0], ops, memory)
-            return compute(layer, read, types, ops, memory)
+            if place is not None:
+                seen[layer.name].append(measure(read[0]))
+                if isinstance(layer, Cuttable) and len(place.nps) > 1:
+                    return [forward_pieces(layer, place.bands, place.groups, read[0], types[0], ops, memory)]
+            return [compute(layer, read, types, ops, memory)]
 
-        tensors = walk(net, x, step, net.outputs, batch_size)
+        tensors = walk(net, x, layer_by_layer(net), step, net.outputs, batch_size)
         self._statistics = self._meter({name: join(parts) for name, parts in seen.items()})
         outputs = [net.types[name].to_float(tensors[name]) for name in net.outputs]
         return outputs[0] if len(outputs) == 1 else outputs

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from spica.errors import SpicaError
 from spica.layers import neural
-from spica.layers.arithmetic import saturate
 from spica.layers.neural import ReLU, Requantize
 from spica.network.record import Facts, Layer, Ops, facts, forward_float, forward_integer, infer, record
 from spica.network.tensor import TensorType
@@ -64,7 +63,7 @@ def _(layer: Add, inputs: Sequence[NDArray]) -> NDArray:
 def _(layer: Add, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
     exponents = [_exponent(layer, kind) for kind in types]
     finest = np.maximum(*exponents)
-    a, b = (saturate(x.astype(np.int64) << (finest - e), SUM_BITS) for x, e in zip(inputs, exponents))
+    total = ops.add(inputs[0], inputs[1], (finest - exponents[0], finest - exponents[1]), SUM_BITS)
     relu = layer.activation
     stage = neural.output_stage(
         layer.requantize,
@@ -73,7 +72,7 @@ def _(layer: Add, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: O
         relu=relu is not None,
         ceiling=None if relu is None else relu.max_value,
     )
-    return ops.finish(a + b, stage)
+    return ops.finish(total, stage)
 
 
 @facts.register

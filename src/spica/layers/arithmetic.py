@@ -6,6 +6,7 @@ to stay below 2**53, which every network that fits the accumulators of the hardw
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -153,3 +154,38 @@ def turn(
     kept = saturate(saturate(real * cosine, value_bits) - saturate(imaginary * sine, value_bits), value_bits)
     crossed = saturate(real * sine, value_bits) + saturate(imaginary * cosine, value_bits)
     return saturate(kept + x, value_bits), saturate(crossed, value_bits)
+
+
+def add(a: NDArray, b: NDArray, shifts: tuple[NDArray, NDArray], value_bits: int) -> NDArray[np.int64]:
+    """Sum of two arrays of one shape, each shifted left (one shift a channel) and saturated to ``value_bits`` before."""
+    left, right = (saturate(x.astype(np.int64) << shift, value_bits) for x, shift in zip((a, b), shifts))
+    return left + right
+
+
+def look_up(x: NDArray, table: NDArray, lowest: int) -> NDArray:
+    """Entry of ``table`` for each value of ``x``, of which ``lowest`` has the first."""
+    return table[x.astype(np.int64) - lowest]
+
+
+def concatenate(arrays: Sequence[NDArray], dtype: DTypeLike) -> NDArray:
+    """Channels of several arrays side by side."""
+    return np.concatenate([x.astype(dtype) for x in arrays], axis=-1)
+
+
+def permute(x: NDArray, axes: tuple[int, ...]) -> NDArray:
+    """Axes in another order; ``axes`` counts from 0 and leaves the batch out."""
+    return np.ascontiguousarray(x.transpose(0, *(a + 1 for a in axes)))
+
+
+def take(x: NDArray, axis: int, positions: range) -> NDArray:
+    """Some positions of one axis, which counts from 0 and leaves the batch out."""
+    return np.take(x, positions, axis=axis + 1)
+
+
+def spread(x: NDArray, strides: Pair, padding: Padding) -> NDArray:
+    """``x`` (N, H, W, C) with zeros between its pixels, so that they lie ``strides`` apart, and around it."""
+    n, h, w, c = x.shape
+    (sh, sw), ((top, bottom), (left, right)) = strides, padding
+    wide = np.zeros((n, top + (h - 1) * sh + 1 + bottom, left + (w - 1) * sw + 1 + right, c), x.dtype)
+    wide[:, top : top + (h - 1) * sh + 1 : sh, left : left + (w - 1) * sw + 1 : sw] = x
+    return wide

@@ -56,7 +56,7 @@ def _(layer: Conv2D, inputs: Sequence[NDArray]) -> NDArray:
 @forward_integer.register
 def _(layer: Conv2D, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
     (x,), (kind,) = inputs, types
-    x, kernel, peak = neural.align(x, layer.kernel, kind, layer.accumulator_bits)
+    x, kernel, peak = neural.align(x, layer.kernel, kind, layer.accumulator_bits, ops)
     fill = np.zeros(kind.channels, np.int64) if layer.padding_value is None else layer.padding_value
     peak = max(peak, int(np.abs(fill).max()))
     bound = peak * int(np.abs(kernel).sum(axis=(0, 1, 2)).max())

@@ -48,7 +48,7 @@ def _(layer: LookUp, inputs: Sequence[TensorType]) -> TensorType:
 
 @forward_integer.register
 def _(layer: LookUp, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
-    entries = layer.table[inputs[0].astype(np.int64) - types[0].range[0]]
+    entries = ops.look_up(inputs[0], layer.table, types[0].range[0])
     return ops.finish(entries, neural.output_stage(layer.requantize, infer(layer, types), value_bits=32))
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from spica.errors import SpicaError
 from spica.layers import arithmetic
 from spica.layers.arithmetic import Padding, Pair, Stage
-from spica.network.record import Facts, Layer, record
+from spica.network.record import Facts, Layer, Ops, record
 from spica.network.tensor import TensorType
 
 ACCUMULATOR_BITS = 27
@@ -163,7 +163,7 @@ def convolved_shape(layer: Layer, x: TensorType, kernel: Pair, strides: Pair, pa
 
 def padding_of(layer: Windowed, kernel: NDArray, x: NDArray | TensorType) -> Padding:
     """The padding of ``layer`` as explicit amounts, for an input array (N, H, W, C) or its type."""
-    height, width = x.shape[1:3] if isinstance(x, np.ndarray) else x.shape[:2]
+    height, width = x.shape[:2] if isinstance(x, TensorType) else x.shape[1:3]
     return arithmetic.resolve_padding(layer.padding, (height, width), kernel.shape[:2], layer.strides, layer.name)
 
 
@@ -283,15 +283,26 @@ def input_shift(x: TensorType) -> NDArray[np.int64]:
     return x.frac_bits.max() - x.frac_bits
 
 
-def align(x: NDArray, kernel: NDArray, kind: TensorType, value_bits: int) -> tuple[NDArray, NDArray, int]:
+def align(x: NDArray, kernel: NDArray, kind: TensorType, value_bits: int, ops: Ops) -> tuple[NDArray, NDArray, int]:
     """Input and kernel (..., C, F) with the channels' exponents made equal, and the input's largest magnitude.
 
     The left shifts that do it move into the weights, where they cost nothing, unless the shifted input would saturate.
     """
     shift, peak, wide = input_shift(kind), largest(kind), kernel.astype(np.int64)
     if peak << int(shift.max()) > 1 << value_bits:
-        return arithmetic.saturate(x.astype(np.int64) << shift, value_bits), wide, 1 << value_bits
+        return shift_left(x, shift, value_bits, ops), wide, 1 << value_bits
     return x, wide << shift[..., None], peak
+
+
+def shift_left(x: NDArray, shift: NDArray[np.int64], value_bits: int, ops: Ops) -> NDArray:
+    """``x`` times a power of two for each channel, saturated to ``value_bits``."""
+    limit = 1 << value_bits
+    none = np.zeros((), np.int64)
+    stage = Stage(
+        value_bits=WIDEST_BUFFER, multiplier=np.left_shift(1, shift), shift=none, buffer_bits=value_bits,
+        low=-limit, high=limit - 1,
+    )  # fmt: skip
+    return ops.finish(x, stage)
 
 
 def neural_limits(layer: Neural, x: TensorType, output: TensorType) -> dict:

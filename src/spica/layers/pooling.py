@@ -77,7 +77,8 @@ def _(layer: GlobalAveragePooling2D, inputs: Sequence[NDArray]) -> NDArray:
 @forward_integer.register
 def _(layer: GlobalAveragePooling2D, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
     stage = neural.output_stage(layer.requantize, infer(layer, types), value_bits=neural.AVERAGE_BITS, average=True)
-    return ops.finish(inputs[0].astype(np.int64) << neural.input_shift(types[0]), stage)
+    x, shift = inputs[0], neural.input_shift(types[0])
+    return ops.finish(neural.shift_left(x, shift, neural.WIDEST_BUFFER, ops) if shift.any() else x, stage)
 
 
 @facts.register

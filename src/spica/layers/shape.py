@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
-from spica.layers import neural
+from spica.layers import arithmetic, neural
 from spica.network.record import Layer, Ops, forward_float, forward_integer, infer, record
 from spica.network.tensor import TensorType
 
@@ -111,7 +111,7 @@ def _(layer: Concatenate, inputs: Sequence[NDArray]) -> NDArray:
 
 @forward_integer.register
 def _(layer: Concatenate, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
-    return np.concatenate([x.astype(infer(layer, types).dtype) for x in inputs], axis=-1)
+    return ops.concatenate(inputs, infer(layer, types).dtype)
 
 
 @record
@@ -131,18 +131,14 @@ def _(layer: Permute, inputs: Sequence[TensorType]) -> TensorType:
     return TensorType(tuple(x.shape[a] for a in layer.axes), x.bits, x.signed, x.frac_bits, x.scale)
 
 
-def _permuted(layer: Permute, x: NDArray) -> NDArray:
-    return np.ascontiguousarray(x.transpose(0, *(a + 1 for a in layer.axes)))
-
-
 @forward_float.register
 def _(layer: Permute, inputs: Sequence[NDArray]) -> NDArray:
-    return _permuted(layer, inputs[0])
+    return arithmetic.permute(inputs[0], layer.axes)
 
 
 @forward_integer.register
 def _(layer: Permute, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
-    return _permuted(layer, inputs[0])
+    return ops.permute(inputs[0], layer.axes)
 
 
 @record
@@ -177,17 +173,13 @@ def _(layer: Take, inputs: Sequence[TensorType]) -> TensorType:
     return TensorType(shape, x.bits, x.signed, x.frac_bits, x.scale)
 
 
-def _taken(layer: Take, x: NDArray) -> NDArray:
-    axis = layer.axis + 1
-    taken = np.take(x, range(layer.start, layer.stop, layer.step), axis=axis)
-    return taken if layer.keep_axis else taken.squeeze(axis)
-
-
 @forward_float.register
 def _(layer: Take, inputs: Sequence[NDArray]) -> NDArray:
-    return _taken(layer, inputs[0])
+    taken = arithmetic.take(inputs[0], layer.axis, range(layer.start, layer.stop, layer.step))
+    return taken.reshape(len(taken), *infer(layer, [TensorType(inputs[0].shape[1:])]).shape)
 
 
 @forward_integer.register
 def _(layer: Take, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
-    return _taken(layer, inputs[0])
+    taken = ops.take(inputs[0], layer.axis, range(layer.start, layer.stop, layer.step))
+    return taken.reshape(len(taken), *infer(layer, types).shape)

@@ -84,7 +84,7 @@ def _(
 
     if types[0].is_float:
         return neural.finish_float(layer, flat(frames) @ layer.kernel.reshape(depth * c, -1)), state
-    frames, kernel, peak = neural.align(frames, layer.kernel, types[0], layer.accumulator_bits)
+    frames, kernel, peak = neural.align(frames, layer.kernel, types[0], layer.accumulator_bits, ops)
     stacked, kernel = flat(frames), kernel.reshape(1, 1, depth * c, -1)
     bound = peak * int(np.abs(kernel).sum(axis=(0, 1, 2)).max())
     acc = ops.convolve(stacked, kernel, (1, 1), ((0, 0), (0, 0)), np.zeros(depth * c, np.int64), bound)

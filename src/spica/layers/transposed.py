@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,12 +70,8 @@ def _spread_padding(layer: Transposed, height: int, width: int) -> Padding:
     return amounts(height, 0), amounts(width, 1)
 
 
-def _spread(layer: Transposed, x: NDArray) -> NDArray:
-    n, h, w, c = x.shape
-    (sh, sw), ((top, bottom), (left, right)) = layer.strides, _spread_padding(layer, h, w)
-    wide = np.zeros((n, top + (h - 1) * sh + 1 + bottom, left + (w - 1) * sw + 1 + right, c), x.dtype)
-    wide[:, top : top + (h - 1) * sh + 1 : sh, left : left + (w - 1) * sw + 1 : sw] = x
-    return wide
+def _spread(layer: Transposed, x: NDArray, ops: Ops | ModuleType = arithmetic) -> NDArray:
+    return ops.spread(x, layer.strides, _spread_padding(layer, *x.shape[1:3]))
 
 
 def _infer(layer: Transposed, inputs: Sequence[TensorType], channels: int, filters: int) -> TensorType:
@@ -122,9 +119,11 @@ def _(layer: DepthwiseConvTranspose2D, inputs: Sequence[NDArray]) -> NDArray:
 
 @forward_integer.register
 def _(layer: ConvTranspose2D, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
-    x, kernel, peak = neural.align(inputs[0], layer.kernel[::-1, ::-1], types[0], layer.accumulator_bits)
+    x, kernel, peak = neural.align(inputs[0], layer.kernel[::-1, ::-1], types[0], layer.accumulator_bits, ops)
     bound = peak * int(np.abs(kernel).sum(axis=(0, 1, 2)).max())
-    acc = ops.convolve(_spread(layer, x), kernel, (1, 1), ((0, 0), (0, 0)), np.zeros(kernel.shape[2], np.int64), bound)
+    acc = ops.convolve(
+        _spread(layer, x, ops), kernel, (1, 1), ((0, 0), (0, 0)), np.zeros(kernel.shape[2], np.int64), bound
+    )
     return ops.finish(acc, neural.stage(layer, acc.shape, infer(layer, types)))
 
 
@@ -132,7 +131,7 @@ def _(layer: ConvTranspose2D, inputs: Sequence[NDArray], types: Sequence[TensorT
 def _(layer: DepthwiseConvTranspose2D, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
     kernel = layer.kernel[::-1, ::-1].astype(np.int64) << neural.input_shift(types[0])
     bound = neural.largest(types[0]) * int(np.abs(kernel).sum(axis=(0, 1)).max())
-    acc = ops.convolve_depthwise(_spread(layer, inputs[0]), kernel, (1, 1), ((0, 0), (0, 0)), bound)
+    acc = ops.convolve_depthwise(_spread(layer, inputs[0], ops), kernel, (1, 1), ((0, 0), (0, 0)), bound)
     return ops.finish(acc, neural.stage(layer, acc.shape, infer(layer, types)))
 
 

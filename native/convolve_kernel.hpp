@@ -1,0 +1,162 @@
+// The loops of a convolution for one instruction set, whose vectors the class V describes:
+//
+//   Reg                     a vector of 32-bit sums, one a filter
+//   width, vector_bytes     filters in it, and packed bytes of their weights for one group of four bytes
+//   zero, load, store, add, shift_byte
+//   Bytes broadcast(p)      the four bytes at p, for every filter
+//   Weights weights(p)      the packed weights at p
+//   Reg dot(sum, bytes, weights)
+#pragma once
+
+#include <algorithm>
+
+#include "isa.hpp"
+
+namespace spica {
+namespace {
+
+inline constexpr int group_bytes = 4;
+
+// Pixels that share the weights of K vectors while all their sums stay in registers.
+template <class V, int K>
+inline constexpr int tile_pixels = std::min(V::tile_registers / K, 12);
+
+// Sums of P pixels and K vectors of filters.
+template <class V, int K, int P>
+void dense_tile(const Filters& f, const Windows& w, int pixel, const std::int8_t* block, int block_size, int vector) {
+  typename V::Reg sum[P][K];
+#pragma GCC unroll 16
+  for (int p = 0; p < P; ++p)
+#pragma GCC unroll 16
+    for (int k = 0; k < K; ++k) sum[p][k] = V::zero();
+  const std::ptrdiff_t step = std::ptrdiff_t{block_size} * V::vector_bytes;
+  for (int t = 0; t < w.term_count; ++t) {
+    const Term& term = w.terms[t];
+    if (term.shift) {
+#pragma GCC unroll 16
+      for (int p = 0; p < P; ++p)
+#pragma GCC unroll 16
+        for (int k = 0; k < K; ++k) sum[p][k] = V::shift_byte(sum[p][k]);
+    }
+    const std::int8_t* weights = block + term.weights * block_size;
+    for (int row = 0; row < f.rows; ++row) {
+      const std::uint8_t* x[P];
+#pragma GCC unroll 16
+      for (int p = 0; p < P; ++p) x[p] = w.pixels[pixel + p] + term.x + row * w.row;
+      for (int g = 0; g < f.groups; ++g, weights += step) {
+        typename V::Weights packed[K];
+#pragma GCC unroll 16
+        for (int k = 0; k < K; ++k) packed[k] = V::weights(weights + k * V::vector_bytes);
+#pragma GCC unroll 16
+        for (int p = 0; p < P; ++p) {
+          const typename V::Bytes bytes = V::broadcast(x[p] + g * group_bytes);
+#pragma GCC unroll 16
+          for (int k = 0; k < K; ++k) sum[p][k] = V::dot(sum[p][k], bytes, packed[k]);
+        }
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int p = 0; p < P; ++p)
+#pragma GCC unroll 16
+    for (int k = 0; k < K; ++k) {
+      const int filter = (vector + k) * V::width;
+      V::store(w.sums + (pixel + p) * w.stride + k * V::width, V::add(sum[p][k], V::load(f.start.data() + filter)));
+    }
+}
+
+// Calls tile<K, P> for the P asked.
+template <class V, int K, int P>
+void dense_pixels(int pixels, const Filters& f, const Windows& w, int pixel, const std::int8_t* block, int block_size,
+                  int vector) {
+  if constexpr (P > 0) {
+    if (pixels == P) dense_tile<V, K, P>(f, w, pixel, block, block_size, vector);
+    else dense_pixels<V, K, P - 1>(pixels, f, w, pixel, block, block_size, vector);
+  }
+}
+
+template <class V, int K>
+void dense_vectors(int vectors, const Filters& f, Windows w, const std::int8_t* block, int block_size, int vector) {
+  if constexpr (K > 0) {
+    if (vectors < K) return dense_vectors<V, K - 1>(vectors, f, w, block, block_size, vector);
+    constexpr int most = tile_pixels<V, K>;
+    const int tiles = (w.count + most - 1) / most;
+    for (int tile = 0; tile < tiles; ++tile) {  // tiles of even size: a last one of one pixel costs as much as a full one
+      const int pixel = static_cast<int>(std::int64_t{w.count} * tile / tiles);
+      const int next = static_cast<int>(std::int64_t{w.count} * (tile + 1) / tiles);
+      dense_pixels<V, K, most>(next - pixel, f, w, pixel, block, block_size, vector);
+    }
+  }
+}
+
+// Where the block of `vector` begins, and how many vectors it has.
+template <class V>
+const std::int8_t* block_of(const Filters& f, int vector, int& block_size) {
+  const int first = vector / block_vectors * block_vectors;
+  block_size = std::min(block_vectors, f.vectors - first);
+  return f.data.data() + f.plane_bytes(first) * f.planes + std::ptrdiff_t{vector - first} * V::vector_bytes;
+}
+
+template <class V>
+void dense(const Filters& f, const Windows& w, int first, int last) {
+  Windows part = w;
+  for (int vector = first; vector < last;) {
+    int block_size;
+    const std::int8_t* block = block_of<V>(f, vector, block_size);
+    const int vectors = std::min({V::tile_vectors, last - vector, block_size - vector % block_vectors});
+    dense_vectors<V, V::tile_vectors>(vectors, f, part, block, block_size, vector);
+    part.sums += vectors * V::width;
+    vector += vectors;
+  }
+}
+
+// One pixel at a time, from the groups of bytes that are not zero: pixels share no weights here, so as many filters as
+// fit go together.
+template <class V, int K>
+void event_vectors(int vectors, const Filters& f, const Windows& w, const Events& e, const std::int8_t* block,
+                   int block_size, int vector) {
+  if constexpr (K > 0) {
+    if (vectors < K) return event_vectors<V, K - 1>(vectors, f, w, e, block, block_size, vector);
+    const std::ptrdiff_t step = std::ptrdiff_t{block_size} * V::vector_bytes;
+    for (int p = 0; p < w.count; ++p) {
+      typename V::Reg sum[K];
+#pragma GCC unroll 16
+      for (int k = 0; k < K; ++k) sum[k] = V::load(f.start.data() + (vector + k) * V::width);
+      const std::int8_t* tap = block;
+      for (int row = 0; row < f.rows; ++row) {
+        const std::uint8_t* pixel = w.pixels[p] + row * w.row;
+        const std::uint16_t* list = e.pixels[p] + row * e.row;
+        for (int column = 0; column < e.columns; ++column) {
+          for (int i = 1; i <= list[0]; ++i) {
+            const int group = list[i];
+            const typename V::Bytes bytes = V::broadcast(pixel + group * group_bytes);
+            const std::int8_t* weights = tap + group * step;
+#pragma GCC unroll 16
+            for (int k = 0; k < K; ++k) sum[k] = V::dot(sum[k], bytes, V::weights(weights + k * V::vector_bytes));
+          }
+          tap += e.groups * step;
+          pixel += std::ptrdiff_t{e.groups} * group_bytes;
+          list += e.list;
+        }
+      }
+#pragma GCC unroll 16
+      for (int k = 0; k < K; ++k) V::store(w.sums + p * w.stride + k * V::width, sum[k]);
+    }
+  }
+}
+
+template <class V>
+void events(const Filters& f, const Windows& w, const Events& e, int first, int last) {
+  Windows part = w;
+  for (int vector = first; vector < last;) {
+    int block_size;
+    const std::int8_t* block = block_of<V>(f, vector, block_size);
+    const int vectors = std::min({V::event_vectors, last - vector, block_size - vector % block_vectors});
+    event_vectors<V, V::event_vectors>(vectors, f, part, e, block, block_size, vector);
+    part.sums += vectors * V::width;
+    vector += vectors;
+  }
+}
+
+}  // namespace
+}  // namespace spica

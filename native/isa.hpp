@@ -1,0 +1,93 @@
+// The inner loops that differ between instruction sets, and the numbers that they work on.
+//
+// Activations are unsigned bytes. A tensor of wider or signed integers is split into byte planes, lowest first, of
+// `value - zero`; its planes are multiplied one after the other, highest first, and the sums shifted by a byte between
+// them (Horner's rule). All sums wrap modulo 2^32, so only the last one has to fit. Weights beyond 8 bits are split the
+// same way into signed bytes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace spica {
+
+inline constexpr int block_vectors = 8;   // vectors of filters that are packed together
+inline constexpr int channel_round = 64;  // sums of a pixel are padded to a multiple of this many channels
+inline constexpr int tap_round = 4;       // depthwise taps are padded to a multiple of this
+inline constexpr int slack = 64;          // bytes that a kernel may read beyond the end of a tensor
+
+// One product of planes: the sums are shifted left before it.
+struct Term {
+  int shift;
+  std::ptrdiff_t x, weights;  // offset of the input plane, and of the weights' plane within a block
+};
+
+// A convolution's packed weights: blocks of vectors of filters; in each, planes, rows of the window, groups of four
+// bytes of a row, vectors, filters, four weights.
+struct Filters {
+  int rows = 0, groups = 0;  // the bytes of a row of the window are contiguous in memory
+  int vectors = 0;
+  int vector_bytes = 0;      // packed bytes of one group of one vector
+  int planes = 1;
+  std::vector<std::int8_t> data;
+  std::vector<std::int32_t> start;  // what every filter's sum starts from
+
+  std::ptrdiff_t plane_bytes(int block_size) const {
+    return std::ptrdiff_t{rows} * groups * block_size * vector_bytes;
+  }
+};
+
+// Output pixels of a convolution: where the window of each begins in plane 0, and where their sums go.
+struct Windows {
+  const std::uint8_t* const* pixels;
+  int count;
+  std::ptrdiff_t row;  // bytes between rows of the input
+  const Term* terms;
+  int term_count;
+  std::int32_t* sums;  // count x stride
+  std::ptrdiff_t stride;
+};
+
+// For each input pixel the number of its groups that are not zero, then these groups' numbers.
+struct Events {
+  const std::uint16_t* const* pixels;  // list of the window's first pixel, for each output pixel
+  std::ptrdiff_t list, row;            // entries between the lists of neighbouring pixels, and of rows
+  int groups, columns;                 // groups of a pixel, and pixels in a row of the window
+};
+
+// What turns sums into a tensor's integers with 32-bit arithmetic alone:
+// clamp(((clamp(sum + bias, low, high) * multiplier) + half) >> shift, floor, ceiling)
+struct Lean {
+  std::vector<std::int32_t> bias, low, high, multiplier, half, shift;  // padded to channel_round
+  std::int32_t floor, ceiling;
+};
+
+struct Isa {
+  const char* name;
+  int width;         // filters in a vector
+  int vector_bytes;  // packed bytes of one group of one vector
+  // Where weight `lane` (0 to 3) of filter `f` goes in the packed bytes of a vector.
+  void (*pack)(std::int8_t* vector, int f, int lane, std::int8_t weight);
+  // Sums of vectors [first, last) of filters, which must lie in one block.
+  void (*dense)(const Filters&, const Windows&, int first, int last);
+  void (*events)(const Filters&, const Windows&, const Events&, int first, int last);
+  // Depthwise: adds to the sums of up to 64 channels of one pixel; taps are offsets of the window's pixels from it.
+  // Weights come in blocks of 64 channels, each with its taps; depthwise_slot says where one goes in its block.
+  void (*depthwise)(const std::uint8_t* pixel, const std::int32_t* taps, int tap_count, const std::int8_t* weights,
+                    int channels, std::int32_t* sums);
+  int (*depthwise_slot)(int tap, int channel);
+  void (*lean)(const Lean&, const std::int32_t* sums, int first, int count, std::int32_t zero, std::uint8_t* y);
+  void (*lean_words)(const Lean&, const std::int32_t* sums, int first, int count, std::int32_t* y);
+  // Lists the groups of four bytes that are not zero: their number, then each.
+  void (*list)(const std::uint8_t* pixel, int groups, std::uint16_t* events);
+  std::int64_t (*count)(const std::uint8_t* bytes, std::ptrdiff_t size, std::uint8_t zero);
+  double (*peak)(std::int64_t rounds);  // multiply-adds of 8-bit values done, for measuring
+};
+
+extern const Isa isa_avx512, isa_avx2, isa_portable;
+
+// The best that this processor has; SPICA_ISA (amx, avx512, avx2, neon, portable) asks for a lesser one.
+const Isa& isa();
+
+}  // namespace spica

@@ -1,0 +1,26 @@
+// What follows a sum before it leaves a layer: see Stage in spica/layers/arithmetic.py.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "isa.hpp"
+
+namespace spica {
+
+struct Stage {
+  int channels;
+  std::vector<std::int64_t> bias, ceiling, multiplier, shift;  // one a channel, or empty
+  int value_bits, buffer_bits;
+  bool relu;
+  std::int64_t low, high;  // of the output, where there is a multiplier
+
+  std::int64_t before_scale(std::int64_t sum, int c) const;
+  std::int64_t operator()(std::int64_t sum, int c) const;
+};
+
+// The same in 32-bit arithmetic for sums from `least` to `most`, or nothing where that could not hold it.
+std::optional<Lean> make_lean(const Stage&, std::int64_t least, std::int64_t most);
+
+}  // namespace spica

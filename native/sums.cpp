@@ -1,0 +1,466 @@
+// Steps that make 32-bit sums, pixel by pixel, and take them through their layer's stage into a tensor.
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <stdexcept>
+#include <string_view>
+#include <utility>
+
+#include "steps.hpp"
+
+namespace spica {
+namespace {
+
+constexpr int chunk_pixels = 192;                      // most pixels whose sums are made before they are finished,
+constexpr int chunk_sums = 6 * 1024;                   // and most sums: they should stay in the nearest cache
+constexpr std::ptrdiff_t resident_bytes = 256 * 1024;  // weights that stay in the second cache while pixels go by
+
+constexpr int round_up(int value, int to) { return (value + to - 1) / to * to; }
+
+// Output pixels of a group, counted through samples, rows and columns.
+struct Cursor {
+  int sample, row, column;
+  Cursor(const Tensor& y, std::int64_t pixel)
+      : sample(static_cast<int>(pixel / (std::int64_t{y.h} * y.w))),
+        row(static_cast<int>(pixel / y.w % y.h)),
+        column(static_cast<int>(pixel % y.w)) {}
+  void next(const Tensor& y) {
+    if (++column < y.w) return;
+    column = 0;
+    if (++row < y.h) return;
+    row = 0;
+    ++sample;
+  }
+};
+
+// What some threads share of a step: output pixels, and channels of each.
+struct Part {
+  std::int64_t first_pixel, last_pixel;
+  int first_channel, last_channel;
+};
+
+class Sums : public Step {
+ public:
+  // channel_block: channels whose sums are made together; pixel_bytes: weights that they need.
+  Sums(Finish finish, int channel_block, std::ptrdiff_t weight_bytes)
+      : y_(finish.y),
+        stage_(std::move(finish.stage)),
+        lean_(make_lean(stage_, finish.least, finish.most)),
+        channel_block_(channel_block),
+        weight_bytes_(weight_bytes) {
+    if (stage_.channels != y_.c) throw std::invalid_argument("a stage has other channels than its tensor");
+  }
+
+  void run(const Frame& frame, Worker& worker, bool prepared, int part, int parts) const override {
+    fill_border(frame, y_, part, parts);
+    const Part mine = share(frame, part, parts);
+    const int channels = mine.last_channel - mine.first_channel;
+    if (channels <= 0 || mine.first_pixel >= mine.last_pixel) return;
+    const int block = std::min(channel_block_, channels), stride = round_up(block, channel_round);
+    const int chunk = std::clamp(chunk_sums / stride, 1, chunk_pixels);
+    worker.sums.resize(std::size_t{chunk_pixels} * channel_round + chunk_sums + std::size_t(stride));
+    worker.line.resize(std::max<std::size_t>(worker.line.size(), stride));
+    const auto work = [&](std::int64_t pixel, int channel) {
+      const int count = static_cast<int>(std::min<std::int64_t>(chunk, mine.last_pixel - pixel));
+      const int width = std::min(block, mine.last_channel - channel);
+      sums(frame, worker, prepared, pixel, count, channel, width, worker.sums.data(), stride);
+      finish(frame, worker, pixel, count, channel, width, worker.sums.data(), stride);
+    };
+    if (weight_bytes_ > resident_bytes) {
+      for (int channel = mine.first_channel; channel < mine.last_channel; channel += block)
+        for (std::int64_t pixel = mine.first_pixel; pixel < mine.last_pixel; pixel += chunk) work(pixel, channel);
+    } else {
+      for (std::int64_t pixel = mine.first_pixel; pixel < mine.last_pixel; pixel += chunk)
+        for (int channel = mine.first_channel; channel < mine.last_channel; channel += block) work(pixel, channel);
+    }
+  }
+
+ protected:
+  // Sums of `count` output pixels from `pixel` on, channels [channel, channel + width), to rows of `stride` sums.
+  virtual void sums(const Frame&, Worker&, bool prepared, std::int64_t pixel, int count, int channel, int width,
+                    std::int32_t* sums, int stride) const = 0;
+
+  const Tensor& y_;
+  const Stage stage_;
+
+ private:
+  // Pixels are shared out where there are enough of them, channels otherwise.
+  Part share(const Frame& frame, int part, int parts) const {
+    const std::int64_t pixels = std::int64_t{frame.samples} * y_.h * y_.w;
+    if (pixels >= std::int64_t{parts} * 12) return {pixels * part / parts, pixels * (part + 1) / parts, 0, y_.c};
+    const int units = (y_.c + channel_round - 1) / channel_round;
+    return {0, pixels, units * part / parts * channel_round, std::min(y_.c, units * (part + 1) / parts * channel_round)};
+  }
+
+  void finish(const Frame& frame, Worker& worker, std::int64_t pixel, int count, int channel, int width,
+              const std::int32_t* sums, int stride) const {
+    const Isa& best = isa();
+    Cursor at(y_, pixel);
+    while (count > 0) {  // row by row
+      const int run = std::min(count, y_.w - at.column);
+      std::uint8_t* to = frame.origin(y_, at.sample) + at.row * y_.row() + at.column * y_.pixel();
+      std::uint8_t* y = to;
+      for (int i = 0; i < run; ++i, sums += stride, y += y_.pixel()) {
+        if (lean_ && y_.planes == 1) {
+          best.lean(*lean_, sums, channel, width, y_.zero, y + channel);
+          continue;
+        }
+        std::int32_t* line = worker.line.data();
+        if (lean_) best.lean_words(*lean_, sums, channel, width, line);
+        else
+          for (int c = 0; c < width; ++c) line[c] = static_cast<std::int32_t>(stage_(sums[c], channel + c));
+        if (y_.planes == 0) std::memcpy(y + channel * 4, line, width * sizeof *line);
+        else
+          for (int c = 0; c < width; ++c) encode(y_, y, channel + c, line[c]);
+      }
+      if (worker.counting && y_.counter >= 0) worker.counts[y_.counter] += count_events(y_, to, run, channel, width);
+      count -= run;
+      at.column += run - 1;
+      at.next(y_);
+    }
+  }
+
+  const std::optional<Lean> lean_;
+  const int channel_block_;
+  const std::ptrdiff_t weight_bytes_;
+};
+
+// Byte planes of weights, lowest first; the highest is signed.
+int weight_planes(const std::int32_t* weights, std::int64_t size) {
+  const auto [low, high] = std::minmax_element(weights, weights + size);
+  if (size == 0 || (*low >= -128 && *high <= 127)) return 1;
+  if (*low < -32640 || *high > 32639) throw std::invalid_argument("weights do not fit two bytes");
+  return 2;
+}
+
+std::int8_t weight_plane(std::int32_t weight, int plane, int planes) {
+  const auto low = static_cast<std::int8_t>(weight & 0xff);
+  if (planes == 1) return static_cast<std::int8_t>(weight);
+  return plane == 0 ? low : static_cast<std::int8_t>((weight - low) >> 8);
+}
+
+// Products of all planes of x and of the weights, highest first.
+std::vector<Term> horner(const Tensor& x, int planes, std::ptrdiff_t weight_plane_bytes) {
+  std::vector<Term> terms;
+  int last = x.planes + planes - 2;
+  for (int power = last; power >= 0; --power)
+    for (int wp = planes; wp-- > 0;) {
+      const int xp = power - wp;
+      if (xp < 0 || xp >= x.planes) continue;
+      // Shifts of more than a byte do not occur: every power has a term.
+      terms.push_back({last - power, xp * x.plane(), wp * weight_plane_bytes});
+      last = power;
+    }
+  return terms;
+}
+
+enum class Path { automatic, dense, events };
+
+// SPICA_PATH (dense, events) takes the choice away, for measurements.
+Path asked_path() {
+  const char* asked = std::getenv("SPICA_PATH");
+  const std::string_view path = asked ? asked : "";
+  return path == "dense" ? Path::dense : path == "events" ? Path::events : Path::automatic;
+}
+
+// Below this share of non-zero groups of channels the event path is faster: it does not share weights between pixels.
+constexpr double event_share = 0.5;
+constexpr int share_probes = 256;
+
+class Convolution final : public Sums {
+ public:
+  Convolution(const Tensor& x, const std::int32_t* kernel, Window window, const Tensor& list, Paths& paths, Finish finish)
+      : Sums(std::move(finish), block_vectors * isa().width, std::ptrdiff_t{window.kh} * window.kw * x.c * finish.y.c),
+        x_(x),
+        window_(window),
+        list_(list),
+        paths_(paths) {
+    const int kh = window.kh, kw = window.kw, channels = x.c, filters = y_.c;
+    const int row = kw * channels;  // bytes of a window's row
+    filters_.rows = kh;
+    filters_.groups = (row + 3) / 4;
+    filters_.vectors = (filters + isa().width - 1) / isa().width;
+    filters_.vector_bytes = isa().vector_bytes;
+    filters_.planes = weight_planes(kernel, std::int64_t{kh} * row * filters);
+    filters_.data.resize(filters_.plane_bytes(filters_.vectors) * filters_.planes);
+    filters_.start.resize(std::size_t(filters_.vectors) * isa().width);
+    terms_ = horner(x, filters_.planes, filters_.plane_bytes(1));
+    std::vector<std::int64_t> total(filters);
+    const std::int32_t* weight = kernel;
+    for (int ky = 0; ky < kh; ++ky)
+      for (int position = 0; position < row; ++position)
+        for (int f = 0; f < filters; ++f, ++weight) {
+          total[f] += *weight;
+          const int vector = f / isa().width, block = vector / block_vectors * block_vectors;
+          const int block_size = std::min(block_vectors, filters_.vectors - block);
+          for (int plane = 0; plane < filters_.planes; ++plane) {
+            std::int8_t* to = filters_.data.data() + filters_.plane_bytes(block) * filters_.planes +
+                              filters_.plane_bytes(block_size) * plane +
+                              ((std::ptrdiff_t{ky} * filters_.groups + position / 4) * block_size + vector - block) *
+                                  filters_.vector_bytes;
+            isa().pack(to, f % isa().width, position % 4, weight_plane(*weight, plane, filters_.planes));
+          }
+        }
+    for (int f = 0; f < filters; ++f) filters_.start[f] = static_cast<std::int32_t>(total[f] * x.zero);
+  }
+
+  bool prepares(const Frame& frame) const override {
+    static const Path asked = asked_path();
+    if (list_.c == 0 || terms_.size() > 1 || asked == Path::dense) return false;
+    return asked == Path::events || share_of_groups(frame) < event_share;
+  }
+
+  void prepare(const Frame& frame, int part, int parts) const override {
+    const int rows = x_.h + x_.top + x_.bottom, columns = x_.w + x_.left + x_.right, groups = x_.c / 4;
+    for (std::int64_t unit = part; unit < std::int64_t{frame.samples} * rows; unit += parts) {
+      const int n = static_cast<int>(unit / rows), y = static_cast<int>(unit % rows);
+      const std::uint8_t* pixel = frame.at(x_, n) + y * x_.row();
+      auto* list = reinterpret_cast<std::uint16_t*>(frame.at(list_, n)) + std::ptrdiff_t{y} * columns * (groups + 1);
+      for (int x = 0; x < columns; ++x, pixel += x_.pixel(), list += groups + 1) isa().list(pixel, groups, list);
+    }
+  }
+
+  void run(const Frame& frame, Worker& worker, bool prepared, int part, int parts) const override {
+    if (part == 0) ++(prepared ? paths_.events : paths_.dense);
+    Sums::run(frame, worker, prepared, part, parts);
+  }
+
+ protected:
+  void sums(const Frame& frame, Worker& worker, bool prepared, std::int64_t pixel, int count, int channel, int width,
+            std::int32_t* sums, int stride) const override {
+    worker.pixels.resize(chunk_pixels);
+    worker.lists.resize(chunk_pixels);
+    const int groups = x_.c / 4, columns = x_.w + x_.left + x_.right;
+    Cursor at(y_, pixel);
+    for (int i = 0; i < count; ++i, at.next(y_)) {
+      const std::ptrdiff_t row = at.row * window_.stride_h + x_.top - window_.top;
+      const std::ptrdiff_t column = at.column * window_.stride_w + x_.left - window_.left;
+      worker.pixels[i] = frame.at(x_, at.sample) + row * x_.row() + column * x_.pixel();
+      if (prepared)
+        worker.lists[i] = reinterpret_cast<const std::uint16_t*>(frame.at(list_, at.sample)) + (row * columns + column) * (groups + 1);
+    }
+    const Windows windows{worker.pixels.data(), count, x_.row(), terms_.data(), static_cast<int>(terms_.size()), sums, stride};
+    const int first = channel / isa().width, last = (channel + width + isa().width - 1) / isa().width;
+    if (!prepared) return isa().dense(filters_, windows, first, last);
+    const Events events{worker.lists.data(), groups + 1, std::ptrdiff_t{columns} * (groups + 1), groups, window_.kw};
+    isa().events(filters_, windows, events, first, last);
+  }
+
+ private:
+  // Share of non-zero groups of four channels, by probes spread over the first sample.
+  double share_of_groups(const Frame& frame) const {
+    const std::uint8_t* data = frame.at(x_, 0);
+    const std::ptrdiff_t groups = x_.bytes() / 4, step = std::max<std::ptrdiff_t>(groups / share_probes, 1) | 1;
+    int seen = 0, found = 0;
+    for (std::ptrdiff_t i = 0; i < groups; i += step, ++seen) {
+      std::uint32_t group;
+      std::memcpy(&group, data + i * 4, sizeof group);
+      found += group != 0;
+    }
+    return static_cast<double>(found) / std::max(seen, 1);
+  }
+
+  const Tensor& x_;
+  const Window window_;
+  const Tensor& list_;
+  Paths& paths_;
+  Filters filters_;
+  std::vector<Term> terms_;
+};
+
+class Depthwise final : public Sums {
+ public:
+  Depthwise(const Tensor& x, const std::int32_t* kernel, Window window, Finish finish)
+      : Sums(std::move(finish), 4 * channel_round, 0), x_(x), window_(window) {
+    const int taps = window.kh * window.kw, channels = x.c;
+    padded_taps_ = round_up(taps, tap_round);
+    const int blocks = (channels + channel_round - 1) / channel_round, planes = weight_planes(kernel, std::int64_t{taps} * channels);
+    const std::ptrdiff_t plane_bytes = block_bytes() * blocks;
+    weights_.resize(plane_bytes * planes);
+    start_.resize(std::size_t(blocks) * channel_round);
+    terms_ = horner(x, planes, plane_bytes);
+    for (int tap = 0; tap < padded_taps_; ++tap) {
+      const int ky = tap < taps ? tap / window.kw : 0, kx = tap < taps ? tap % window.kw : 0;
+      taps_.push_back(static_cast<std::int32_t>(ky * x.row() + kx * x.pixel()));
+      for (int c = 0; c < channels && tap < taps; ++c) {
+        const std::int32_t weight = kernel[tap * channels + c];
+        start_[c] = static_cast<std::int32_t>(static_cast<std::uint32_t>(start_[c]) +
+                                              static_cast<std::uint32_t>(weight) * static_cast<std::uint32_t>(x.zero));
+        for (int plane = 0; plane < planes; ++plane)
+          weights_[plane_bytes * plane + block_bytes() * (c / channel_round) + isa().depthwise_slot(tap, c % channel_round)] =
+              weight_plane(weight, plane, planes);
+      }
+    }
+  }
+
+ protected:
+  void sums(const Frame& frame, Worker&, bool, std::int64_t pixel, int count, int channel, int width, std::int32_t* sums,
+            int stride) const override {
+    Cursor at(y_, pixel);
+    for (int i = 0; i < count; ++i, sums += stride, at.next(y_)) {
+      const std::ptrdiff_t row = at.row * window_.stride_h + x_.top - window_.top;
+      const std::ptrdiff_t column = at.column * window_.stride_w + x_.left - window_.left;
+      const std::uint8_t* window = frame.at(x_, at.sample) + row * x_.row() + column * x_.pixel();
+      for (int c = 0; c < width; c += channel_round) {
+        const int block = (channel + c) / channel_round;
+        const std::int32_t* start = start_.data() + std::ptrdiff_t{block} * channel_round;
+        if (terms_.size() == 1) std::memcpy(sums + c, start, channel_round * sizeof *start);
+        else std::memset(sums + c, 0, channel_round * sizeof *start);
+        for (std::size_t t = 0; t < terms_.size(); ++t) {
+          if (terms_[t].shift)
+            for (int k = 0; k < channel_round; ++k)
+              sums[c + k] = static_cast<std::int32_t>(static_cast<std::uint32_t>(sums[c + k]) << 8);
+          isa().depthwise(window + terms_[t].x + channel + c, taps_.data(), padded_taps_,
+                          weights_.data() + terms_[t].weights + block * block_bytes(), std::min(width - c, channel_round), sums + c);
+        }
+        if (terms_.size() > 1)
+          for (int k = 0; k < channel_round; ++k)
+            sums[c + k] = static_cast<std::int32_t>(static_cast<std::uint32_t>(sums[c + k]) + static_cast<std::uint32_t>(start[k]));
+      }
+    }
+  }
+
+ private:
+  std::ptrdiff_t block_bytes() const { return std::ptrdiff_t{padded_taps_} * channel_round; }
+
+  const Tensor& x_;
+  const Window window_;
+  int padded_taps_;
+  std::vector<std::int32_t> taps_, start_;
+  std::vector<std::int8_t> weights_;
+  std::vector<Term> terms_;
+};
+
+// Sums that come from the same pixel of one or two tensors.
+class Add final : public Sums {
+ public:
+  Add(const Tensor& a, const Tensor& b, std::vector<int> shift_a, std::vector<int> shift_b, Finish finish)
+      : Sums(std::move(finish), 4 * channel_round, 0), a_(a), b_(b), shift_a_(std::move(shift_a)), shift_b_(std::move(shift_b)) {}
+
+ protected:
+  void sums(const Frame& frame, Worker&, bool, std::int64_t pixel, int count, int channel, int width, std::int32_t* sums,
+            int stride) const override {
+    Cursor at(y_, pixel);
+    for (int i = 0; i < count; ++i, sums += stride, at.next(y_)) {
+      const std::uint8_t* a = frame.origin(a_, at.sample) + at.row * a_.row() + at.column * a_.pixel();
+      const std::uint8_t* b = frame.origin(b_, at.sample) + at.row * b_.row() + at.column * b_.pixel();
+      if (a_.planes == 1 && b_.planes == 1) {
+        const int *shift_a = shift_a_.data() + channel, *shift_b = shift_b_.data() + channel;
+        for (int c = 0; c < width; ++c)
+          sums[c] = (a[channel + c] + a_.zero) * (1 << shift_a[c]) + (b[channel + c] + b_.zero) * (1 << shift_b[c]);
+      } else {
+        for (int c = 0; c < width; ++c)
+          sums[c] = decode(a_, a, channel + c) * (1 << shift_a_[channel + c]) + decode(b_, b, channel + c) * (1 << shift_b_[channel + c]);
+      }
+    }
+  }
+
+ private:
+  const Tensor &a_, &b_;
+  const std::vector<int> shift_a_, shift_b_;
+};
+
+class Map final : public Sums {
+ public:
+  Map(const Tensor& x, std::vector<std::int32_t> table, std::int32_t first, Finish finish)
+      : Sums(std::move(finish), 4 * channel_round, 0), x_(x), table_(std::move(table)), first_(first) {}
+
+ protected:
+  void sums(const Frame& frame, Worker&, bool, std::int64_t pixel, int count, int channel, int width, std::int32_t* sums,
+            int stride) const override {
+    Cursor at(y_, pixel);
+    for (int i = 0; i < count; ++i, sums += stride, at.next(y_)) {
+      const std::uint8_t* x = frame.origin(x_, at.sample) + at.row * x_.row() + at.column * x_.pixel();
+      for (int c = 0; c < width; ++c) {
+        const std::int32_t value = decode(x_, x, channel + c);
+        sums[c] = table_.empty() ? value : table_[value - first_];
+      }
+    }
+  }
+
+ private:
+  const Tensor& x_;
+  const std::vector<std::int32_t> table_;
+  const std::int32_t first_;
+};
+
+class SumOfPixels final : public Sums {
+ public:
+  SumOfPixels(const Tensor& x, Finish finish) : Sums(std::move(finish), 4 * channel_round, 0), x_(x) {}
+
+ protected:
+  void sums(const Frame& frame, Worker&, bool, std::int64_t pixel, int count, int channel, int width, std::int32_t* sums,
+            int stride) const override {
+    for (int i = 0; i < count; ++i, sums += stride) {
+      std::fill(sums, sums + width, 0);
+      for (int row = 0; row < x_.h; ++row) {
+        const std::uint8_t* x = frame.origin(x_, static_cast<int>(pixel) + i) + row * x_.row();
+        for (int column = 0; column < x_.w; ++column, x += x_.pixel()) {
+          if (x_.planes == 0) {
+            for (int c = 0; c < width; ++c) {
+              std::int32_t v;
+              std::memcpy(&v, x + (channel + c) * 4, sizeof v);
+              sums[c] += v;
+            }
+          } else if (x_.planes == 1) {
+            for (int c = 0; c < width; ++c) sums[c] += x[channel + c] + x_.zero;
+          } else {
+            for (int c = 0; c < width; ++c) sums[c] += decode(x_, x, channel + c);
+          }
+        }
+      }
+    }
+  }
+
+ private:
+  const Tensor& x_;
+};
+
+void require(bool holds, const char* what) {
+  if (!holds) throw std::invalid_argument(what);
+}
+
+// No window may reach beyond the border.
+void check_windows(const Tensor& x, const Tensor& y, const Window& w) {
+  const auto inside = [](int out, int step, int size, int before, int in, int border_before, int border_after) {
+    return step > 0 && size > 0 && before >= 0 && before <= border_before &&
+           std::int64_t{out - 1} * step + size - before <= std::int64_t{in} + border_after;
+  };
+  require(x.planes > 0, "windows slide over byte planes only");
+  require(inside(y.h, w.stride_h, w.kh, w.top, x.h, x.top, x.bottom) && inside(y.w, w.stride_w, w.kw, w.left, x.w, x.left, x.right),
+          "a window reaches beyond its tensor");
+}
+
+bool same_pixels(const Tensor& x, const Tensor& y) { return x.h == y.h && x.w == y.w && x.c == y.c; }
+
+}  // namespace
+
+StepPointer make_convolution(const Tensor& x, const std::int32_t* kernel, Window window, const Tensor& list, Paths& paths, Finish finish) {
+  check_windows(x, finish.y, window);
+  return std::make_unique<Convolution>(x, kernel, window, list, paths, std::move(finish));
+}
+
+StepPointer make_depthwise(const Tensor& x, const std::int32_t* kernel, Window window, Finish finish) {
+  check_windows(x, finish.y, window);
+  require(x.c == finish.y.c, "a depthwise convolution keeps its channels");
+  return std::make_unique<Depthwise>(x, kernel, window, std::move(finish));
+}
+
+StepPointer make_add(const Tensor& a, const Tensor& b, std::vector<int> shift_a, std::vector<int> shift_b, Finish finish) {
+  require(same_pixels(a, finish.y) && same_pixels(b, finish.y), "tensors of different shapes cannot be added");
+  require(static_cast<int>(shift_a.size()) == a.c && static_cast<int>(shift_b.size()) == b.c, "a shift is needed for each channel");
+  return std::make_unique<Add>(a, b, std::move(shift_a), std::move(shift_b), std::move(finish));
+}
+
+StepPointer make_map(const Tensor& x, std::vector<std::int32_t> table, std::int32_t first, Finish finish) {
+  require(same_pixels(x, finish.y), "a map keeps the shape");
+  return std::make_unique<Map>(x, std::move(table), first, std::move(finish));
+}
+
+StepPointer make_sum_of_pixels(const Tensor& x, Finish finish) {
+  require(finish.y.h == 1 && finish.y.w == 1 && finish.y.c == x.c, "the sum of all pixels is one pixel");
+  return std::make_unique<SumOfPixels>(x, std::move(finish));
+}
+
+}  // namespace spica

@@ -1,0 +1,119 @@
+#include "team.hpp"
+
+#include <condition_variable>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <unistd.h>
+#endif
+
+namespace spica {
+namespace {
+
+// Rounds of looking before a thread lets others run: a few microseconds, more than a small layer takes.
+constexpr int spins = 2000;
+
+inline void pause() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#endif
+}
+
+template <class Ready>
+bool spin(Ready ready) {
+  for (int i = 0; i < spins; ++i) {
+    if (ready()) return true;
+    pause();
+  }
+  return false;
+}
+
+int process() {
+#if defined(__unix__) || defined(__APPLE__)
+  return static_cast<int>(getpid());
+#else
+  return 0;
+#endif
+}
+
+class Team {
+ public:
+  ~Team() {
+    {
+      const std::lock_guard lock(mutex_);
+      stop_ = true;
+      job_.fetch_add(1);
+    }
+    wake_.notify_all();
+  }
+
+  void run(int threads, const std::function<void(int)>& work) {
+    while (static_cast<int>(workers_.size()) < threads - 1)
+      workers_.emplace_back([this, index = static_cast<int>(workers_.size()) + 1, seen = job_.load()] { serve(index, seen); });
+    work_ = &work;
+    threads_ = threads;
+    left_.store(static_cast<int>(workers_.size()));
+    {
+      const std::lock_guard lock(mutex_);
+      job_.fetch_add(1);
+    }
+    wake_.notify_all();
+    work(0);
+    while (!spin([&] { return left_.load() == 0; })) std::this_thread::yield();
+  }
+
+ private:
+  void serve(int index, unsigned seen) {
+    for (;;) {
+      if (!spin([&] { return job_.load() != seen; })) {
+        std::unique_lock lock(mutex_);
+        wake_.wait(lock, [&] { return job_.load() != seen; });
+      }
+      ++seen;
+      if (stop_) return;
+      if (index < threads_) (*work_)(index);
+      left_.fetch_sub(1);
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::atomic<unsigned> job_{0};
+  std::atomic<int> left_{0};
+  std::atomic<bool> stop_{false};
+  const std::function<void(int)>* work_ = nullptr;
+  int threads_ = 0;
+  std::vector<std::jthread> workers_;  // last, so that it is joined first
+};
+
+}  // namespace
+
+void Barrier::wait() {
+  const int round = round_.load();
+  if (arrived_.fetch_add(1) + 1 == threads_) {
+    arrived_.store(0);
+    round_.fetch_add(1);
+    return;
+  }
+  while (!spin([&] { return round_.load() != round; })) std::this_thread::yield();
+}
+
+void run_team(int threads, const std::function<void(int)>& work) {
+  if (threads <= 1) return work(0);
+  static std::mutex one_job;
+  static std::unique_ptr<Team> team;
+  static int owner = -1;
+  const std::lock_guard lock(one_job);
+  if (owner != process()) {  // threads do not survive a fork
+    static_cast<void>(team.release());
+    team = std::make_unique<Team>();
+    owner = process();
+  }
+  team->run(threads, work);
+}
+
+}  // namespace spica

@@ -1,0 +1,114 @@
+// Values in the arena: reading, writing, counting them, and bringing samples in and out.
+#include <algorithm>
+#include <cstring>
+
+#include "steps.hpp"
+
+namespace spica {
+namespace {
+
+template <class Work>
+void with_type(const Array& a, Work work) {
+  switch (a.bytes * 2 + a.is_signed) {
+    case 2: return work(static_cast<std::uint8_t*>(a.data));
+    case 3: return work(static_cast<std::int8_t*>(a.data));
+    case 4: return work(static_cast<std::uint16_t*>(a.data));
+    case 5: return work(static_cast<std::int16_t*>(a.data));
+    case 8: return work(static_cast<std::uint32_t*>(a.data));
+    case 9: return work(static_cast<std::int32_t*>(a.data));
+    case 16: return work(static_cast<std::uint64_t*>(a.data));
+    case 17: return work(static_cast<std::int64_t*>(a.data));
+  }
+}
+
+}  // namespace
+
+std::int32_t decode(const Tensor& t, const std::uint8_t* pixel, std::int64_t c) {
+  if (t.planes == 0) {
+    std::int32_t v;
+    std::memcpy(&v, pixel + c * 4, sizeof v);
+    return v;
+  }
+  std::uint32_t v = 0;
+  for (int p = t.planes; p-- > 0;) v = v << 8 | pixel[p * t.plane() + c];
+  return static_cast<std::int32_t>(v + static_cast<std::uint32_t>(t.zero));
+}
+
+void encode(const Tensor& t, std::uint8_t* pixel, std::int64_t c, std::int32_t value) {
+  if (t.planes == 0) {
+    std::memcpy(pixel + c * 4, &value, sizeof value);
+    return;
+  }
+  const std::uint32_t v = static_cast<std::uint32_t>(value) - static_cast<std::uint32_t>(t.zero);
+  for (int p = 0; p < t.planes; ++p) pixel[p * t.plane() + c] = static_cast<std::uint8_t>(v >> (8 * p));
+}
+
+void fill_border(const Frame& frame, const Tensor& t, int part, int parts) {
+  if (!t.bordered()) return;
+  const int rows = t.h + t.top + t.bottom, columns = t.w + t.left + t.right;
+  const bool plain = t.planes == 1 && t.fill.empty();
+  const auto fill = [&](std::uint8_t* row, int first, int last) {
+    if (plain) {
+      std::memset(row + first * t.pixel(), -t.zero, static_cast<std::size_t>((last - first) * t.pixel()));
+      return;
+    }
+    for (int x = first; x < last; ++x)
+      for (int c = 0; c < t.c; ++c) encode(t, row + x * t.pixel(), c, t.fill.empty() ? 0 : t.fill[c]);
+  };
+  for (std::int64_t unit = part; unit < std::int64_t{frame.samples} * rows; unit += parts) {
+    const int y = static_cast<int>(unit % rows);
+    std::uint8_t* row = frame.at(t, static_cast<int>(unit / rows)) + y * t.row();
+    if (y < t.top || y >= t.top + t.h) {
+      fill(row, 0, columns);
+    } else {
+      fill(row, 0, t.left);
+      fill(row, t.left + t.w, columns);
+    }
+  }
+}
+
+std::int64_t count_events(const Tensor& t, const std::uint8_t* pixel, int pixels, int first, int channels) {
+  if (t.planes == 1 && channels == t.c)
+    return isa().count(pixel, std::ptrdiff_t{pixels} * channels, static_cast<std::uint8_t>(-t.zero));
+  std::int64_t total = 0;
+  for (int i = 0; i < pixels; ++i, pixel += t.pixel())
+    if (t.planes == 1) total += isa().count(pixel + first, channels, static_cast<std::uint8_t>(-t.zero));
+    else
+      for (int c = first; c < first + channels; ++c) total += decode(t, pixel, c) != 0;
+  return total;
+}
+
+void load_samples(const Frame& frame, const Tensor& t, const Array& array, int first_sample, int part, int parts) {
+  fill_border(frame, t, part, parts);
+  const std::int64_t width = std::int64_t{t.w} * t.c;
+  with_type(array, [&]<class T>(const T* data) {
+    for (std::int64_t unit = part; unit < std::int64_t{frame.samples} * t.h; unit += parts) {
+      const int n = static_cast<int>(unit / t.h), y = static_cast<int>(unit % t.h);
+      const T* from = data + ((std::int64_t{first_sample} + n) * t.h + y) * width;
+      std::uint8_t* to = frame.origin(t, n) + y * t.row();
+      if (t.planes == 1) {  // a row's pixels follow each other
+        for (std::int64_t i = 0; i < width; ++i) to[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>(from[i]) - t.zero);
+      } else {
+        for (std::int64_t i = 0; i < width; ++i) encode(t, to, i, static_cast<std::int32_t>(from[i]));
+      }
+    }
+  });
+}
+
+void store_samples(const Frame& frame, const Tensor& t, const Array& array, int first_sample, int part, int parts) {
+  const std::int64_t width = std::int64_t{t.w} * t.c;
+  with_type(array, [&]<class T>(T* data) {
+    for (std::int64_t unit = part; unit < std::int64_t{frame.samples} * t.h; unit += parts) {
+      const int n = static_cast<int>(unit / t.h), y = static_cast<int>(unit % t.h);
+      T* to = data + ((std::int64_t{first_sample} + n) * t.h + y) * width;
+      const std::uint8_t* from = frame.origin(t, n) + y * t.row();
+      if (t.planes == 1) {
+        for (std::int64_t i = 0; i < width; ++i) to[i] = static_cast<T>(from[i] + t.zero);
+      } else {
+        for (std::int64_t i = 0; i < width; ++i) to[i] = static_cast<T>(decode(t, from, i));
+      }
+    }
+  });
+}
+
+}  // namespace spica

@@ -1,0 +1,134 @@
+"""How a network is run: in parts, each either one layer by itself or many layers as one native program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spica.engine.record import Recorder, Unrecorded, Value
+from spica.network import Layer, Network
+from spica.network.record import forward_integer, initial_state
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Layers that are run in one go.
+
+    Attributes:
+        layers: in the network's order.
+        reads, writes: names of the tensors that it takes and gives.
+        program: their native program; without one, the part is one layer.
+    """
+
+    layers: tuple[Layer, ...]
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    program: Compiled | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Compiled:
+    """A native program with what Python must know of its arrays.
+
+    Attributes:
+        program: the program.
+        outputs: shape (without the batch axis) and dtype of each array that it gives.
+        counters: numbers of the counters of each layer's inputs, by layer name.
+        sizes: values that each layer reads of one sample, by layer name.
+    """
+
+    program: Any
+    outputs: tuple[tuple[tuple[int, ...], np.dtype], ...]
+    counters: dict[str, list[int]]
+    sizes: dict[str, int]
+
+    def __call__(self, read: Sequence[NDArray], threads: int, count: bool) -> tuple[list[NDArray], list[int]]:
+        """Arrays of all outputs, and the non-zero values of every counter (zeros where ``count`` is false)."""
+        samples = len(read[0])
+        made = [np.empty((samples, *shape), dtype) for shape, dtype in self.outputs]
+        return made, self.program.run([np.ascontiguousarray(a) for a in read], made, samples, threads, count)
+
+
+def layer_by_layer(net: Network) -> list[Part]:
+    """Every layer as a part of its own."""
+    return [Part((layer,), layer.inputs, (layer.name,)) for layer in net if layer.inputs]
+
+
+_PLANS: WeakKeyDictionary[Network, tuple[frozenset[str], list[Part]]] = WeakKeyDictionary()
+
+
+def plan(net: Network, kept: Sequence[str]) -> list[Part]:
+    """Parts of ``net`` with as many layers in programs as can be; the tensors called ``kept`` are written."""
+    key = frozenset(kept)
+    known = _PLANS.get(net)
+    if known is None or known[0] != key:
+        known = _PLANS[net] = key, _plan(net, key)
+    return known[1]
+
+
+def _plan(net: Network, kept: frozenset[str]) -> list[Part]:
+    groups: list[tuple[list[Layer], _Recording | None]] = []
+    for layer in net:
+        if not layer.inputs:
+            continue
+        current = groups[-1][1] if groups else None
+        if current is not None and current.add(layer):
+            groups[-1][0].append(layer)
+            continue
+        fresh = _Recording(net)
+        groups.append(([layer], fresh if fresh.add(layer) else None))
+    parts = []
+    for i, (layers, recording) in enumerate(groups):
+        later = {name for others, _ in groups[i + 1 :] for layer in others for name in layer.inputs} | kept
+        if recording is None:
+            parts.append(Part(tuple(layers), layers[0].inputs, (layers[0].name,)))
+        else:
+            parts.append(recording.part(layers, [layer.name for layer in layers if layer.name in later]))
+    return parts
+
+
+class _Recording:
+    """Layers recorded one after the other."""
+
+    def __init__(self, net: Network) -> None:
+        self.net, self.recorder = net, Recorder()
+        self.inputs: dict[str, Value] = {}
+        self.values: dict[str, Value] = {}
+        self.counters: dict[str, list[int]] = {}
+
+    def add(self, layer: Layer) -> bool:
+        """Record one more layer; false, and nothing recorded, where it cannot be."""
+        types = self.net.input_types(layer)
+        output = self.net.types[layer.name]
+        if output.is_float or any(t.is_float for t in types) or initial_state(layer, types) is not None:
+            return False
+        mark = self.recorder.mark()
+        fresh: dict[str, Value] = {}
+        try:
+            for name, kind in zip(layer.inputs, types):
+                if name not in self.values and name not in fresh:
+                    fresh[name] = self.recorder.input(kind.shape, *kind.range, kind.dtype)
+            known = self.values | fresh
+            read = [known[name] for name in layer.inputs]
+            made = forward_integer(layer, read, types, self.recorder)  # type: ignore[arg-type]
+            counters = [self.recorder.count(v) for v in read]
+        except Unrecorded:
+            self.recorder.reset(mark)
+            return False
+        self.values |= fresh | {layer.name: made}  # type: ignore[dict-item]
+        self.inputs |= fresh
+        self.counters[layer.name] = counters
+        return True
+
+    def part(self, layers: Sequence[Layer], writes: Sequence[str]) -> Part:
+        outputs = [self.values[name] for name in writes]
+        program = self.recorder.build(list(self.inputs.values()), outputs)
+        formats = tuple((v.shape[1:], np.dtype(v.dtype)) for v in outputs)
+        sizes = {layer.name: sum(int(np.prod(t.shape)) for t in self.net.input_types(layer)) for layer in layers}
+        compiled = Compiled(program, formats, self.counters, sizes)
+        return Part(tuple(layers), tuple(self.inputs), tuple(writes), compiled)
