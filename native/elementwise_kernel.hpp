@@ -14,29 +14,29 @@ inline std::int32_t lean_value(const Lean& s, std::int32_t sum, int c) {
   return std::min(std::max((v * s.multiplier[c] + s.half[c]) >> s.shift[c], s.floor), s.ceiling);
 }
 
-// Channels [first, first + count) of one pixel, as bytes. The sums are padded, so whole vectors may be read.
-inline void lean_bytes(const Lean& stage, const std::int32_t* __restrict sums, int first, int count, std::int32_t zero,
-                       std::uint8_t* __restrict y) {
+inline void lean(const Lean& stage, const SumRows& sums, int first, int count, const Target& to) {
   constexpr int chunk = 16;
-  const std::int32_t *__restrict bias = stage.bias.data() + first, *__restrict low = stage.low.data() + first,
-                     *__restrict high = stage.high.data() + first, *__restrict multiplier = stage.multiplier.data() + first,
-                     *__restrict half = stage.half.data() + first, *__restrict shift = stage.shift.data() + first;
-  const std::int32_t floor = stage.floor, ceiling = stage.ceiling;
   for (int c = 0; c < count; c += chunk) {
-    std::uint8_t line[chunk];
-    for (int i = 0; i < chunk; ++i) {
-      const std::int32_t v = std::min(std::max(sums[c + i] + bias[c + i], low[c + i]), high[c + i]);
-      const std::int32_t scaled = (v * multiplier[c + i] + half[c + i]) >> shift[c + i];
-      line[i] = static_cast<std::uint8_t>(std::min(std::max(scaled, floor), ceiling) - zero);
+    const int width = std::min(chunk, count - c);
+    const std::int32_t* from = sums.data + c;
+    std::uint8_t* y = to.y;
+    for (int pixel = 0; pixel < sums.pixels; ++pixel, from += sums.stride, y += to.pixel) {
+      std::int32_t line[chunk] = {};
+      if (stage.plain) std::memcpy(line, from, width * sizeof *line);
+      else
+        for (int i = 0; i < chunk; ++i) line[i] = lean_value(stage, i < width ? from[i] : 0, first + c + i);
+      if (to.planes == 0) {
+        std::memcpy(y + (first + c) * 4, line, width * sizeof *line);
+        continue;
+      }
+      for (int plane = 0; plane < to.planes; ++plane) {
+        std::uint8_t bytes[chunk];
+        for (int i = 0; i < chunk; ++i)
+          bytes[i] = static_cast<std::uint8_t>((static_cast<std::uint32_t>(line[i]) - static_cast<std::uint32_t>(to.zero)) >> (8 * plane));
+        std::memcpy(y + plane * to.plane + first + c, bytes, width);
+      }
     }
-    if (c + chunk <= count) std::memcpy(y + c, line, chunk);
-    else std::memcpy(y + c, line, count - c);
   }
-}
-
-inline void lean_words(const Lean& stage, const std::int32_t* __restrict sums, int first, int count,
-                       std::int32_t* __restrict y) {
-  for (int c = 0; c < count; ++c) y[c] = lean_value(stage, sums[c], first + c);
 }
 
 inline void list_groups(const std::uint8_t* pixel, int groups, std::uint16_t* events) {
@@ -64,13 +64,16 @@ inline std::int64_t count_bytes(const std::uint8_t* bytes, std::ptrdiff_t size, 
 }
 
 // Depthwise sums, tap by tap.
-inline void depthwise_taps(const std::uint8_t* pixel, const std::int32_t* taps, int tap_count,
-                           const std::int8_t* __restrict weights, int channels, std::int32_t* __restrict sums) {
-  for (int t = 0; t < tap_count; ++t, weights += channel_round) {
-    const std::uint8_t* __restrict x = pixel + taps[t];
-    for (int c = 0; c < channels; ++c) {
-      const std::int32_t product = static_cast<std::int16_t>(x[c]) * static_cast<std::int16_t>(weights[c]);
-      sums[c] = static_cast<std::int32_t>(static_cast<std::uint32_t>(sums[c]) + static_cast<std::uint32_t>(product));
+inline void depthwise_taps(const TapRows& rows, const std::int8_t* weights, int channels, const SumRows& to) {
+  for (int pixel = 0; pixel < to.pixels; ++pixel) {
+    std::int32_t* __restrict sums = to.data + pixel * to.stride;
+    for (int t = 0; t < rows.tap_count; ++t) {
+      const std::uint8_t* __restrict x = rows.x + pixel * rows.step + rows.taps[t];
+      const std::int8_t* __restrict w = weights + t * channel_round;
+      for (int c = 0; c < channels; ++c) {
+        const std::int32_t product = static_cast<std::int16_t>(x[c]) * static_cast<std::int16_t>(w[c]);
+        sums[c] = static_cast<std::int32_t>(static_cast<std::uint32_t>(sums[c]) + static_cast<std::uint32_t>(product));
+      }
     }
   }
 }

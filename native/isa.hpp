@@ -61,6 +61,31 @@ struct Events {
 struct Lean {
   std::vector<std::int32_t> bias, low, high, multiplier, half, shift;  // padded to channel_round
   std::int32_t floor, ceiling;
+  bool plain;  // whether it leaves every sum as it is
+};
+
+// Sums of some pixels, one after the other.
+struct SumRows {
+  std::int32_t* data;
+  std::ptrdiff_t stride;
+  int pixels;
+};
+
+// Where their integers go: byte planes of value - zero, `plane` bytes apart, or words where there are no planes.
+struct Target {
+  std::uint8_t* y;
+  std::ptrdiff_t pixel;  // bytes between pixels
+  int planes;
+  std::ptrdiff_t plane;
+  std::int32_t zero;
+};
+
+// Pixels whose windows lie `step` bytes apart, and the taps of a depthwise convolution: offsets from the first of them.
+struct TapRows {
+  const std::uint8_t* x;
+  std::ptrdiff_t step;
+  const std::int32_t* taps;
+  int tap_count;
 };
 
 struct Isa {
@@ -72,13 +97,12 @@ struct Isa {
   // Sums of vectors [first, last) of filters, which must lie in one block.
   void (*dense)(const Filters&, const Windows&, int first, int last);
   void (*events)(const Filters&, const Windows&, const Events&, int first, int last);
-  // Depthwise: adds to the sums of up to 64 channels of one pixel; taps are offsets of the window's pixels from it.
-  // Weights come in blocks of 64 channels, each with its taps; depthwise_slot says where one goes in its block.
-  void (*depthwise)(const std::uint8_t* pixel, const std::int32_t* taps, int tap_count, const std::int8_t* weights,
-                    int channels, std::int32_t* sums);
+  // Depthwise: adds products to the sums of up to 64 channels. Weights come in blocks of 64 channels, each with its
+  // taps; depthwise_slot says where one goes in its block.
+  void (*depthwise)(const TapRows&, const std::int8_t* weights, int channels, const SumRows&);
   int (*depthwise_slot)(int tap, int channel);
-  void (*lean)(const Lean&, const std::int32_t* sums, int first, int count, std::int32_t zero, std::uint8_t* y);
-  void (*lean_words)(const Lean&, const std::int32_t* sums, int first, int count, std::int32_t* y);
+  // Channels [first, first + count), of which the sums begin with the first.
+  void (*lean)(const Lean&, const SumRows&, int first, int count, const Target&);
   // Lists the groups of four bytes that are not zero: their number, then each.
   void (*list)(const std::uint8_t* pixel, int groups, std::uint16_t* events);
   std::int64_t (*count)(const std::uint8_t* bytes, std::ptrdiff_t size, std::uint8_t zero);

@@ -32,57 +32,111 @@ void pack(std::int8_t* vector, int f, int lane, std::int8_t weight) { vector[f *
 
 // Four taps at a time: their bytes are interleaved, so that one instruction multiplies them. Interleaving works within
 // 16 bytes, so vector k holds channels 16 L + 4 k to 16 L + 4 k + 3 for L of 0 to 3; weights are packed in this order.
-void depthwise64(const std::uint8_t* pixel, const std::int32_t* taps, int tap_count, const std::int8_t* weights,
-                 std::int32_t* sums) {
-  __m512i sum[4] = {};
-  for (int t = 0; t < tap_count; t += tap_round, weights += tap_round * channel_round) {
-    const __m512i a = _mm512_loadu_si512(pixel + taps[t]), b = _mm512_loadu_si512(pixel + taps[t + 1]);
-    const __m512i c = _mm512_loadu_si512(pixel + taps[t + 2]), d = _mm512_loadu_si512(pixel + taps[t + 3]);
-    const __m512i ab0 = _mm512_unpacklo_epi8(a, b), ab1 = _mm512_unpackhi_epi8(a, b);
-    const __m512i cd0 = _mm512_unpacklo_epi8(c, d), cd1 = _mm512_unpackhi_epi8(c, d);
-    sum[0] = _mm512_dpbusd_epi32(sum[0], _mm512_unpacklo_epi16(ab0, cd0), _mm512_loadu_si512(weights));
-    sum[1] = _mm512_dpbusd_epi32(sum[1], _mm512_unpackhi_epi16(ab0, cd0), _mm512_loadu_si512(weights + 64));
-    sum[2] = _mm512_dpbusd_epi32(sum[2], _mm512_unpacklo_epi16(ab1, cd1), _mm512_loadu_si512(weights + 128));
-    sum[3] = _mm512_dpbusd_epi32(sum[3], _mm512_unpackhi_epi16(ab1, cd1), _mm512_loadu_si512(weights + 192));
+// With few quads of taps the weights stay in registers; Quads = 0 stands for any number.
+template <int Quads>
+void depthwise64(const TapRows& rows, const std::int8_t* weights, const SumRows& to) {
+  const int quads = Quads ? Quads : rows.tap_count / tap_round;
+  for (int pixel = 0; pixel < to.pixels; ++pixel) {
+    const std::uint8_t* x = rows.x + pixel * rows.step;
+    __m512i sum[4] = {};
+#pragma GCC unroll 4
+    for (int q = 0; q < quads; ++q) {
+      const std::int32_t* taps = rows.taps + q * tap_round;
+      const __m512i a = _mm512_loadu_si512(x + taps[0]), b = _mm512_loadu_si512(x + taps[1]);
+      const __m512i c = _mm512_loadu_si512(x + taps[2]), d = _mm512_loadu_si512(x + taps[3]);
+      const __m512i ab0 = _mm512_unpacklo_epi8(a, b), ab1 = _mm512_unpackhi_epi8(a, b);
+      const __m512i cd0 = _mm512_unpacklo_epi8(c, d), cd1 = _mm512_unpackhi_epi8(c, d);
+      const std::int8_t* w = weights + q * (tap_round * channel_round);
+      sum[0] = _mm512_dpbusd_epi32(sum[0], _mm512_unpacklo_epi16(ab0, cd0), _mm512_loadu_si512(w));
+      sum[1] = _mm512_dpbusd_epi32(sum[1], _mm512_unpackhi_epi16(ab0, cd0), _mm512_loadu_si512(w + 64));
+      sum[2] = _mm512_dpbusd_epi32(sum[2], _mm512_unpacklo_epi16(ab1, cd1), _mm512_loadu_si512(w + 128));
+      sum[3] = _mm512_dpbusd_epi32(sum[3], _mm512_unpackhi_epi16(ab1, cd1), _mm512_loadu_si512(w + 192));
+    }
+    const __m512i low01 = _mm512_shuffle_i32x4(sum[0], sum[1], 0x44), high01 = _mm512_shuffle_i32x4(sum[0], sum[1], 0xee);
+    const __m512i low23 = _mm512_shuffle_i32x4(sum[2], sum[3], 0x44), high23 = _mm512_shuffle_i32x4(sum[2], sum[3], 0xee);
+    std::int32_t* y = to.data + pixel * to.stride;
+    auto put = [&](int at, __m512i v) { _mm512_storeu_si512(y + at, _mm512_add_epi32(_mm512_loadu_si512(y + at), v)); };
+    put(0, _mm512_shuffle_i32x4(low01, low23, 0x88));
+    put(16, _mm512_shuffle_i32x4(low01, low23, 0xdd));
+    put(32, _mm512_shuffle_i32x4(high01, high23, 0x88));
+    put(48, _mm512_shuffle_i32x4(high01, high23, 0xdd));
   }
-  const __m512i low01 = _mm512_shuffle_i32x4(sum[0], sum[1], 0x44), high01 = _mm512_shuffle_i32x4(sum[0], sum[1], 0xee);
-  const __m512i low23 = _mm512_shuffle_i32x4(sum[2], sum[3], 0x44), high23 = _mm512_shuffle_i32x4(sum[2], sum[3], 0xee);
-  auto put = [&](int at, __m512i v) {
-    _mm512_storeu_si512(sums + at, _mm512_add_epi32(_mm512_loadu_si512(sums + at), v));
-  };
-  put(0, _mm512_shuffle_i32x4(low01, low23, 0x88));
-  put(16, _mm512_shuffle_i32x4(low01, low23, 0xdd));
-  put(32, _mm512_shuffle_i32x4(high01, high23, 0x88));
-  put(48, _mm512_shuffle_i32x4(high01, high23, 0xdd));
 }
 
-// The same for 16 channels, with the four taps in the four quarters of a vector. Chunk k of four channels lies where
-// depthwise64 expects it, so the quarters of the weights are gathered.
-void depthwise16(const std::uint8_t* pixel, const std::int32_t* taps, int tap_count, const std::int8_t* weights,
-                 int part, std::int32_t* sums) {
-  __m512i sum = _mm512_loadu_si512(sums);
-  const __m512i transpose = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
-  const __m512i quarters = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+__m512i quarters(const void* a, const void* b, const void* c, const void* d) {
   auto load = [](const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); };
-  for (int t = 0; t < tap_count; t += tap_round, weights += tap_round * channel_round) {
-    __m512i x = _mm512_castsi128_si512(load(pixel + taps[t]));
-    x = _mm512_inserti32x4(x, load(pixel + taps[t + 1]), 1);
-    x = _mm512_inserti32x4(x, load(pixel + taps[t + 2]), 2);
-    x = _mm512_inserti32x4(x, load(pixel + taps[t + 3]), 3);
-    x = _mm512_shuffle_epi8(_mm512_permutexvar_epi32(quarters, x), transpose);
-    __m512i w = _mm512_castsi128_si512(load(weights + part * 16));
-    w = _mm512_inserti32x4(w, load(weights + 64 + part * 16), 1);
-    w = _mm512_inserti32x4(w, load(weights + 128 + part * 16), 2);
-    w = _mm512_inserti32x4(w, load(weights + 192 + part * 16), 3);
-    sum = _mm512_dpbusd_epi32(sum, x, w);
-  }
-  _mm512_storeu_si512(sums, sum);
+  __m512i v = _mm512_inserti32x4(_mm512_castsi128_si512(load(a)), load(b), 1);
+  return _mm512_inserti32x4(_mm512_inserti32x4(v, load(c), 2), load(d), 3);
 }
 
-void depthwise(const std::uint8_t* pixel, const std::int32_t* taps, int tap_count, const std::int8_t* weights,
-               int channels, std::int32_t* sums) {
-  if (channels > 32) return depthwise64(pixel, taps, tap_count, weights, sums);
-  for (int c = 0; c < channels; c += 16) depthwise16(pixel + c, taps, tap_count, weights, c / 16, sums + c);
+// The same for 16 channels, number `part` of the 64, with the four taps in the four quarters of a vector. Chunk k of
+// four channels lies where depthwise64 expects it, so the quarters of the weights are gathered.
+void depthwise16(const TapRows& rows, const std::int8_t* weights, int part, const SumRows& to) {
+  const __m512i transpose = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  for (int t = 0; t < rows.tap_count; t += tap_round) {
+    const std::int8_t* w = weights + t * channel_round + part * 16;
+    const __m512i packed = quarters(w, w + 64, w + 128, w + 192);
+    const std::uint8_t* x = rows.x + part * 16;
+    std::int32_t* y = to.data + part * 16;
+    const std::int32_t* taps = rows.taps + t;
+    for (int pixel = 0; pixel < to.pixels; ++pixel, x += rows.step, y += to.stride) {
+      const __m512i bytes = quarters(x + taps[0], x + taps[1], x + taps[2], x + taps[3]);
+      const __m512i quads = _mm512_shuffle_epi8(_mm512_permutexvar_epi32(order, bytes), transpose);
+      _mm512_storeu_si512(y, _mm512_dpbusd_epi32(_mm512_loadu_si512(y), quads, packed));
+    }
+  }
+}
+
+void depthwise(const TapRows& rows, const std::int8_t* weights, int channels, const SumRows& to) {
+  if (channels > 32) {
+    switch (rows.tap_count / tap_round) {
+      case 1: return depthwise64<1>(rows, weights, to);
+      case 2: return depthwise64<2>(rows, weights, to);
+      case 3: return depthwise64<3>(rows, weights, to);
+      default: return depthwise64<0>(rows, weights, to);
+    }
+  }
+  for (int part = 0; part * 16 < channels; ++part) depthwise16(rows, weights, part, to);
+}
+
+// Sums are padded to whole vectors, so only the stores mind the number of channels.
+template <bool Plain>
+void lean_rows(const Lean& stage, const SumRows& sums, int first, int count, const Target& to) {
+  const __m512i floor = _mm512_set1_epi32(stage.floor), ceiling = _mm512_set1_epi32(stage.ceiling);
+  const __m512i zero = _mm512_set1_epi32(to.zero);
+  for (int c = 0; c < count; c += 16) {
+    const __mmask16 mask = c + 16 <= count ? 0xffff : static_cast<__mmask16>((1 << (count - c)) - 1);
+    auto load = [&](const std::vector<std::int32_t>& values) { return _mm512_loadu_si512(values.data() + first + c); };
+    const __m512i bias = load(stage.bias), low = load(stage.low), high = load(stage.high), half = load(stage.half);
+    const __m512i multiplier = load(stage.multiplier), shift = load(stage.shift);
+    const std::int32_t* from = sums.data + c;
+    std::uint8_t* pixel = to.y;
+    for (int i = 0; i < sums.pixels; ++i, from += sums.stride, pixel += to.pixel) {
+      __m512i v = _mm512_loadu_si512(from);
+      if constexpr (!Plain) {
+        v = _mm512_min_epi32(_mm512_max_epi32(_mm512_add_epi32(v, bias), low), high);
+        v = _mm512_srav_epi32(_mm512_add_epi32(_mm512_mullo_epi32(v, multiplier), half), shift);
+        v = _mm512_min_epi32(_mm512_max_epi32(v, floor), ceiling);
+      }
+      if (to.planes == 0) {
+        _mm512_mask_storeu_epi32(pixel + (first + c) * 4, mask, v);
+        continue;
+      }
+      v = _mm512_sub_epi32(v, zero);
+      std::uint8_t* y = pixel + first + c;
+      for (int plane = 0; plane < to.planes; ++plane, y += to.plane, v = _mm512_srli_epi32(v, 8)) {
+        const __m128i bytes = _mm512_cvtepi32_epi8(v);
+        if (mask == 0xffff) _mm_storeu_si128(reinterpret_cast<__m128i*>(y), bytes);
+        else _mm_mask_storeu_epi8(y, mask, bytes);
+      }
+    }
+  }
+}
+
+void lean_vectors(const Lean& stage, const SumRows& sums, int first, int count, const Target& to) {
+  if (stage.plain) lean_rows<true>(stage, sums, first, count, to);
+  else lean_rows<false>(stage, sums, first, count, to);
 }
 
 int depthwise_slot(int tap, int channel) {
@@ -104,7 +158,7 @@ double peak(std::int64_t rounds) {
 }  // namespace
 
 const Isa isa_avx512{"avx512",  V::width,       V::vector_bytes, pack,       dense<V>,    events<V>,
-                     depthwise, depthwise_slot, lean_bytes,      lean_words, list_groups, count_bytes, peak};
+                     depthwise, depthwise_slot, lean_vectors, list_groups, count_bytes, peak};
 
 }  // namespace spica
 #endif

@@ -5,6 +5,7 @@
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
@@ -137,7 +138,6 @@ spica::Finish after_sums(const spica::Tensor& y, const StageFields& fields, Rang
   const auto& [bias, ceiling, multiplier, shift, value_bits, buffer_bits, relu, low, high] = fields;
   require(multiplier.has_value() == shift.has_value(), "multiplier and shift come together");
   require(value_bits > 0 && value_bits < 63 && buffer_bits > 0 && buffer_bits < 63, "buffers hold 1 to 62 bits");
-  require(sums.first >= INT32_MIN && sums.second <= INT32_MAX && sums.first <= sums.second, "sums do not fit 32 bits");
   return {y, {y.c, list(bias, y.c), list(ceiling, y.c), list(multiplier, y.c), list(shift, y.c), value_bits, buffer_bits, relu, low, high},
           sums.first, sums.second};
 }
@@ -234,6 +234,8 @@ NB_MODULE(_native, m) {
         const spica::Places places{shape, from, offset, to_start, {to_step[0], to_step[1], 1}, clear, last};
         p.add_step(spica::make_copy(p.tensor(x), p.tensor(y), places), {x, y});
       })
+      .def("name", &spica::Program::name)
+      .def("seconds", &spica::Program::seconds)
       .def("finalize", &spica::Program::finalize)
       .def("run", &run_program)
       .def("paths", [](const spica::Program& p) {

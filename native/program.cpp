@@ -1,6 +1,7 @@
 #include "program.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <numeric>
 #include <stdexcept>
 
@@ -39,6 +40,7 @@ void Program::add_step(StepPointer step, const std::vector<int>& tensors) {
     t->last = number;
   }
   steps_.push_back(std::move(step));
+  names_.push_back(name_);
 }
 
 void Program::finalize(const std::vector<int>& inputs, const std::vector<int>& outputs) {
@@ -88,7 +90,10 @@ void Program::run_group(const Frame& frame, Worker& worker, const std::vector<Ar
       worker.counts[t.counter] += count_events(t, row, t.w, 0, t.c);
     }
   }
-  for (const StepPointer& step : steps_) {
+  using Clock = std::chrono::steady_clock;
+  auto begin = Clock::now();
+  for (std::size_t i = 0; i < steps_.size(); ++i) {
+    const StepPointer& step = steps_[i];
     const bool prepared = step->prepares(frame);
     if (prepared) {
       step->prepare(frame, part, parts);
@@ -96,9 +101,22 @@ void Program::run_group(const Frame& frame, Worker& worker, const std::vector<Ar
     }
     step->run(frame, worker, prepared, part, parts);
     meet_others();
+    const auto end = Clock::now();
+    worker.nanoseconds[i] += std::chrono::duration_cast<std::chrono::nanoseconds>(end - begin).count();
+    begin = end;
   }
   for (std::size_t i = 0; i < outputs.size(); ++i)
     store_samples(frame, tensors_[outputs_[i]], outputs[i], first_sample, part, parts);
+}
+
+std::vector<std::pair<std::string, double>> Program::seconds() const {
+  std::vector<std::pair<std::string, double>> spent;
+  for (std::size_t i = 0; i < steps_.size(); ++i) {
+    double total = 0;
+    for (const Worker& worker : workers_) total += worker.nanoseconds.empty() ? 0 : worker.nanoseconds[i] * 1e-9;
+    spent.emplace_back(names_[i], total);
+  }
+  return spent;
 }
 
 std::vector<std::int64_t> Program::run(const std::vector<Array>& inputs, const std::vector<Array>& outputs, int samples,
@@ -119,6 +137,7 @@ std::vector<std::int64_t> Program::run(const std::vector<Array>& inputs, const s
   if (static_cast<int>(workers_.size()) < threads) workers_.resize(threads);
   for (Worker& worker : workers_) {
     worker.counting = count;
+    worker.nanoseconds.resize(steps_.size());
     worker.counts.assign(counters_, 0);
   }
 

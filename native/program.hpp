@@ -6,6 +6,8 @@
 
 #include <deque>
 #include <mutex>
+#include <string>
+#include <utility>
 
 #include "steps.hpp"
 #include "team.hpp"
@@ -19,6 +21,10 @@ class Program {
   Paths& new_paths() { return paths_.emplace_back(); }
   // Adds a step that uses these tensors.
   void add_step(StepPointer, const std::vector<int>& tensors);
+  // Names the steps that are added from here on; seconds() tells them apart by it.
+  void name(const std::string& layer) { name_ = layer; }
+  // Seconds that all threads together have spent in each step, and its name.
+  std::vector<std::pair<std::string, double>> seconds() const;
   // Places all tensors; no step may be added afterwards. Tensors of `inputs` are given, those of `outputs` kept.
   void finalize(const std::vector<int>& inputs, const std::vector<int>& outputs);
   // Takes samples through all steps; returns the non-zero values of every counter, if they are to be counted.
@@ -39,6 +45,8 @@ class Program {
   std::deque<Paths> paths_;
   std::vector<StepPointer> steps_;
   std::vector<int> inputs_, outputs_;
+  std::vector<std::string> names_;
+  std::string name_;
   int counters_ = 0;
   std::ptrdiff_t sample_bytes_ = 0;
 

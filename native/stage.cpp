@@ -56,6 +56,7 @@ std::optional<Lean> make_lean(const Stage& stage, std::int64_t least, std::int64
   const int padded = (stage.channels + channel_round - 1) / channel_round * channel_round;
   for (auto* values : {&lean.bias, &lean.low, &lean.high, &lean.multiplier, &lean.half, &lean.shift}) values->resize(padded);
   const bool scaled = !stage.multiplier.empty();
+  lean.plain = true;
   lean.floor = static_cast<std::int32_t>(scaled ? stage.low : std::numeric_limits<std::int32_t>::min());
   lean.ceiling = static_cast<std::int32_t>(scaled ? stage.high : std::numeric_limits<std::int32_t>::max());
   for (int c = 0; c < stage.channels; ++c) {
@@ -81,6 +82,7 @@ std::optional<Lean> make_lean(const Stage& stage, std::int64_t least, std::int64
     lean.multiplier[c] = static_cast<std::int32_t>(multiplier);
     lean.half[c] = static_cast<std::int32_t>(half);
     lean.shift[c] = static_cast<std::int32_t>(right);
+    lean.plain = lean.plain && !scaled && bias == 0 && low == least && high == most;
   }
   return lean;
 }

@@ -25,8 +25,11 @@ struct Cursor {
       : sample(static_cast<int>(pixel / (std::int64_t{y.h} * y.w))),
         row(static_cast<int>(pixel / y.w % y.h)),
         column(static_cast<int>(pixel % y.w)) {}
-  void next(const Tensor& y) {
-    if (++column < y.w) return;
+  // Pixels from here to the end of the row, at most `most`.
+  int run(const Tensor& y, int most) const { return std::min(most, y.w - column); }
+  void advance(const Tensor& y, int run) {
+    column += run;
+    if (column < y.w) return;
     column = 0;
     if (++row < y.h) return;
     row = 0;
@@ -42,14 +45,16 @@ struct Part {
 
 class Sums : public Step {
  public:
-  // channel_block: channels whose sums are made together; pixel_bytes: weights that they need.
-  Sums(Finish finish, int channel_block, std::ptrdiff_t weight_bytes)
+  // channel_block: channels whose sums are made together; channel_unit: their number is padded to a multiple of this.
+  Sums(Finish finish, int channel_block, int channel_unit, std::ptrdiff_t weight_bytes)
       : y_(finish.y),
         stage_(std::move(finish.stage)),
         lean_(make_lean(stage_, finish.least, finish.most)),
         channel_block_(channel_block),
+        channel_unit_(channel_unit),
         weight_bytes_(weight_bytes) {
-    if (stage_.channels != y_.c) throw std::invalid_argument("a stage has other channels than its tensor");
+    if (finish.least < std::numeric_limits<std::int32_t>::min() || finish.most > std::numeric_limits<std::int32_t>::max())
+      throw std::invalid_argument("sums do not fit 32 bits");
   }
 
   void run(const Frame& frame, Worker& worker, bool prepared, int part, int parts) const override {
@@ -57,10 +62,9 @@ class Sums : public Step {
     const Part mine = share(frame, part, parts);
     const int channels = mine.last_channel - mine.first_channel;
     if (channels <= 0 || mine.first_pixel >= mine.last_pixel) return;
-    const int block = std::min(channel_block_, channels), stride = round_up(block, channel_round);
+    const int block = std::min(channel_block_, channels), stride = round_up(block, channel_unit_);
     const int chunk = std::clamp(chunk_sums / stride, 1, chunk_pixels);
-    worker.sums.resize(std::size_t{chunk_pixels} * channel_round + chunk_sums + std::size_t(stride));
-    worker.line.resize(std::max<std::size_t>(worker.line.size(), stride));
+    worker.sums.resize(chunk_sums + 4 * channel_round);
     const auto work = [&](std::int64_t pixel, int channel) {
       const int count = static_cast<int>(std::min<std::int64_t>(chunk, mine.last_pixel - pixel));
       const int width = std::min(block, mine.last_channel - channel);
@@ -94,35 +98,28 @@ class Sums : public Step {
   }
 
   void finish(const Frame& frame, Worker& worker, std::int64_t pixel, int count, int channel, int width,
-              const std::int32_t* sums, int stride) const {
+              std::int32_t* sums, int stride) const {
     const Isa& best = isa();
     Cursor at(y_, pixel);
     while (count > 0) {  // row by row
-      const int run = std::min(count, y_.w - at.column);
+      const int run = at.run(y_, count);
       std::uint8_t* to = frame.origin(y_, at.sample) + at.row * y_.row() + at.column * y_.pixel();
-      std::uint8_t* y = to;
-      for (int i = 0; i < run; ++i, sums += stride, y += y_.pixel()) {
-        if (lean_ && y_.planes == 1) {
-          best.lean(*lean_, sums, channel, width, y_.zero, y + channel);
-          continue;
-        }
-        std::int32_t* line = worker.line.data();
-        if (lean_) best.lean_words(*lean_, sums, channel, width, line);
-        else
-          for (int c = 0; c < width; ++c) line[c] = static_cast<std::int32_t>(stage_(sums[c], channel + c));
-        if (y_.planes == 0) std::memcpy(y + channel * 4, line, width * sizeof *line);
-        else
-          for (int c = 0; c < width; ++c) encode(y_, y, channel + c, line[c]);
+      if (lean_) {
+        best.lean(*lean_, {sums, stride, run}, channel, width, {to, y_.pixel(), y_.planes, y_.plane(), y_.zero});
+      } else {
+        for (int i = 0; i < run; ++i)
+          for (int c = 0; c < width; ++c)
+            encode(y_, to + i * y_.pixel(), channel + c, static_cast<std::int32_t>(stage_(sums[i * stride + c], channel + c)));
       }
+      sums += std::ptrdiff_t{run} * stride;
       if (worker.counting && y_.counter >= 0) worker.counts[y_.counter] += count_events(y_, to, run, channel, width);
       count -= run;
-      at.column += run - 1;
-      at.next(y_);
+      at.advance(y_, run);
     }
   }
 
   const std::optional<Lean> lean_;
-  const int channel_block_;
+  const int channel_block_, channel_unit_;
   const std::ptrdiff_t weight_bytes_;
 };
 
@@ -171,7 +168,7 @@ constexpr int share_probes = 256;
 class Convolution final : public Sums {
  public:
   Convolution(const Tensor& x, const std::int32_t* kernel, Window window, const Tensor& list, Paths& paths, Finish finish)
-      : Sums(std::move(finish), block_vectors * isa().width, std::ptrdiff_t{window.kh} * window.kw * x.c * finish.y.c),
+      : Sums(std::move(finish), block_vectors * isa().width, isa().width, std::ptrdiff_t{window.kh} * window.kw * x.c * finish.y.c),
         x_(x),
         window_(window),
         list_(list),
@@ -233,12 +230,16 @@ class Convolution final : public Sums {
     worker.lists.resize(chunk_pixels);
     const int groups = x_.c / 4, columns = x_.w + x_.left + x_.right;
     Cursor at(y_, pixel);
-    for (int i = 0; i < count; ++i, at.next(y_)) {
+    for (int done = 0, run; done < count; done += run, at.advance(y_, run)) {
+      run = at.run(y_, count - done);
       const std::ptrdiff_t row = at.row * window_.stride_h + x_.top - window_.top;
       const std::ptrdiff_t column = at.column * window_.stride_w + x_.left - window_.left;
-      worker.pixels[i] = frame.at(x_, at.sample) + row * x_.row() + column * x_.pixel();
-      if (prepared)
-        worker.lists[i] = reinterpret_cast<const std::uint16_t*>(frame.at(list_, at.sample)) + (row * columns + column) * (groups + 1);
+      const std::uint8_t* first = frame.at(x_, at.sample) + row * x_.row() + column * x_.pixel();
+      const std::ptrdiff_t step = window_.stride_w * x_.pixel();
+      for (int i = 0; i < run; ++i) worker.pixels[done + i] = first + i * step;
+      if (!prepared) continue;
+      const auto* list = reinterpret_cast<const std::uint16_t*>(frame.at(list_, at.sample)) + (row * columns + column) * (groups + 1);
+      for (int i = 0; i < run; ++i) worker.lists[done + i] = list + std::ptrdiff_t{i} * window_.stride_w * (groups + 1);
     }
     const Windows windows{worker.pixels.data(), count, x_.row(), terms_.data(), static_cast<int>(terms_.size()), sums, stride};
     const int first = channel / isa().width, last = (channel + width + isa().width - 1) / isa().width;
@@ -272,7 +273,7 @@ class Convolution final : public Sums {
 class Depthwise final : public Sums {
  public:
   Depthwise(const Tensor& x, const std::int32_t* kernel, Window window, Finish finish)
-      : Sums(std::move(finish), 4 * channel_round, 0), x_(x), window_(window) {
+      : Sums(std::move(finish), 4 * channel_round, channel_round, 0), x_(x), window_(window) {
     const int taps = window.kh * window.kw, channels = x.c;
     padded_taps_ = round_up(taps, tap_round);
     const int blocks = (channels + channel_round - 1) / channel_round, planes = weight_planes(kernel, std::int64_t{taps} * channels);
@@ -298,31 +299,33 @@ class Depthwise final : public Sums {
   void sums(const Frame& frame, Worker&, bool, std::int64_t pixel, int count, int channel, int width, std::int32_t* sums,
             int stride) const override {
     Cursor at(y_, pixel);
-    for (int i = 0; i < count; ++i, sums += stride, at.next(y_)) {
+    for (int run; count > 0; count -= run, sums += std::ptrdiff_t{run} * stride, at.advance(y_, run)) {
+      run = at.run(y_, count);
       const std::ptrdiff_t row = at.row * window_.stride_h + x_.top - window_.top;
       const std::ptrdiff_t column = at.column * window_.stride_w + x_.left - window_.left;
-      const std::uint8_t* window = frame.at(x_, at.sample) + row * x_.row() + column * x_.pixel();
-      for (int c = 0; c < width; c += channel_round) {
-        const int block = (channel + c) / channel_round;
-        const std::int32_t* start = start_.data() + std::ptrdiff_t{block} * channel_round;
-        if (terms_.size() == 1) std::memcpy(sums + c, start, channel_round * sizeof *start);
-        else std::memset(sums + c, 0, channel_round * sizeof *start);
-        for (std::size_t t = 0; t < terms_.size(); ++t) {
-          if (terms_[t].shift)
-            for (int k = 0; k < channel_round; ++k)
-              sums[c + k] = static_cast<std::int32_t>(static_cast<std::uint32_t>(sums[c + k]) << 8);
-          isa().depthwise(window + terms_[t].x + channel + c, taps_.data(), padded_taps_,
-                          weights_.data() + terms_[t].weights + block * block_bytes(), std::min(width - c, channel_round), sums + c);
-        }
-        if (terms_.size() > 1)
-          for (int k = 0; k < channel_round; ++k)
-            sums[c + k] = static_cast<std::int32_t>(static_cast<std::uint32_t>(sums[c + k]) + static_cast<std::uint32_t>(start[k]));
-      }
+      const std::uint8_t* first = frame.at(x_, at.sample) + row * x_.row() + column * x_.pixel();
+      for (int c = 0; c < width; c += channel_round)
+        sum_block(first + channel + c, (channel + c) / channel_round, std::min(width - c, channel_round), {sums + c, stride, run});
     }
   }
 
  private:
   std::ptrdiff_t block_bytes() const { return std::ptrdiff_t{padded_taps_} * channel_round; }
+
+  void sum_block(const std::uint8_t* x, int block, int channels, const SumRows& sums) const {
+    const std::int32_t* start = start_.data() + std::ptrdiff_t{block} * channel_round;
+    for (const Term& term : terms_) {
+      const bool first = &term == &terms_.front(), last = &term == &terms_.back();
+      for (int pixel = 0; pixel < sums.pixels; ++pixel) {
+        std::int32_t* sum = sums.data + pixel * sums.stride;
+        for (int c = 0; c < channel_round; ++c)
+          sum[c] = static_cast<std::int32_t>((first ? 0 : static_cast<std::uint32_t>(sum[c]) << (8 * term.shift)) +
+                                             (last ? static_cast<std::uint32_t>(start[c]) : 0));
+      }
+      isa().depthwise({x + term.x, window_.stride_w * x_.pixel(), taps_.data(), padded_taps_},
+                      weights_.data() + term.weights + block * block_bytes(), channels, sums);
+    }
+  }
 
   const Tensor& x_;
   const Window window_;
@@ -336,13 +339,13 @@ class Depthwise final : public Sums {
 class Add final : public Sums {
  public:
   Add(const Tensor& a, const Tensor& b, std::vector<int> shift_a, std::vector<int> shift_b, Finish finish)
-      : Sums(std::move(finish), 4 * channel_round, 0), a_(a), b_(b), shift_a_(std::move(shift_a)), shift_b_(std::move(shift_b)) {}
+      : Sums(std::move(finish), 4 * channel_round, channel_round, 0), a_(a), b_(b), shift_a_(std::move(shift_a)), shift_b_(std::move(shift_b)) {}
 
  protected:
   void sums(const Frame& frame, Worker&, bool, std::int64_t pixel, int count, int channel, int width, std::int32_t* sums,
             int stride) const override {
     Cursor at(y_, pixel);
-    for (int i = 0; i < count; ++i, sums += stride, at.next(y_)) {
+    for (int i = 0; i < count; ++i, sums += stride, at.advance(y_, 1)) {
       const std::uint8_t* a = frame.origin(a_, at.sample) + at.row * a_.row() + at.column * a_.pixel();
       const std::uint8_t* b = frame.origin(b_, at.sample) + at.row * b_.row() + at.column * b_.pixel();
       if (a_.planes == 1 && b_.planes == 1) {
@@ -364,13 +367,13 @@ class Add final : public Sums {
 class Map final : public Sums {
  public:
   Map(const Tensor& x, std::vector<std::int32_t> table, std::int32_t first, Finish finish)
-      : Sums(std::move(finish), 4 * channel_round, 0), x_(x), table_(std::move(table)), first_(first) {}
+      : Sums(std::move(finish), 4 * channel_round, channel_round, 0), x_(x), table_(std::move(table)), first_(first) {}
 
  protected:
   void sums(const Frame& frame, Worker&, bool, std::int64_t pixel, int count, int channel, int width, std::int32_t* sums,
             int stride) const override {
     Cursor at(y_, pixel);
-    for (int i = 0; i < count; ++i, sums += stride, at.next(y_)) {
+    for (int i = 0; i < count; ++i, sums += stride, at.advance(y_, 1)) {
       const std::uint8_t* x = frame.origin(x_, at.sample) + at.row * x_.row() + at.column * x_.pixel();
       for (int c = 0; c < width; ++c) {
         const std::int32_t value = decode(x_, x, channel + c);
@@ -385,36 +388,42 @@ class Map final : public Sums {
   const std::int32_t first_;
 };
 
-class SumOfPixels final : public Sums {
+// The sum over a sample's pixels may pass 32 bits, and there are few of them: in 64 bits, then.
+class SumOfPixels final : public Step {
  public:
-  SumOfPixels(const Tensor& x, Finish finish) : Sums(std::move(finish), 4 * channel_round, 0), x_(x) {}
+  SumOfPixels(const Tensor& x, Finish finish) : x_(x), y_(finish.y), stage_(std::move(finish.stage)) {}
 
- protected:
-  void sums(const Frame& frame, Worker&, bool, std::int64_t pixel, int count, int channel, int width, std::int32_t* sums,
-            int stride) const override {
-    for (int i = 0; i < count; ++i, sums += stride) {
-      std::fill(sums, sums + width, 0);
-      for (int row = 0; row < x_.h; ++row) {
-        const std::uint8_t* x = frame.origin(x_, static_cast<int>(pixel) + i) + row * x_.row();
-        for (int column = 0; column < x_.w; ++column, x += x_.pixel()) {
-          if (x_.planes == 0) {
-            for (int c = 0; c < width; ++c) {
-              std::int32_t v;
-              std::memcpy(&v, x + (channel + c) * 4, sizeof v);
-              sums[c] += v;
-            }
-          } else if (x_.planes == 1) {
-            for (int c = 0; c < width; ++c) sums[c] += x[channel + c] + x_.zero;
-          } else {
-            for (int c = 0; c < width; ++c) sums[c] += decode(x_, x, channel + c);
-          }
-        }
-      }
+  void run(const Frame& frame, Worker& worker, bool, int part, int parts) const override {
+    fill_border(frame, y_, part, parts);
+    for (int n = 0; n < frame.samples; ++n) {
+      const int first = x_.c * part / parts, last = x_.c * (part + 1) / parts;
+      std::uint8_t* y = frame.origin(y_, n);
+      for (int c = first; c < last; c += chunk) sum(frame, n, y, c, std::min(chunk, last - c));
+      if (worker.counting && y_.counter >= 0) worker.counts[y_.counter] += count_events(y_, y, 1, first, last - first);
     }
   }
 
  private:
-  const Tensor& x_;
+  static constexpr int chunk = 64;
+
+  void sum(const Frame& frame, int n, std::uint8_t* y, int first, int count) const {
+    std::int64_t sums[chunk] = {};
+    for (int row = 0; row < x_.h; ++row) {
+      const std::uint8_t* x = frame.origin(x_, n) + row * x_.row();
+      for (int column = 0; column < x_.w; ++column, x += x_.pixel())
+        if (x_.planes == 0) {
+          std::int32_t words[chunk];
+          std::memcpy(words, x + first * 4, count * sizeof *words);
+          for (int c = 0; c < count; ++c) sums[c] += words[c];
+        } else {
+          for (int c = 0; c < count; ++c) sums[c] += decode(x_, x, first + c);
+        }
+    }
+    for (int c = 0; c < count; ++c) encode(y_, y, first + c, static_cast<std::int32_t>(stage_(sums[c], first + c)));
+  }
+
+  const Tensor &x_, &y_;
+  const Stage stage_;
 };
 
 void require(bool holds, const char* what) {

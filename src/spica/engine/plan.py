@@ -114,6 +114,7 @@ class _Recording:
                 if name not in self.values and name not in fresh:
                     fresh[name] = self.recorder.input(kind.shape, *kind.range, kind.dtype)
             known = self.values | fresh
+            self.recorder.layer = layer.name
             read = [known[name] for name in layer.inputs]
             made = forward_integer(layer, read, types, self.recorder)  # type: ignore[arg-type]
             counters = [self.recorder.count(v) for v in read]

@@ -76,6 +76,7 @@ class Value:
     range: tuple[int, int]
     dtype: DTypeLike = np.int64
     sums: Callable[[_native.Program, Memory, tuple], None] | None = None
+    wide: bool = False  # whether these sums are made in 64 bits
     sums_shape: tuple[int, ...] = ()  # of the sums as they are made, where ``shape`` is another
 
     @property
@@ -117,7 +118,8 @@ class Recorder:
 
     def __init__(self) -> None:
         self._memories: list[Memory] = []
-        self._steps: list[Callable[[_native.Program], None]] = []
+        self._steps: list[tuple[str, Callable[[_native.Program], None]]] = []
+        self.layer = ""  # name of the layer whose steps come next
         self._counters = 0
 
     def input(self, shape: Sequence[int], low: int, high: int, dtype: DTypeLike) -> Value:
@@ -148,7 +150,8 @@ class Recorder:
         numbers = [[_place(program, _memory_of(v)) for v in values] for values in (inputs, outputs)]
         for memory in self._memories:
             _place(program, memory)
-        for step in self._steps:
+        for layer, step in self._steps:
+            program.name(layer)
             step(program)
         program.finalize(*numbers)
         return program
@@ -213,7 +216,7 @@ class Recorder:
         if stage.pool is not None:
             return self._pool(self.finish(acc, replace(stage, pool=None)), stage)
         low, high = acc.range
-        if low < INT32.min or high > INT32.max:
+        if not acc.wide and (low < INT32.min or high > INT32.max):
             raise Unrecorded("sums beyond 32 bits")
         ends = np.broadcast_to(np.array([[low], [high]]), (2, acc.shape[-1]))
         reached = arithmetic.finish(ends, replace(stage, dtype=np.int64))
@@ -226,7 +229,7 @@ class Recorder:
         memory = self._memory(image_shape(shape), Format(least, most))
         sums = acc.sums or _identity(_memory_of(acc))
         fields = _fields(stage, acc.shape[-1]), (low, high)
-        self._steps.append(lambda program: sums(program, memory, fields))
+        self._add(lambda program: sums(program, memory, fields))
         return Value(shape, memory, (least, most), stage.dtype).reshape(acc.shape)
 
     def concatenate(self, values: Sequence[Value], dtype: DTypeLike) -> Value:
@@ -273,6 +276,9 @@ class Recorder:
     def turn(self, *_: Any) -> tuple[Value, Value]:
         raise Unrecorded("recurrence")
 
+    def _add(self, step: Callable[[_native.Program], None]) -> None:
+        self._steps.append((self.layer, step))
+
     def _memory(self, shape: tuple[int, int, int], kind: Format) -> Memory:
         self._memories.append(Memory(shape, kind))
         return self._memories[-1]
@@ -303,7 +309,7 @@ class Recorder:
         memory = _memory_of(x)
         shape = (1, *_slid(x.shape, size, strides, padding), x.shape[3])
         pooled, before = self._memory(image_shape(shape), memory.format), [p[0] for p in padding]
-        self._steps.append(
+        self._add(
             lambda program: program.max_pool(_place(program, memory), pooled.number, list(size), list(strides), before)
         )
         return replace(x, shape=shape, memory=pooled, dtype=stage.dtype)
@@ -316,7 +322,7 @@ class Recorder:
             program.sum_of_pixels(_place(program, memory), y.number, *stage)
 
         reach = (values.range[0] * pixels, values.range[1] * pixels)
-        total = Value((1, values.shape[3]), None, reach, sums=sums)
+        total = Value((1, values.shape[3]), None, reach, sums=sums, wide=True)
         after = Stage(
             value_bits=32, multiplier=stage.multiplier, shift=stage.shift, buffer_bits=stage.buffer_bits,
             low=stage.low, high=stage.high, dtype=stage.dtype,
@@ -347,7 +353,7 @@ class Recorder:
         last: bool = True,
     ) -> None:
         where = shape, strides, offset, to_start, step, clear, last
-        self._steps.append(lambda program: program.copy(_place(program, source), target.number, *where))
+        self._add(lambda program: program.copy(_place(program, source), target.number, *where))
 
 
 def _place(program: _native.Program, memory: Memory) -> int:

@@ -96,7 +96,7 @@ def walk(
     kept: Sequence[str],
     batch_size: int,
 ) -> dict[str, NDArray]:
-    """Take samples through the parts of a network, batch by batch; ``step`` computes what one writes from what it reads.
+    """Take samples through a network's parts, batch by batch; ``step`` computes what one writes from what it reads.
 
     Every tensor is dropped after its last reader, unless it is one of ``kept``.
 

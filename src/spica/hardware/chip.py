@@ -18,7 +18,7 @@ from spica.hardware.meter import meter
 from spica.hardware.partition import Cuttable, forward_pieces
 from spica.hardware.placement import Placement
 from spica.hardware.statistics import Statistics
-from spica.network import Layer, Network
+from spica.network import Network
 from spica.network.graph import accuracy, classes
 
 

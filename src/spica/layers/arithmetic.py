@@ -157,7 +157,7 @@ def turn(
 
 
 def add(a: NDArray, b: NDArray, shifts: tuple[NDArray, NDArray], value_bits: int) -> NDArray[np.int64]:
-    """Sum of two arrays of one shape, each shifted left (one shift a channel) and saturated to ``value_bits`` before."""
+    """Sum of two arrays of one shape, each first shifted left, by channel, and saturated to ``value_bits``."""
     left, right = (saturate(x.astype(np.int64) << shift, value_bits) for x, shift in zip((a, b), shifts))
     return left + right
 
