@@ -110,51 +110,63 @@ void dense(const Filters& f, const Windows& w, int first, int last) {
   }
 }
 
-// One pixel at a time, from the groups of bytes that are not zero: pixels share no weights here, so as many filters as
-// fit go together.
+// Weights that stay in the nearest cache while pixels go by, and pixels that do so at a time.
+inline constexpr int near_bytes = 48 * 1024;
+inline constexpr int event_pixels = 48;
+
+// Only the groups of bytes that are not zero. Pixels share no weights in registers here, so they share them in the
+// nearest cache: all pixels take some columns of the window's row before the next.
 template <class V, int K>
 void event_vectors(int vectors, const Filters& f, const Windows& w, const Events& e, const std::int8_t* block,
                    int block_size, int vector) {
   if constexpr (K > 0) {
     if (vectors < K) return event_vectors<V, K - 1>(vectors, f, w, e, block, block_size, vector);
     const std::ptrdiff_t step = std::ptrdiff_t{block_size} * V::vector_bytes;
-    for (int p = 0; p < w.count; ++p) {
-      typename V::Reg sum[K];
+    const int columns = std::clamp(near_bytes / (e.groups * K * V::vector_bytes), 1, e.columns);
+    for (int p = 0; p < w.count; ++p)
+      for (int k = 0; k < K; ++k)
+        V::store(w.sums + p * w.stride + k * V::width, V::load(f.start.data() + (vector + k) * V::width));
+    for (int row = 0; row < f.rows; ++row, block += f.groups * step)
+      for (int column = 0; column < e.columns; column += columns) {
+        const int next = std::min(column + columns, e.columns);
+        for (int p = 0; p < w.count; ++p) {
+          const EventRow& pixel = e.pixels[p];
+          const std::uint16_t* starts = pixel.starts + row * e.start_row;
+          const std::uint16_t *event = pixel.groups + row * e.group_row + starts[column],
+                              *end = pixel.groups + row * e.group_row + starts[next];
+          if (event == end) continue;
+          const std::uint8_t* x = w.pixels[p] + row * w.row - std::ptrdiff_t{pixel.first} * group_bytes;
+          const std::int8_t* weights = block - pixel.first * step;
+          std::int32_t* sums = w.sums + p * w.stride;
+          typename V::Reg sum[K];
 #pragma GCC unroll 16
-      for (int k = 0; k < K; ++k) sum[k] = V::load(f.start.data() + (vector + k) * V::width);
-      const std::int8_t* tap = block;
-      for (int row = 0; row < f.rows; ++row) {
-        const std::uint8_t* pixel = w.pixels[p] + row * w.row;
-        const std::uint16_t* list = e.pixels[p] + row * e.row;
-        for (int column = 0; column < e.columns; ++column) {
-          for (int i = 1; i <= list[0]; ++i) {
-            const int group = list[i];
-            const typename V::Bytes bytes = V::broadcast(pixel + group * group_bytes);
-            const std::int8_t* weights = tap + group * step;
+          for (int k = 0; k < K; ++k) sum[k] = V::load(sums + k * V::width);
+          for (; event != end; ++event) {
+            const typename V::Bytes bytes = V::broadcast(x + std::ptrdiff_t{*event} * group_bytes);
+            const std::int8_t* packed = weights + *event * step;
 #pragma GCC unroll 16
-            for (int k = 0; k < K; ++k) sum[k] = V::dot(sum[k], bytes, V::weights(weights + k * V::vector_bytes));
+            for (int k = 0; k < K; ++k) sum[k] = V::dot(sum[k], bytes, V::weights(packed + k * V::vector_bytes));
           }
-          tap += e.groups * step;
-          pixel += std::ptrdiff_t{e.groups} * group_bytes;
-          list += e.list;
+#pragma GCC unroll 16
+          for (int k = 0; k < K; ++k) V::store(sums + k * V::width, sum[k]);
         }
       }
-#pragma GCC unroll 16
-      for (int k = 0; k < K; ++k) V::store(w.sums + p * w.stride + k * V::width, sum[k]);
-    }
   }
 }
 
 template <class V>
 void events(const Filters& f, const Windows& w, const Events& e, int first, int last) {
-  Windows part = w;
-  for (int vector = first; vector < last;) {
-    int block_size;
-    const std::int8_t* block = block_of<V>(f, vector, block_size);
-    const int vectors = std::min({V::event_vectors, last - vector, block_size - vector % block_vectors});
-    event_vectors<V, V::event_vectors>(vectors, f, part, e, block, block_size, vector);
-    part.sums += vectors * V::width;
-    vector += vectors;
+  for (int start = 0; start < w.count; start += event_pixels) {
+    Windows part{w.pixels + start, std::min(event_pixels, w.count - start), w.row, w.terms, w.term_count, w.sums + start * w.stride, w.stride};
+    const Events lists{e.pixels + start, e.group_row, e.start_row, e.groups, e.columns};
+    for (int vector = first; vector < last;) {
+      int block_size;
+      const std::int8_t* block = block_of<V>(f, vector, block_size);
+      const int vectors = std::min({V::event_vectors, last - vector, block_size - vector % block_vectors});
+      event_vectors<V, V::event_vectors>(vectors, f, part, lists, block, block_size, vector);
+      part.sums += vectors * V::width;
+      vector += vectors;
+    }
   }
 }
 

@@ -39,15 +39,19 @@ inline void lean(const Lean& stage, const SumRows& sums, int first, int count, c
   }
 }
 
-inline void list_groups(const std::uint8_t* pixel, int groups, std::uint16_t* events) {
+inline void list_groups(const std::uint8_t* row, int pixels, int groups, std::uint16_t* listed, std::uint16_t* starts) {
   std::uint16_t found = 0;
-  for (int g = 0; g < groups; ++g) {
-    std::uint32_t bytes;
-    std::memcpy(&bytes, pixel + g * 4, sizeof bytes);
-    events[found + 1] = static_cast<std::uint16_t>(g);  // overwritten unless it counts
-    found += bytes != 0;
+  int group = 0;
+  for (int pixel = 0; pixel < pixels; ++pixel) {
+    starts[pixel] = found;
+    for (const int end = group + groups; group < end; ++group) {
+      std::uint32_t bytes;
+      std::memcpy(&bytes, row + std::ptrdiff_t{group} * 4, sizeof bytes);
+      listed[found] = static_cast<std::uint16_t>(group);  // overwritten unless it counts
+      found += bytes != 0;
+    }
   }
-  events[0] = found;
+  starts[pixels] = found;
 }
 
 inline std::int64_t count_bytes(const std::uint8_t* bytes, std::ptrdiff_t size, std::uint8_t zero) {

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <vector>
 
 namespace spica {
@@ -16,6 +17,21 @@ inline constexpr int block_vectors = 8;   // vectors of filters that are packed 
 inline constexpr int channel_round = 64;  // sums of a pixel are padded to a multiple of this many channels
 inline constexpr int tap_round = 4;       // depthwise taps are padded to a multiple of this
 inline constexpr int slack = 64;          // bytes that a kernel may read beyond the end of a tensor
+
+// Memory that begins where a cache line does: a vector that crosses lines costs two loads.
+template <class T>
+struct LineAllocator {
+  using value_type = T;
+  static constexpr std::align_val_t line{64};
+  LineAllocator() = default;
+  template <class U>
+  LineAllocator(const LineAllocator<U>&) {}
+  T* allocate(std::size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), line)); }
+  void deallocate(T* p, std::size_t) { ::operator delete(p, line); }
+  friend bool operator==(const LineAllocator&, const LineAllocator&) { return true; }
+};
+template <class T>
+using Aligned = std::vector<T, LineAllocator<T>>;
 
 // One product of planes: the sums are shifted left before it.
 struct Term {
@@ -30,8 +46,8 @@ struct Filters {
   int vectors = 0;
   int vector_bytes = 0;      // packed bytes of one group of one vector
   int planes = 1;
-  std::vector<std::int8_t> data;
-  std::vector<std::int32_t> start;  // what every filter's sum starts from
+  Aligned<std::int8_t> data;
+  Aligned<std::int32_t> start;  // what every filter's sum starts from
 
   std::ptrdiff_t plane_bytes(int block_size) const {
     return std::ptrdiff_t{rows} * groups * block_size * vector_bytes;
@@ -49,17 +65,23 @@ struct Windows {
   std::ptrdiff_t stride;
 };
 
-// For each input pixel the number of its groups that are not zero, then these groups' numbers.
+// The groups of four bytes that are not zero, listed row by row of the input: each row's groups in order, and, for each
+// of its pixels and their end, where its own begin in the list.
+struct EventRow {
+  const std::uint16_t* groups;  // numbers within the row
+  const std::uint16_t* starts;  // of the window's first pixel
+  int first;                    // number of the window's first group
+};
 struct Events {
-  const std::uint16_t* const* pixels;  // list of the window's first pixel, for each output pixel
-  std::ptrdiff_t list, row;            // entries between the lists of neighbouring pixels, and of rows
-  int groups, columns;                 // groups of a pixel, and pixels in a row of the window
+  const EventRow* pixels;                  // first row of the window, for each output pixel
+  std::ptrdiff_t group_row, start_row;     // entries between rows
+  int groups, columns;                     // groups of a pixel, and pixels in a row of the window
 };
 
 // What turns sums into a tensor's integers with 32-bit arithmetic alone:
 // clamp(((clamp(sum + bias, low, high) * multiplier) + half) >> shift, floor, ceiling)
 struct Lean {
-  std::vector<std::int32_t> bias, low, high, multiplier, half, shift;  // padded to channel_round
+  Aligned<std::int32_t> bias, low, high, multiplier, half, shift;  // padded to channel_round
   std::int32_t floor, ceiling;
   bool plain;  // whether it leaves every sum as it is
 };
@@ -103,8 +125,8 @@ struct Isa {
   int (*depthwise_slot)(int tap, int channel);
   // Channels [first, first + count), of which the sums begin with the first.
   void (*lean)(const Lean&, const SumRows&, int first, int count, const Target&);
-  // Lists the groups of four bytes that are not zero: their number, then each.
-  void (*list)(const std::uint8_t* pixel, int groups, std::uint16_t* events);
+  // Lists a row of pixels as Events has it.
+  void (*list)(const std::uint8_t* row, int pixels, int groups, std::uint16_t* listed, std::uint16_t* starts);
   std::int64_t (*count)(const std::uint8_t* bytes, std::ptrdiff_t size, std::uint8_t zero);
   double (*peak)(std::int64_t rounds);  // multiply-adds of 8-bit values done, for measuring
 };

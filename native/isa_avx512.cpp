@@ -107,7 +107,7 @@ void lean_rows(const Lean& stage, const SumRows& sums, int first, int count, con
   const __m512i zero = _mm512_set1_epi32(to.zero);
   for (int c = 0; c < count; c += 16) {
     const __mmask16 mask = c + 16 <= count ? 0xffff : static_cast<__mmask16>((1 << (count - c)) - 1);
-    auto load = [&](const std::vector<std::int32_t>& values) { return _mm512_loadu_si512(values.data() + first + c); };
+    auto load = [&](const Aligned<std::int32_t>& values) { return _mm512_loadu_si512(values.data() + first + c); };
     const __m512i bias = load(stage.bias), low = load(stage.low), high = load(stage.high), half = load(stage.half);
     const __m512i multiplier = load(stage.multiplier), shift = load(stage.shift);
     const std::int32_t* from = sums.data + c;

@@ -130,7 +130,7 @@ std::vector<std::int64_t> Program::run(const std::vector<Array>& inputs, const s
   const int most = static_cast<int>(std::clamp<std::ptrdiff_t>(group_bytes / std::max<std::ptrdiff_t>(sample_bytes_, 1), 1, most_samples));
   const int share = (samples + arenas - 1) / arenas, rounds = (share + most - 1) / most;
   const int capacity = (share + rounds - 1) / rounds, groups = (samples + capacity - 1) / capacity;
-  const std::size_t room = static_cast<std::size_t>(sample_bytes_) * capacity + align;
+  const std::size_t room = static_cast<std::size_t>(sample_bytes_) * capacity;
   if (static_cast<int>(arenas_.size()) < arenas) arenas_.resize(arenas);
   for (int i = 0; i < arenas; ++i)
     if (arenas_[i].size() < room) arenas_[i].resize(room);
@@ -145,8 +145,7 @@ std::vector<std::int64_t> Program::run(const std::vector<Array>& inputs, const s
   Barrier barrier(threads);
   run_team(threads, [&](int thread) {
     auto frame = [&](int arena, int group) {
-      auto* data = reinterpret_cast<std::uint8_t*>(aligned(reinterpret_cast<std::ptrdiff_t>(arenas_[arena].data())));
-      return Frame{data, capacity, std::min(capacity, samples - group * capacity)};
+      return Frame{arenas_[arena].data(), capacity, std::min(capacity, samples - group * capacity)};
     };
     if (together) {
       for (int group = 0; group < groups; ++group) {

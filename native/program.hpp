@@ -51,7 +51,7 @@ class Program {
   std::ptrdiff_t sample_bytes_ = 0;
 
   std::mutex mutex_;  // one run at a time
-  std::vector<std::vector<std::uint8_t>> arenas_;
+  std::vector<Aligned<std::uint8_t>> arenas_;
   std::vector<Worker> workers_;
 };
 

@@ -46,9 +46,9 @@ struct Frame {
 
 // What a thread has for itself.
 struct Worker {
-  std::vector<std::int32_t> sums;
+  Aligned<std::int32_t> sums;
   std::vector<const std::uint8_t*> pixels;
-  std::vector<const std::uint16_t*> lists;
+  std::vector<EventRow> lists;
   std::vector<std::int64_t> nanoseconds;  // spent in each step
   bool counting = false;
   std::vector<std::int64_t> counts;  // non-zero values, by counter

@@ -161,8 +161,9 @@ Path asked_path() {
   return path == "dense" ? Path::dense : path == "events" ? Path::events : Path::automatic;
 }
 
-// Below this share of non-zero groups of channels the event path is faster: it does not share weights between pixels.
-constexpr double event_share = 0.5;
+// Below this share of non-zero groups of channels the event path is faster: the more so the more filters each event
+// has to go to. Measured with benchmarks/engine/layers.py.
+double event_share(int vectors) { return std::min(0.45, 0.075 * vectors); }
 constexpr int share_probes = 256;
 
 class Convolution final : public Sums {
@@ -205,16 +206,15 @@ class Convolution final : public Sums {
   bool prepares(const Frame& frame) const override {
     static const Path asked = asked_path();
     if (list_.c == 0 || terms_.size() > 1 || asked == Path::dense) return false;
-    return asked == Path::events || share_of_groups(frame) < event_share;
+    return asked == Path::events || share_of_groups(frame) < event_share(filters_.vectors * isa().width / 16);
   }
 
   void prepare(const Frame& frame, int part, int parts) const override {
-    const int rows = x_.h + x_.top + x_.bottom, columns = x_.w + x_.left + x_.right, groups = x_.c / 4;
+    const int rows = x_.h + x_.top + x_.bottom;
     for (std::int64_t unit = part; unit < std::int64_t{frame.samples} * rows; unit += parts) {
       const int n = static_cast<int>(unit / rows), y = static_cast<int>(unit % rows);
-      const std::uint8_t* pixel = frame.at(x_, n) + y * x_.row();
-      auto* list = reinterpret_cast<std::uint16_t*>(frame.at(list_, n)) + std::ptrdiff_t{y} * columns * (groups + 1);
-      for (int x = 0; x < columns; ++x, pixel += x_.pixel(), list += groups + 1) isa().list(pixel, groups, list);
+      std::uint16_t* list = list_of(frame, n) + y * list_row();
+      isa().list(frame.at(x_, n) + y * x_.row(), columns(), x_.c / 4, list, list + columns() * (x_.c / 4));
     }
   }
 
@@ -228,7 +228,7 @@ class Convolution final : public Sums {
             std::int32_t* sums, int stride) const override {
     worker.pixels.resize(chunk_pixels);
     worker.lists.resize(chunk_pixels);
-    const int groups = x_.c / 4, columns = x_.w + x_.left + x_.right;
+    const int groups = x_.c / 4;
     Cursor at(y_, pixel);
     for (int done = 0, run; done < count; done += run, at.advance(y_, run)) {
       run = at.run(y_, count - done);
@@ -238,17 +238,25 @@ class Convolution final : public Sums {
       const std::ptrdiff_t step = window_.stride_w * x_.pixel();
       for (int i = 0; i < run; ++i) worker.pixels[done + i] = first + i * step;
       if (!prepared) continue;
-      const auto* list = reinterpret_cast<const std::uint16_t*>(frame.at(list_, at.sample)) + (row * columns + column) * (groups + 1);
-      for (int i = 0; i < run; ++i) worker.lists[done + i] = list + std::ptrdiff_t{i} * window_.stride_w * (groups + 1);
+      const std::uint16_t *list = list_of(frame, at.sample) + row * list_row(), *starts = list + columns() * groups + column;
+      for (int i = 0; i < run; ++i) {
+        const int right = i * window_.stride_w;
+        worker.lists[done + i] = {list, starts + right, static_cast<int>(column + right) * groups};
+      }
     }
     const Windows windows{worker.pixels.data(), count, x_.row(), terms_.data(), static_cast<int>(terms_.size()), sums, stride};
     const int first = channel / isa().width, last = (channel + width + isa().width - 1) / isa().width;
     if (!prepared) return isa().dense(filters_, windows, first, last);
-    const Events events{worker.lists.data(), groups + 1, std::ptrdiff_t{columns} * (groups + 1), groups, window_.kw};
+    const Events events{worker.lists.data(), list_row(), list_row(), groups, window_.kw};
     isa().events(filters_, windows, events, first, last);
   }
 
  private:
+  int columns() const { return x_.w + x_.left + x_.right; }
+  // A row's list: its groups, then the start of each pixel and their end.
+  std::ptrdiff_t list_row() const { return columns() * (x_.c / 4) + columns() + 1; }
+  std::uint16_t* list_of(const Frame& frame, int n) const { return reinterpret_cast<std::uint16_t*>(frame.at(list_, n)); }
+
   // Share of non-zero groups of four channels, by probes spread over the first sample.
   double share_of_groups(const Frame& frame) const {
     const std::uint8_t* data = frame.at(x_, 0);
@@ -330,8 +338,9 @@ class Depthwise final : public Sums {
   const Tensor& x_;
   const Window window_;
   int padded_taps_;
-  std::vector<std::int32_t> taps_, start_;
-  std::vector<std::int8_t> weights_;
+  std::vector<std::int32_t> taps_;
+  Aligned<std::int32_t> start_;
+  Aligned<std::int8_t> weights_;
   std::vector<Term> terms_;
 };
 

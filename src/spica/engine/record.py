@@ -161,14 +161,14 @@ class Recorder:
         memory = self._window(x, padding, fill)
         rows, columns = _slid(x.shape, kernel.shape, strides, padding)
         channels, per_group = kernel.shape[2], 4
-        listed = channels % per_group == 0 and channels // per_group < LARGEST_LIST
+        listed = channels % per_group == 0 and (x.shape[2] + sum(padding[1])) * channels < per_group * LARGEST_LIST
 
         def sums(program: _native.Program, y: Memory, stage: tuple) -> None:
             planes, zero = memory.format.planes()
             h, w = (n + memory.border[2 * i] + memory.border[2 * i + 1] for i, n in enumerate(memory.shape[:2]))
-            # Two bytes an entry: the number of a pixel's groups that are not zero, and each of them.
-            entries = 2 * (channels // per_group + 1) if listed and (planes, zero) == (1, 0) else 0
-            events = program.tensor((h, w, entries), [0] * 4, 1, 0, [], -1, -1) if entries else -1
+            # Two bytes for each group of a row, for each pixel, and for their end.
+            row = 2 * (w * (channels // per_group + 1) + 1) if listed and (planes, zero) == (1, 0) else 0
+            events = program.tensor((h, 1, row), [0] * 4, 1, 0, [], -1, -1) if row else -1
             before = [p[0] for p in padding]
             weights = np.ascontiguousarray(kernel, np.int32)
             program.convolve(_place(program, memory), y.number, events, weights, list(strides), before, *stage)
