@@ -47,6 +47,7 @@ struct Frame {
 // What a thread has for itself.
 struct Worker {
   Aligned<std::int32_t> sums;
+  std::vector<std::int64_t> wide;  // sums that do not fit 32 bits
   std::vector<const std::uint8_t*> pixels;
   std::vector<EventRow> lists;
   std::vector<std::int64_t> nanoseconds;  // spent in each step

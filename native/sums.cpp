@@ -49,12 +49,11 @@ class Sums : public Step {
   Sums(Finish finish, int channel_block, int channel_unit, std::ptrdiff_t weight_bytes)
       : y_(finish.y),
         stage_(std::move(finish.stage)),
-        lean_(make_lean(stage_, finish.least, finish.most)),
+        lean_(fits(finish) ? make_lean(stage_, finish.least, finish.most) : std::nullopt),
+        wide_(!fits(finish)),
         channel_block_(channel_block),
         channel_unit_(channel_unit),
         weight_bytes_(weight_bytes) {
-    if (finish.least < std::numeric_limits<std::int32_t>::min() || finish.most > std::numeric_limits<std::int32_t>::max())
-      throw std::invalid_argument("sums do not fit 32 bits");
   }
 
   void run(const Frame& frame, Worker& worker, bool prepared, int part, int parts) const override {
@@ -68,8 +67,13 @@ class Sums : public Step {
     const auto work = [&](std::int64_t pixel, int channel) {
       const int count = static_cast<int>(std::min<std::int64_t>(chunk, mine.last_pixel - pixel));
       const int width = std::min(block, mine.last_channel - channel);
-      sums(frame, worker, prepared, pixel, count, channel, width, worker.sums.data(), stride);
-      finish(frame, worker, pixel, count, channel, width, worker.sums.data(), stride);
+      if (wide_) {
+        worker.wide.assign(std::size_t(count) * stride, 0);
+        wide_sums(frame, worker, pixel, count, channel, width, stride);
+      } else {
+        sums(frame, worker, prepared, pixel, count, channel, width, worker.sums.data(), stride);
+      }
+      finish(frame, worker, pixel, count, channel, width, stride);
     };
     if (weight_bytes_ > resident_bytes) {
       for (int channel = mine.first_channel; channel < mine.last_channel; channel += block)
@@ -85,10 +89,20 @@ class Sums : public Step {
   virtual void sums(const Frame&, Worker&, bool prepared, std::int64_t pixel, int count, int channel, int width,
                     std::int32_t* sums, int stride) const = 0;
 
+  // The same in 64 bits, added to worker.wide, where 32 do not hold them.
+  virtual void wide_sums(const Frame&, Worker&, std::int64_t, int, int, int, int) const {
+    throw std::logic_error("this step has no sums beyond 32 bits");
+  }
+  bool wide() const { return wide_; }
+
   const Tensor& y_;
   const Stage stage_;
 
  private:
+  static bool fits(const Finish& finish) {
+    return finish.least >= std::numeric_limits<std::int32_t>::min() && finish.most <= std::numeric_limits<std::int32_t>::max();
+  }
+
   // Pixels are shared out where there are enough of them, channels otherwise.
   Part share(const Frame& frame, int part, int parts) const {
     const std::int64_t pixels = std::int64_t{frame.samples} * y_.h * y_.w;
@@ -98,20 +112,22 @@ class Sums : public Step {
   }
 
   void finish(const Frame& frame, Worker& worker, std::int64_t pixel, int count, int channel, int width,
-              std::int32_t* sums, int stride) const {
-    const Isa& best = isa();
+              int stride) const {
+    std::int32_t* sums = worker.sums.data();
+    const std::int64_t* wide = worker.wide.data();
     Cursor at(y_, pixel);
     while (count > 0) {  // row by row
       const int run = at.run(y_, count);
       std::uint8_t* to = frame.origin(y_, at.sample) + at.row * y_.row() + at.column * y_.pixel();
       if (lean_) {
-        best.lean(*lean_, {sums, stride, run}, channel, width, {to, y_.pixel(), y_.planes, y_.plane(), y_.zero});
+        isa().lean(*lean_, {sums, stride, run}, channel, width, {to, y_.pixel(), y_.planes, y_.plane(), y_.zero});
       } else {
         for (int i = 0; i < run; ++i)
           for (int c = 0; c < width; ++c)
-            encode(y_, to + i * y_.pixel(), channel + c, static_cast<std::int32_t>(stage_(sums[i * stride + c], channel + c)));
+            encode(y_, to + i * y_.pixel(), channel + c, static_cast<std::int32_t>(stage_(wide_ ? wide[i * stride + c] : sums[i * stride + c], channel + c)));
       }
       sums += std::ptrdiff_t{run} * stride;
+      wide += std::ptrdiff_t{run} * stride;
       if (worker.counting && y_.counter >= 0) worker.counts[y_.counter] += count_events(y_, to, run, channel, width);
       count -= run;
       at.advance(y_, run);
@@ -119,6 +135,7 @@ class Sums : public Step {
   }
 
   const std::optional<Lean> lean_;
+  const bool wide_;
   const int channel_block_, channel_unit_;
   const std::ptrdiff_t weight_bytes_;
 };
@@ -200,12 +217,15 @@ class Convolution final : public Sums {
             isa().pack(to, f % isa().width, position % 4, weight_plane(*weight, plane, filters_.planes));
           }
         }
-    for (int f = 0; f < filters; ++f) filters_.start[f] = static_cast<std::int32_t>(total[f] * x.zero);
+    for (int f = 0; f < filters; ++f) {
+      wide_start_.push_back(total[f] * x.zero);
+      filters_.start[f] = wide() ? 0 : static_cast<std::int32_t>(wide_start_[f]);  // wraps, like the sums
+    }
   }
 
   bool prepares(const Frame& frame) const override {
     static const Path asked = asked_path();
-    if (list_.c == 0 || terms_.size() > 1 || asked == Path::dense) return false;
+    if (list_.c == 0 || terms_.size() > 1 || wide() || asked == Path::dense) return false;
     return asked == Path::events || share_of_groups(frame) < event_share(filters_.vectors * isa().width / 16);
   }
 
@@ -226,6 +246,39 @@ class Convolution final : public Sums {
  protected:
   void sums(const Frame& frame, Worker& worker, bool prepared, std::int64_t pixel, int count, int channel, int width,
             std::int32_t* sums, int stride) const override {
+    find_windows(frame, worker, prepared, pixel, count);
+    const int groups = x_.c / 4;
+    if (!prepared) return multiply(worker, count, channel, width, terms_.data(), static_cast<int>(terms_.size()), sums, stride);
+    const Windows windows{worker.pixels.data(), count, x_.row(), nullptr, 0, sums, stride};
+    const int first = channel / isa().width, last = (channel + width + isa().width - 1) / isa().width;
+    const Events events{worker.lists.data(), list_row(), list_row(), groups, window_.kw};
+    isa().events(filters_, windows, events, first, last);
+  }
+
+  void wide_sums(const Frame& frame, Worker& worker, std::int64_t pixel, int count, int channel, int width,
+                 int stride) const override {
+    find_windows(frame, worker, false, pixel, count);
+    int power = x_.planes + filters_.planes - 2;
+    for (const Term& term : terms_) {
+      power -= term.shift;
+      const Term alone{0, term.x, term.weights};
+      multiply(worker, count, channel, width, &alone, 1, worker.sums.data(), stride);
+      for (std::ptrdiff_t i = 0; i < std::ptrdiff_t{count} * stride; ++i)
+        worker.wide[i] += worker.sums[i] * (std::int64_t{1} << (8 * power));
+    }
+    for (int i = 0; i < count; ++i)
+      for (int c = 0; c < width; ++c) worker.wide[std::ptrdiff_t{i} * stride + c] += wide_start_[channel + c];
+  }
+
+ private:
+  void multiply(const Worker& worker, int count, int channel, int width, const Term* terms, int term_count, std::int32_t* sums,
+                int stride) const {
+    const Windows windows{worker.pixels.data(), count, x_.row(), terms, term_count, sums, stride};
+    isa().dense(filters_, windows, channel / isa().width, (channel + width + isa().width - 1) / isa().width);
+  }
+
+  // Where the windows of `count` output pixels begin, and their events.
+  void find_windows(const Frame& frame, Worker& worker, bool prepared, std::int64_t pixel, int count) const {
     worker.pixels.resize(chunk_pixels);
     worker.lists.resize(chunk_pixels);
     const int groups = x_.c / 4;
@@ -244,14 +297,8 @@ class Convolution final : public Sums {
         worker.lists[done + i] = {list, starts + right, static_cast<int>(column + right) * groups};
       }
     }
-    const Windows windows{worker.pixels.data(), count, x_.row(), terms_.data(), static_cast<int>(terms_.size()), sums, stride};
-    const int first = channel / isa().width, last = (channel + width + isa().width - 1) / isa().width;
-    if (!prepared) return isa().dense(filters_, windows, first, last);
-    const Events events{worker.lists.data(), list_row(), list_row(), groups, window_.kw};
-    isa().events(filters_, windows, events, first, last);
   }
 
- private:
   int columns() const { return x_.w + x_.left + x_.right; }
   // A row's list: its groups, then the start of each pixel and their end.
   std::ptrdiff_t list_row() const { return columns() * (x_.c / 4) + columns() + 1; }
@@ -276,6 +323,7 @@ class Convolution final : public Sums {
   Paths& paths_;
   Filters filters_;
   std::vector<Term> terms_;
+  std::vector<std::int64_t> wide_start_;
 };
 
 class Depthwise final : public Sums {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.engine.record import Recorder, Unrecorded, Value
-from spica.network import Layer, Network
-from spica.network.record import forward_integer, initial_state
+from spica.network import Layer, Network, TensorType
+from spica.network.record import forward_integer, infer, initial_state
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +80,7 @@ def _plan(net: Network, kept: frozenset[str]) -> list[Part]:
         if current is not None and current.add(layer):
             groups[-1][0].append(layer)
             continue
-        fresh = _Recording(net)
+        fresh = _Recording(net.types)
         groups.append(([layer], fresh if fresh.add(layer) else None))
     parts = []
     for i, (layers, recording) in enumerate(groups):
@@ -88,24 +88,32 @@ def _plan(net: Network, kept: frozenset[str]) -> list[Part]:
         if recording is None:
             parts.append(Part(tuple(layers), layers[0].inputs, (layers[0].name,)))
         else:
-            parts.append(recording.part(layers, [layer.name for layer in layers if layer.name in later]))
+            writes = [layer.name for layer in layers if layer.name in later]
+            compiled = recording.compile(layers, writes)
+            parts.append(Part(tuple(layers), tuple(recording.inputs), tuple(writes), compiled))
     return parts
+
+
+def compile_layer(layer: Layer, types: Sequence[TensorType]) -> Compiled | None:
+    """A program of one layer for inputs of these types, where there can be one."""
+    recording = _Recording(dict(zip(layer.inputs, types)))
+    return recording.compile([layer], [layer.name]) if recording.add(layer) else None
 
 
 class _Recording:
     """Layers recorded one after the other."""
 
-    def __init__(self, net: Network) -> None:
-        self.net, self.recorder = net, Recorder()
+    def __init__(self, types: Mapping[str, TensorType]) -> None:
+        self.types, self.recorder = types, Recorder()
         self.inputs: dict[str, Value] = {}
         self.values: dict[str, Value] = {}
         self.counters: dict[str, list[int]] = {}
 
     def add(self, layer: Layer) -> bool:
         """Record one more layer; false, and nothing recorded, where it cannot be."""
-        types = self.net.input_types(layer)
-        output = self.net.types[layer.name]
-        if output.is_float or any(t.is_float for t in types) or initial_state(layer, types) is not None:
+        types = self._types(layer)
+        floats = infer(layer, types).is_float or any(t.is_float for t in types)
+        if floats or initial_state(layer, types) is not None:
             return False
         mark = self.recorder.mark()
         fresh: dict[str, Value] = {}
@@ -116,20 +124,22 @@ class _Recording:
             known = self.values | fresh
             self.recorder.layer = layer.name
             read = [known[name] for name in layer.inputs]
-            made = forward_integer(layer, read, types, self.recorder)  # type: ignore[arg-type]
+            made: Any = forward_integer(layer, read, types, self.recorder)  # type: ignore[arg-type]
             counters = [self.recorder.count(v) for v in read]
         except Unrecorded:
             self.recorder.reset(mark)
             return False
-        self.values |= fresh | {layer.name: made}  # type: ignore[dict-item]
+        self.values |= {**fresh, layer.name: made}
         self.inputs |= fresh
         self.counters[layer.name] = counters
         return True
 
-    def part(self, layers: Sequence[Layer], writes: Sequence[str]) -> Part:
+    def compile(self, layers: Sequence[Layer], writes: Sequence[str]) -> Compiled:
         outputs = [self.values[name] for name in writes]
         program = self.recorder.build(list(self.inputs.values()), outputs)
         formats = tuple((v.shape[1:], np.dtype(v.dtype)) for v in outputs)
-        sizes = {layer.name: sum(int(np.prod(t.shape)) for t in self.net.input_types(layer)) for layer in layers}
-        compiled = Compiled(program, formats, self.counters, sizes)
-        return Part(tuple(layers), tuple(self.inputs), tuple(writes), compiled)
+        sizes = {layer.name: sum(int(np.prod(t.shape)) for t in self._types(layer)) for layer in layers}
+        return Compiled(program, formats, self.counters, sizes)
+
+    def _types(self, layer: Layer) -> list[TensorType]:
+        return [self.types[name] for name in layer.inputs]

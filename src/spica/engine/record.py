@@ -22,6 +22,8 @@ TWO_BYTES = (-32640, 32639)
 """Range of weights that split into two signed bytes."""
 
 LARGEST_LIST = 1 << 16
+MOST_PRODUCTS = INT32.max // (255 * 128)
+"""Products of bytes whose sum fits 32 bits, whatever they are."""
 NO_PADDING = ((0, 0), (0, 0))
 
 
@@ -76,7 +78,7 @@ class Value:
     range: tuple[int, int]
     dtype: DTypeLike = np.int64
     sums: Callable[[_native.Program, Memory, tuple], None] | None = None
-    wide: bool = False  # whether these sums are made in 64 bits
+    wide: bool = False  # whether these sums may pass 32 bits
     sums_shape: tuple[int, ...] = ()  # of the sums as they are made, where ``shape`` is another
 
     @property
@@ -157,7 +159,7 @@ class Recorder:
         return program
 
     def convolve(self, x: Value, kernel: NDArray, strides: Pair, padding: Padding, fill: NDArray, bound: int) -> Value:
-        _check_sums(bound, kernel)
+        _check_weights(kernel)
         memory = self._window(x, padding, fill)
         rows, columns = _slid(x.shape, kernel.shape, strides, padding)
         channels, per_group = kernel.shape[2], 4
@@ -174,10 +176,14 @@ class Recorder:
             program.convolve(_place(program, memory), y.number, events, weights, list(strides), before, *stage)
 
         reach = np.stack([np.minimum(kernel, 0).sum(axis=(0, 1, 2)), np.maximum(kernel, 0).sum(axis=(0, 1, 2))])
-        return Value((1, rows, columns, kernel.shape[3]), None, _sums_range(reach, x, fill, padding), sums=sums)
+        span = _sums_range(reach, x, fill, padding)
+        wide = span[0] < INT32.min or span[1] > INT32.max
+        if wide and (kernel[..., 0].size > MOST_PRODUCTS or max(-span[0], span[1]) >= arithmetic.EXACT_FLOAT64):
+            raise Unrecorded("sums that no accumulator holds")
+        return Value((1, rows, columns, kernel.shape[3]), None, span, sums=sums, wide=True)
 
     def convolve_depthwise(self, x: Value, kernel: NDArray, strides: Pair, padding: Padding, bound: int) -> Value:
-        _check_sums(bound, kernel)
+        _check_weights(kernel)
         nothing = np.zeros(kernel.shape[2], np.int64)
         memory = self._window(x, padding, nothing)
         rows, columns = _slid(x.shape, kernel.shape, strides, padding)
@@ -377,9 +383,9 @@ def _memory_of(value: Value) -> Memory:
     return value.memory
 
 
-def _check_sums(bound: int, kernel: NDArray) -> None:
-    if bound > INT32.max or kernel.min() < TWO_BYTES[0] or kernel.max() > TWO_BYTES[1]:
-        raise Unrecorded("sums or weights beyond 32 bits")
+def _check_weights(kernel: NDArray) -> None:
+    if kernel.min() < TWO_BYTES[0] or kernel.max() > TWO_BYTES[1]:
+        raise Unrecorded("weights beyond two bytes")
 
 
 def _slid(shape: Sequence[int], kernel: Sequence[int], strides: Pair, padding: Padding) -> tuple[int, int]:

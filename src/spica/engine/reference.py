@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from numpy.typing import NDArray
+
 from spica.layers import arithmetic
+from spica.network import Layer, TensorType
+from spica.network.record import forward_integer
 
 
 class Reference:
     """Integer primitives in plain numpy."""
+
+    def forward(self, layer: Layer, read: Sequence[NDArray], types: Sequence[TensorType]) -> NDArray:
+        """A layer's output by its integer meaning."""
+        return forward_integer(layer, read, types, self)
 
     convolve = staticmethod(arithmetic.convolve)
     convolve_depthwise = staticmethod(arithmetic.convolve_depthwise)

@@ -14,7 +14,7 @@ from spica.engine.plan import Compiled, Part, layer_by_layer, plan
 from spica.engine.reference import Reference
 from spica.errors import SpicaError
 from spica.network import Layer, Network, TensorType
-from spica.network.record import Ops, State, forward_float, forward_integer, forward_stateful, initial_state
+from spica.network.record import State, forward_float, forward_stateful, initial_state
 
 ENGINES = ("native", "reference")
 BATCH = 32
@@ -120,7 +120,7 @@ def walk(
     return {name: piece[0] if len(piece) == 1 else np.concatenate(piece) for name, piece in pieces.items()}
 
 
-def make_ops(engine: str, threads: int | None) -> Ops:
+def make_ops(engine: str, threads: int | None) -> Reference:
     """The primitives of the engine called ``engine``."""
     threads = len(os.sched_getaffinity(0)) if threads is None and hasattr(os, "sched_getaffinity") else threads
     threads = threads if threads is not None else os.cpu_count() or 1
@@ -144,7 +144,7 @@ class Memory:
 
 
 def compute(
-    layer: Layer, read: Sequence[NDArray], types: Sequence[TensorType], ops: Ops, memory: Memory | None = None
+    layer: Layer, read: Sequence[NDArray], types: Sequence[TensorType], ops: Reference, memory: Memory | None = None
 ) -> NDArray:
     """One layer's output: by its float meaning on float tensors, by its integer meaning on integers.
 
@@ -155,7 +155,7 @@ def compute(
         return output
     if types[0].is_float:
         return forward_float(layer, read)
-    return forward_integer(layer, read, types, ops)
+    return ops.forward(layer, read, types)
 
 
 def count_events(counts: Run, layer: Layer, read: Sequence[NDArray]) -> None:

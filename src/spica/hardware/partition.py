@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spica.engine.reference import Reference
 from spica.engine.run import Memory, compute
 from spica.errors import SpicaError
 from spica.layers import (
@@ -27,7 +28,7 @@ from spica.layers import (
 )
 from spica.layers.arithmetic import Padding, Pair
 from spica.network import TensorType
-from spica.network.record import Ops, infer, initial_state
+from spica.network.record import infer, initial_state
 
 Windowed = Conv2D | SeparableConv2D | DepthwiseConv2D
 Transposed = ConvTranspose2D | DepthwiseConvTranspose2D
@@ -146,7 +147,7 @@ def forward_pieces(
     groups: Sequence[range],
     x: NDArray,
     kind: TensorType,
-    ops: Ops,
+    ops: Reference,
     memory: Memory,
 ) -> NDArray:
     """Output of the layer, computed band by band and group by group.
