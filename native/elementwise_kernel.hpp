@@ -39,6 +39,39 @@ inline void lean(const Lean& stage, const SumRows& sums, int first, int count, c
   }
 }
 
+// Sums and factors are padded, and tensors may be read beyond their end, so whole chunks are added.
+inline void add_bytes(const Addend& a, const Addend& b, int channels, const SumRows& to) {
+  constexpr int chunk = 16;
+  for (int first = 0; first < channels; first += chunk) {
+    const std::int32_t *__restrict factor_a = a.factors + first, *__restrict factor_b = b.factors + first;
+    for (int pixel = 0; pixel < to.pixels; ++pixel) {
+      const std::uint8_t *__restrict x = a.x + pixel * a.pixel + first, *__restrict y = b.x + pixel * b.pixel + first;
+      std::int32_t* __restrict sums = to.data + pixel * to.stride + first;
+      for (int c = 0; c < chunk; ++c) sums[c] = (x[c] + a.zero) * factor_a[c] + (y[c] + b.zero) * factor_b[c];
+    }
+  }
+}
+
+inline void sum_bytes(const std::uint8_t* x, int pixels, std::ptrdiff_t step, int channels, std::int32_t zero,
+                      std::int64_t* sums) {
+  constexpr int most = 1 << 20;  // pixels whose sum fits 32 bits
+  for (int done = 0; done < pixels; done += most) {
+    std::uint32_t total[channel_round] = {};
+    const int last = std::min(pixels, done + most);
+    for (int pixel = done; pixel < last; ++pixel)
+      for (int c = 0; c < channel_round; ++c) total[c] += x[pixel * step + c];
+    for (int c = 0; c < channels; ++c) sums[c] += total[c] + std::int64_t{zero} * (last - done);
+  }
+}
+
+inline void sum_words(const std::uint8_t* x, int pixels, std::ptrdiff_t step, int channels, std::int64_t* sums) {
+  for (int pixel = 0; pixel < pixels; ++pixel) {
+    std::int32_t words[channel_round];
+    std::memcpy(words, x + pixel * step, channels * sizeof *words);
+    for (int c = 0; c < channels; ++c) sums[c] += words[c];
+  }
+}
+
 inline void list_groups(const std::uint8_t* row, int pixels, int groups, std::uint16_t* listed, std::uint16_t* starts) {
   std::uint16_t found = 0;
   int group = 0;
@@ -68,9 +101,11 @@ inline std::int64_t count_bytes(const std::uint8_t* bytes, std::ptrdiff_t size, 
 }
 
 // Depthwise sums, tap by tap.
-inline void depthwise_taps(const TapRows& rows, const std::int8_t* weights, int channels, const SumRows& to) {
+inline void depthwise_taps(const TapRows& rows, const std::int8_t* weights, int channels, const std::int32_t* start,
+                           const SumRows& to) {
   for (int pixel = 0; pixel < to.pixels; ++pixel) {
     std::int32_t* __restrict sums = to.data + pixel * to.stride;
+    if (start) std::memcpy(sums, start, channels * sizeof *sums);
     for (int t = 0; t < rows.tap_count; ++t) {
       const std::uint8_t* __restrict x = rows.x + pixel * rows.step + rows.taps[t];
       const std::int8_t* __restrict w = weights + t * channel_round;

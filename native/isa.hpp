@@ -110,6 +110,14 @@ struct TapRows {
   int tap_count;
 };
 
+// Pixels of one of the tensors that are added.
+struct Addend {
+  const std::uint8_t* x;
+  std::ptrdiff_t pixel;  // bytes between pixels
+  std::int32_t zero;
+  const std::int32_t* factors;
+};
+
 struct Isa {
   const char* name;
   int width;         // filters in a vector
@@ -119,12 +127,17 @@ struct Isa {
   // Sums of vectors [first, last) of filters, which must lie in one block.
   void (*dense)(const Filters&, const Windows&, int first, int last);
   void (*events)(const Filters&, const Windows&, const Events&, int first, int last);
-  // Depthwise: adds products to the sums of up to 64 channels. Weights come in blocks of 64 channels, each with its
-  // taps; depthwise_slot says where one goes in its block.
-  void (*depthwise)(const TapRows&, const std::int8_t* weights, int channels, const SumRows&);
+  // Depthwise sums of up to 64 channels, on top of `start`, or, without one, of what the sums are already. Weights come
+  // in blocks of 64 channels, each with its taps; depthwise_slot says where one goes in its block.
+  void (*depthwise)(const TapRows&, const std::int8_t* weights, int channels, const std::int32_t* start, const SumRows&);
   int (*depthwise_slot)(int tap, int channel);
   // Channels [first, first + count), of which the sums begin with the first.
   void (*lean)(const Lean&, const SumRows&, int first, int count, const Target&);
+  // Sums of two byte tensors' pixels: (a - zero of a) * factor of its channel, and so b.
+  void (*add)(const Addend& a, const Addend& b, int channels, const SumRows&);
+  // Adds `pixels` pixels of bytes or words, `step` bytes apart, to the sums of up to 64 channels.
+  void (*sum_bytes)(const std::uint8_t* x, int pixels, std::ptrdiff_t step, int channels, std::int32_t zero, std::int64_t* sums);
+  void (*sum_words)(const std::uint8_t* x, int pixels, std::ptrdiff_t step, int channels, std::int64_t* sums);
   // Lists a row of pixels as Events has it.
   void (*list)(const std::uint8_t* row, int pixels, int groups, std::uint16_t* listed, std::uint16_t* starts);
   std::int64_t (*count)(const std::uint8_t* bytes, std::ptrdiff_t size, std::uint8_t zero);

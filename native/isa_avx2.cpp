@@ -59,7 +59,7 @@ double peak(std::int64_t rounds) {
 }  // namespace
 
 const Isa isa_avx2{"avx2",         V::width,           V::vector_bytes, pack,       dense<V>,    events<V>,
-                   depthwise_taps, depthwise_tap_slot, lean, list_groups, count_bytes, peak};
+                   depthwise_taps, depthwise_tap_slot, lean, add_bytes, sum_bytes, sum_words, list_groups, count_bytes, peak};
 
 }  // namespace spica
 #endif

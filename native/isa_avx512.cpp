@@ -34,7 +34,7 @@ void pack(std::int8_t* vector, int f, int lane, std::int8_t weight) { vector[f *
 // 16 bytes, so vector k holds channels 16 L + 4 k to 16 L + 4 k + 3 for L of 0 to 3; weights are packed in this order.
 // With few quads of taps the weights stay in registers; Quads = 0 stands for any number.
 template <int Quads>
-void depthwise64(const TapRows& rows, const std::int8_t* weights, const SumRows& to) {
+void depthwise64(const TapRows& rows, const std::int8_t* weights, const std::int32_t* start, const SumRows& to) {
   const int quads = Quads ? Quads : rows.tap_count / tap_round;
   for (int pixel = 0; pixel < to.pixels; ++pixel) {
     const std::uint8_t* x = rows.x + pixel * rows.step;
@@ -55,7 +55,8 @@ void depthwise64(const TapRows& rows, const std::int8_t* weights, const SumRows&
     const __m512i low01 = _mm512_shuffle_i32x4(sum[0], sum[1], 0x44), high01 = _mm512_shuffle_i32x4(sum[0], sum[1], 0xee);
     const __m512i low23 = _mm512_shuffle_i32x4(sum[2], sum[3], 0x44), high23 = _mm512_shuffle_i32x4(sum[2], sum[3], 0xee);
     std::int32_t* y = to.data + pixel * to.stride;
-    auto put = [&](int at, __m512i v) { _mm512_storeu_si512(y + at, _mm512_add_epi32(_mm512_loadu_si512(y + at), v)); };
+    const std::int32_t* before = start ? start : y;
+    auto put = [&](int at, __m512i v) { _mm512_storeu_si512(y + at, _mm512_add_epi32(_mm512_loadu_si512(before + at), v)); };
     put(0, _mm512_shuffle_i32x4(low01, low23, 0x88));
     put(16, _mm512_shuffle_i32x4(low01, low23, 0xdd));
     put(32, _mm512_shuffle_i32x4(high01, high23, 0x88));
@@ -71,7 +72,7 @@ __m512i quarters(const void* a, const void* b, const void* c, const void* d) {
 
 // The same for 16 channels, number `part` of the 64, with the four taps in the four quarters of a vector. Chunk k of
 // four channels lies where depthwise64 expects it, so the quarters of the weights are gathered.
-void depthwise16(const TapRows& rows, const std::int8_t* weights, int part, const SumRows& to) {
+void depthwise16(const TapRows& rows, const std::int8_t* weights, int part, const std::int32_t* start, const SumRows& to) {
   const __m512i transpose = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   for (int t = 0; t < rows.tap_count; t += tap_round) {
@@ -83,21 +84,22 @@ void depthwise16(const TapRows& rows, const std::int8_t* weights, int part, cons
     for (int pixel = 0; pixel < to.pixels; ++pixel, x += rows.step, y += to.stride) {
       const __m512i bytes = quarters(x + taps[0], x + taps[1], x + taps[2], x + taps[3]);
       const __m512i quads = _mm512_shuffle_epi8(_mm512_permutexvar_epi32(order, bytes), transpose);
-      _mm512_storeu_si512(y, _mm512_dpbusd_epi32(_mm512_loadu_si512(y), quads, packed));
+      const std::int32_t* before = start && t == 0 ? start + part * 16 : y;
+      _mm512_storeu_si512(y, _mm512_dpbusd_epi32(_mm512_loadu_si512(before), quads, packed));
     }
   }
 }
 
-void depthwise(const TapRows& rows, const std::int8_t* weights, int channels, const SumRows& to) {
+void depthwise(const TapRows& rows, const std::int8_t* weights, int channels, const std::int32_t* start, const SumRows& to) {
   if (channels > 32) {
     switch (rows.tap_count / tap_round) {
-      case 1: return depthwise64<1>(rows, weights, to);
-      case 2: return depthwise64<2>(rows, weights, to);
-      case 3: return depthwise64<3>(rows, weights, to);
-      default: return depthwise64<0>(rows, weights, to);
+      case 1: return depthwise64<1>(rows, weights, start, to);
+      case 2: return depthwise64<2>(rows, weights, start, to);
+      case 3: return depthwise64<3>(rows, weights, start, to);
+      default: return depthwise64<0>(rows, weights, start, to);
     }
   }
-  for (int part = 0; part * 16 < channels; ++part) depthwise16(rows, weights, part, to);
+  for (int part = 0; part * 16 < channels; ++part) depthwise16(rows, weights, part, start, to);
 }
 
 // Sums are padded to whole vectors, so only the stores mind the number of channels.
@@ -158,7 +160,7 @@ double peak(std::int64_t rounds) {
 }  // namespace
 
 const Isa isa_avx512{"avx512",  V::width,       V::vector_bytes, pack,       dense<V>,    events<V>,
-                     depthwise, depthwise_slot, lean_vectors, list_groups, count_bytes, peak};
+                     depthwise, depthwise_slot, lean_vectors, add_bytes, sum_bytes, sum_words, list_groups, count_bytes, peak};
 
 }  // namespace spica
 #endif

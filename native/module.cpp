@@ -86,19 +86,32 @@ void add_depthwise(spica::Program& p, int x, int y, In<std::int32_t, 3> kernel, 
 
 using Samples = nb::ndarray<nb::c_contig, nb::device::cpu>;
 
-spica::Array array_of(const Samples& a, const spica::Tensor& t, int samples) {
+spica::Array array_of(const Samples& a, const spica::Tensor& t, int samples, bool is_real) {
   const auto kind = static_cast<nb::dlpack::dtype_code>(a.dtype().code);
-  require(kind == nb::dlpack::dtype_code::Int || kind == nb::dlpack::dtype_code::UInt, "samples must be integers");
+  const bool integer = kind == nb::dlpack::dtype_code::Int || kind == nb::dlpack::dtype_code::UInt;
+  require(is_real ? kind == nb::dlpack::dtype_code::Float && a.dtype().bits == 32 : integer, "an array has the wrong type");
   require(a.size() == std::size_t(samples) * t.h * t.w * t.c, "samples have the wrong size");
-  return {a.data(), a.dtype().bits / 8, kind == nb::dlpack::dtype_code::Int};
+  return {a.data(), a.dtype().bits / 8, kind == nb::dlpack::dtype_code::Int, is_real};
+}
+
+void finalize(spica::Program& p, const std::vector<int>& inputs, const std::vector<int>& outputs,
+              const std::vector<std::pair<In<float, 1>, In<float, 1>>>& reals) {
+  std::vector<spica::Real> factors;
+  for (const auto& [power, scale] : reals) {
+    const std::size_t size = power.shape(0);
+    require(scale.shape(0) == size && (size == 0 || static_cast<int>(size) == p.tensor(outputs.at(factors.size())).c),
+            "factors are needed for each channel");
+    factors.push_back({{power.data(), power.data() + size}, {scale.data(), scale.data() + size}});
+  }
+  p.finalize(inputs, outputs, std::move(factors));
 }
 
 std::vector<std::int64_t> run_program(spica::Program& p, const std::vector<Samples>& inputs, const std::vector<Samples>& outputs,
                                       int samples, int threads, bool count) {
   require(inputs.size() == p.inputs().size() && outputs.size() == p.outputs().size(), "a program was made for other arrays");
   std::vector<spica::Array> in, out;
-  for (std::size_t i = 0; i < inputs.size(); ++i) in.push_back(array_of(inputs[i], p.tensor(p.inputs()[i]), samples));
-  for (std::size_t i = 0; i < outputs.size(); ++i) out.push_back(array_of(outputs[i], p.tensor(p.outputs()[i]), samples));
+  for (std::size_t i = 0; i < inputs.size(); ++i) in.push_back(array_of(inputs[i], p.tensor(p.inputs()[i]), samples, false));
+  for (std::size_t i = 0; i < outputs.size(); ++i) out.push_back(array_of(outputs[i], p.tensor(p.outputs()[i]), samples, p.is_real(static_cast<int>(i))));
   nb::gil_scoped_release release;
   return p.run(in, out, samples, threads, count);
 }
@@ -124,9 +137,9 @@ NB_MODULE(_native, m) {
       .def("tensor", &add_tensor)
       .def("convolve", &add_convolution)
       .def("depthwise", &add_depthwise)
-      .def("add", [](spica::Program& p, int a, int b, int y, std::vector<int> shift_a, std::vector<int> shift_b,
+      .def("add", [](spica::Program& p, int a, int b, int y, const std::vector<int>& shift_a, const std::vector<int>& shift_b,
                      const StageFields& stage, Range sums) {
-        p.add_step(spica::make_add(p.tensor(a), p.tensor(b), std::move(shift_a), std::move(shift_b), after_sums(p.tensor(y), stage, sums)), {a, b, y});
+        p.add_step(spica::make_add(p.tensor(a), p.tensor(b), shift_a, shift_b, after_sums(p.tensor(y), stage, sums)), {a, b, y});
       })
       .def("map", [](spica::Program& p, int x, int y, std::vector<std::int32_t> table, std::int32_t first,
                      const StageFields& stage, Range sums) {
@@ -145,7 +158,7 @@ NB_MODULE(_native, m) {
       })
       .def("name", &spica::Program::name)
       .def("seconds", &spica::Program::seconds)
-      .def("finalize", &spica::Program::finalize)
+      .def("finalize", &finalize)
       .def("run", &run_program)
       .def("paths", [](const spica::Program& p) {
         std::vector<std::pair<std::int64_t, std::int64_t>> taken;

@@ -43,7 +43,9 @@ void Program::add_step(StepPointer step, const std::vector<int>& tensors) {
   names_.push_back(name_);
 }
 
-void Program::finalize(const std::vector<int>& inputs, const std::vector<int>& outputs) {
+void Program::finalize(const std::vector<int>& inputs, const std::vector<int>& outputs, std::vector<Real> reals) {
+  if (reals.size() != outputs.size()) throw std::invalid_argument("every output has its factors, or none");
+  reals_ = std::move(reals);
   inputs_ = inputs;
   outputs_ = outputs;
   const int end = static_cast<int>(steps_.size());
@@ -106,7 +108,7 @@ void Program::run_group(const Frame& frame, Worker& worker, const std::vector<Ar
     begin = end;
   }
   for (std::size_t i = 0; i < outputs.size(); ++i)
-    store_samples(frame, tensors_[outputs_[i]], outputs[i], first_sample, part, parts);
+    store_samples(frame, tensors_[outputs_[i]], reals_[i], outputs[i], first_sample, part, parts);
 }
 
 std::vector<std::pair<std::string, double>> Program::seconds() const {

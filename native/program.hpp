@@ -26,13 +26,14 @@ class Program {
   // Seconds that all threads together have spent in each step, and its name.
   std::vector<std::pair<std::string, double>> seconds() const;
   // Places all tensors; no step may be added afterwards. Tensors of `inputs` are given, those of `outputs` kept.
-  void finalize(const std::vector<int>& inputs, const std::vector<int>& outputs);
+  void finalize(const std::vector<int>& inputs, const std::vector<int>& outputs, std::vector<Real> reals);
   // Takes samples through all steps; returns the non-zero values of every counter, if they are to be counted.
   std::vector<std::int64_t> run(const std::vector<Array>& inputs, const std::vector<Array>& outputs, int samples, int threads,
                                 bool count);
 
   const std::vector<int>& inputs() const { return inputs_; }
   const std::vector<int>& outputs() const { return outputs_; }
+  bool is_real(int output) const { return !reals_[output].power.empty(); }
   // Bytes of the arena that one sample needs.
   std::ptrdiff_t sample_bytes() const { return sample_bytes_; }
   const std::deque<Paths>& paths() const { return paths_; }
@@ -45,6 +46,7 @@ class Program {
   std::deque<Paths> paths_;
   std::vector<StepPointer> steps_;
   std::vector<int> inputs_, outputs_;
+  std::vector<Real> reals_;  // of the outputs
   std::vector<std::string> names_;
   std::string name_;
   int counters_ = 0;

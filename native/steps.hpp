@@ -72,7 +72,12 @@ struct Window {
 struct Array {
   void* data;
   int bytes;  // of an item
-  bool is_signed;
+  bool is_signed, is_float;
+};
+
+// How integers leave as real numbers: times two factors, one of each a channel; none where they leave as they are.
+struct Real {
+  std::vector<float> power, scale;
 };
 
 // Steps from sums of products (or of tensors) through a stage into tensor y. Sums stay within [least, most].
@@ -93,7 +98,7 @@ StepPointer make_convolution(const Tensor& x, const std::int32_t* kernel, Window
 // kernel: kh, kw, c.
 StepPointer make_depthwise(const Tensor& x, const std::int32_t* kernel, Window, Finish);
 // a * 2^shift_a + b * 2^shift_b; one shift a channel.
-StepPointer make_add(const Tensor& a, const Tensor& b, std::vector<int> shift_a, std::vector<int> shift_b, Finish);
+StepPointer make_add(const Tensor& a, const Tensor& b, const std::vector<int>& shift_a, const std::vector<int>& shift_b, Finish);
 // x itself, or table[x - first].
 StepPointer make_map(const Tensor& x, std::vector<std::int32_t> table, std::int32_t first, Finish);
 // Sum over all pixels.
@@ -111,7 +116,7 @@ struct Places {
 StepPointer make_copy(const Tensor& x, const Tensor& y, Places);
 
 void load_samples(const Frame&, const Tensor&, const Array&, int first_sample, int part, int parts);
-void store_samples(const Frame&, const Tensor&, const Array&, int first_sample, int part, int parts);
+void store_samples(const Frame&, const Tensor&, const Real&, const Array&, int first_sample, int part, int parts);
 // Value of channel c at a pixel, and its opposite.
 std::int32_t decode(const Tensor&, const std::uint8_t* pixel, std::int64_t c);
 void encode(const Tensor&, std::uint8_t* pixel, std::int64_t c, std::int32_t value);

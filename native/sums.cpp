@@ -372,14 +372,16 @@ class Depthwise final : public Sums {
     const std::int32_t* start = start_.data() + std::ptrdiff_t{block} * channel_round;
     for (const Term& term : terms_) {
       const bool first = &term == &terms_.front(), last = &term == &terms_.back();
-      for (int pixel = 0; pixel < sums.pixels; ++pixel) {
-        std::int32_t* sum = sums.data + pixel * sums.stride;
-        for (int c = 0; c < channel_round; ++c)
-          sum[c] = static_cast<std::int32_t>((first ? 0 : static_cast<std::uint32_t>(sum[c]) << (8 * term.shift)) +
-                                             (last ? static_cast<std::uint32_t>(start[c]) : 0));
-      }
+      if (!first)
+        for (int pixel = 0; pixel < sums.pixels; ++pixel)
+          for (int c = 0; c < channel_round; ++c) {
+            std::int32_t& sum = sums.data[pixel * sums.stride + c];
+            sum = static_cast<std::int32_t>((static_cast<std::uint32_t>(sum) << (8 * term.shift)) +
+                                            (last ? static_cast<std::uint32_t>(start[c]) : 0));
+          }
       isa().depthwise({x + term.x, window_.stride_w * x_.pixel(), taps_.data(), padded_taps_},
-                      weights_.data() + term.weights + block * block_bytes(), channels, sums);
+                      weights_.data() + term.weights + block * block_bytes(), channels,
+                      first ? (last ? start : zeros_.data()) : nullptr, sums);
     }
   }
 
@@ -387,38 +389,43 @@ class Depthwise final : public Sums {
   const Window window_;
   int padded_taps_;
   std::vector<std::int32_t> taps_;
-  Aligned<std::int32_t> start_;
+  Aligned<std::int32_t> start_, zeros_ = Aligned<std::int32_t>(channel_round);
   Aligned<std::int8_t> weights_;
   std::vector<Term> terms_;
 };
 
-// Sums that come from the same pixel of one or two tensors.
+// Sums that come from the same pixel of two tensors.
 class Add final : public Sums {
  public:
-  Add(const Tensor& a, const Tensor& b, std::vector<int> shift_a, std::vector<int> shift_b, Finish finish)
-      : Sums(std::move(finish), 4 * channel_round, channel_round, 0), a_(a), b_(b), shift_a_(std::move(shift_a)), shift_b_(std::move(shift_b)) {}
+  Add(const Tensor& a, const Tensor& b, const std::vector<int>& shift_a, const std::vector<int>& shift_b, Finish finish)
+      : Sums(std::move(finish), 4 * channel_round, 16, 0), a_(a), b_(b) {
+    for (int shift : shift_a) factor_a_.push_back(1 << shift);
+    for (int shift : shift_b) factor_b_.push_back(1 << shift);
+    for (auto* factors : {&factor_a_, &factor_b_}) factors->resize(round_up(a.c, channel_round));
+  }
 
  protected:
   void sums(const Frame& frame, Worker&, bool, std::int64_t pixel, int count, int channel, int width, std::int32_t* sums,
             int stride) const override {
     Cursor at(y_, pixel);
-    for (int i = 0; i < count; ++i, sums += stride, at.advance(y_, 1)) {
+    for (int run; count > 0; count -= run, sums += std::ptrdiff_t{run} * stride, at.advance(y_, run)) {
+      run = at.run(y_, count);
       const std::uint8_t* a = frame.origin(a_, at.sample) + at.row * a_.row() + at.column * a_.pixel();
       const std::uint8_t* b = frame.origin(b_, at.sample) + at.row * b_.row() + at.column * b_.pixel();
+      const std::int32_t *factor_a = factor_a_.data() + channel, *factor_b = factor_b_.data() + channel;
       if (a_.planes == 1 && b_.planes == 1) {
-        const int *shift_a = shift_a_.data() + channel, *shift_b = shift_b_.data() + channel;
-        for (int c = 0; c < width; ++c)
-          sums[c] = (a[channel + c] + a_.zero) * (1 << shift_a[c]) + (b[channel + c] + b_.zero) * (1 << shift_b[c]);
-      } else {
-        for (int c = 0; c < width; ++c)
-          sums[c] = decode(a_, a, channel + c) * (1 << shift_a_[channel + c]) + decode(b_, b, channel + c) * (1 << shift_b_[channel + c]);
+        isa().add({a + channel, a_.pixel(), a_.zero, factor_a}, {b + channel, b_.pixel(), b_.zero, factor_b}, width, {sums, stride, run});
+        continue;
       }
+      for (int i = 0; i < run; ++i)
+        for (int c = 0; c < width; ++c)
+          sums[i * stride + c] = decode(a_, a + i * a_.pixel(), channel + c) * factor_a[c] + decode(b_, b + i * b_.pixel(), channel + c) * factor_b[c];
     }
   }
 
  private:
   const Tensor &a_, &b_;
-  const std::vector<int> shift_a_, shift_b_;
+  Aligned<std::int32_t> factor_a_, factor_b_;
 };
 
 class Map final : public Sums {
@@ -467,14 +474,16 @@ class SumOfPixels final : public Step {
     std::int64_t sums[chunk] = {};
     for (int row = 0; row < x_.h; ++row) {
       const std::uint8_t* x = frame.origin(x_, n) + row * x_.row();
+      if (x_.planes == 1) {
+        isa().sum_bytes(x + first, x_.w, x_.pixel(), count, x_.zero, sums);
+        continue;
+      }
+      if (x_.planes == 0) {
+        isa().sum_words(x + first * x_.item(), x_.w, x_.pixel(), count, sums);
+        continue;
+      }
       for (int column = 0; column < x_.w; ++column, x += x_.pixel())
-        if (x_.planes == 0) {
-          std::int32_t words[chunk];
-          std::memcpy(words, x + first * 4, count * sizeof *words);
-          for (int c = 0; c < count; ++c) sums[c] += words[c];
-        } else {
-          for (int c = 0; c < count; ++c) sums[c] += decode(x_, x, first + c);
-        }
+        for (int c = 0; c < count; ++c) sums[c] += decode(x_, x, first + c);
     }
     for (int c = 0; c < count; ++c) encode(y_, y, first + c, static_cast<std::int32_t>(stage_(sums[c], first + c)));
   }
@@ -513,10 +522,11 @@ StepPointer make_depthwise(const Tensor& x, const std::int32_t* kernel, Window w
   return std::make_unique<Depthwise>(x, kernel, window, std::move(finish));
 }
 
-StepPointer make_add(const Tensor& a, const Tensor& b, std::vector<int> shift_a, std::vector<int> shift_b, Finish finish) {
+StepPointer make_add(const Tensor& a, const Tensor& b, const std::vector<int>& shift_a, const std::vector<int>& shift_b,
+                     Finish finish) {
   require(same_pixels(a, finish.y) && same_pixels(b, finish.y), "tensors of different shapes cannot be added");
   require(static_cast<int>(shift_a.size()) == a.c && static_cast<int>(shift_b.size()) == b.c, "a shift is needed for each channel");
-  return std::make_unique<Add>(a, b, std::move(shift_a), std::move(shift_b), std::move(finish));
+  return std::make_unique<Add>(a, b, shift_a, shift_b, std::move(finish));
 }
 
 StepPointer make_map(const Tensor& x, std::vector<std::int32_t> table, std::int32_t first, Finish finish) {

@@ -95,20 +95,32 @@ void load_samples(const Frame& frame, const Tensor& t, const Array& array, int f
   });
 }
 
-void store_samples(const Frame& frame, const Tensor& t, const Array& array, int first_sample, int part, int parts) {
+void store_samples(const Frame& frame, const Tensor& t, const Real& real, const Array& array, int first_sample, int part,
+                   int parts) {
   const std::int64_t width = std::int64_t{t.w} * t.c;
-  with_type(array, [&]<class T>(T* data) {
+  const auto store = [&]<class T>(T* data, auto convert) {
     for (std::int64_t unit = part; unit < std::int64_t{frame.samples} * t.h; unit += parts) {
       const int n = static_cast<int>(unit / t.h), y = static_cast<int>(unit % t.h);
       T* to = data + ((std::int64_t{first_sample} + n) * t.h + y) * width;
       const std::uint8_t* from = frame.origin(t, n) + y * t.row();
-      if (t.planes == 1) {
-        for (std::int64_t i = 0; i < width; ++i) to[i] = static_cast<T>(from[i] + t.zero);
-      } else {
-        for (std::int64_t i = 0; i < width; ++i) to[i] = static_cast<T>(decode(t, from, i));
-      }
+      for (int x = 0; x < t.w; ++x, from += t.pixel(), to += t.c)
+        if (t.planes == 0) {
+          const auto* words = reinterpret_cast<const std::int32_t*>(from);  // tensors of words begin on whole lines
+          for (int c = 0; c < t.c; ++c) to[c] = convert(words[c], c);
+        } else if (t.planes == 1) {
+          for (int c = 0; c < t.c; ++c) to[c] = convert(from[c] + t.zero, c);
+        } else {
+          for (int c = 0; c < t.c; ++c) to[c] = convert(decode(t, from, c), c);
+        }
     }
-  });
+  };
+  if (array.is_float) {
+    store(static_cast<float*>(array.data), [power = real.power.data(), scale = real.scale.data()](std::int32_t v, int c) {
+      return static_cast<float>(v) * power[c] * scale[c];
+    });
+  } else {
+    with_type(array, [&]<class T>(T* data) { store(data, [](std::int32_t v, int) { return static_cast<T>(v); }); });
+  }
 }
 
 }  // namespace spica

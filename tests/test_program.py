@@ -131,7 +131,7 @@ def test_the_instruction_set_is_one_that_is_known_and_has_a_peak():
         lambda p: p.convolve(0, 1, -1, np.zeros((3, 1, 3, 3), np.int32), [1, 1], [0, 0], STAGE, (0, 1)),
         lambda p: p.convolve(0, 1, -1, np.zeros((1, 1, 4, 3), np.int32), [1, 1], [0, 0], STAGE, (0, 1)),
         lambda p: p.depthwise(0, 1, np.zeros((1, 1, 3), np.int32), [0, 1], [0, 0], STAGE, (0, 1)),
-        lambda p: p.finalize([9], []),
+        lambda p: p.finalize([9], [], []),
     ],
 )
 def test_a_program_that_would_leave_its_arrays_is_refused(build):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from spica.engine.record import Recorder, Unrecorded, Value
 from spica.network import Layer, Network, TensorType
-from spica.network.record import forward_integer, infer, initial_state
+from spica.network.record import forward_integer, initial_state
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +112,7 @@ class _Recording:
     def add(self, layer: Layer) -> bool:
         """Record one more layer; false, and nothing recorded, where it cannot be."""
         types = self._types(layer)
-        floats = infer(layer, types).is_float or any(t.is_float for t in types)
-        if floats or initial_state(layer, types) is not None:
+        if any(t.is_float for t in types) or initial_state(layer, types) is not None:
             return False
         mark = self.recorder.mark()
         fresh: dict[str, Value] = {}

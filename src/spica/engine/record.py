@@ -16,10 +16,14 @@ from numpy.typing import DTypeLike, NDArray
 from spica.engine import _native  # type: ignore[attr-defined]
 from spica.layers import arithmetic
 from spica.layers.arithmetic import Padding, Pair, Stage
+from spica.network import TensorType
 
 INT32 = np.iinfo(np.int32)
 TWO_BYTES = (-32640, 32639)
 """Range of weights that split into two signed bytes."""
+
+MOST_FRACTION = 90
+"""Fractional bits at which 32-bit integers still are normal float32 numbers."""
 
 LARGEST_LIST = 1 << 16
 MOST_PRODUCTS = INT32.max // (255 * 128)
@@ -79,6 +83,7 @@ class Value:
     dtype: DTypeLike = np.int64
     sums: Callable[[_native.Program, Memory, tuple], None] | None = None
     wide: bool = False  # whether these sums may pass 32 bits
+    real: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None  # two factors, where it leaves as real numbers
     sums_shape: tuple[int, ...] = ()  # of the sums as they are made, where ``shape`` is another
 
     @property
@@ -155,7 +160,8 @@ class Recorder:
         for layer, step in self._steps:
             program.name(layer)
             step(program)
-        program.finalize(*numbers)
+        nothing = np.zeros(0, np.float32)
+        program.finalize(*numbers, [v.real or (nothing, nothing) for v in outputs])
         return program
 
     def convolve(self, x: Value, kernel: NDArray, strides: Pair, padding: Padding, fill: NDArray, bound: int) -> Value:
@@ -278,6 +284,13 @@ class Recorder:
             _memory_of(x), memory, (h, w, c), _strides((h, w, c)), to_start=(top, left, 0), step=strides, clear=True
         )
         return Value(shape, memory, (low, high), x.dtype)
+
+    def to_float(self, x: Value, kind: TensorType) -> Value:
+        if np.abs(kind.frac_bits).max() > MOST_FRACTION:
+            raise Unrecorded("numbers beyond float32")
+        factors = np.ldexp(np.float32(1), -kind.frac_bits), kind.scale
+        power, scale = (np.broadcast_to(f, x.shape[-1:]).astype(np.float32) for f in factors)
+        return replace(x, dtype=np.float32, real=(power, scale))
 
     def turn(self, *_: Any) -> tuple[Value, Value]:
         raise Unrecorded("recurrence")

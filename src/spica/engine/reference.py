@@ -27,4 +27,5 @@ class Reference:
     permute = staticmethod(arithmetic.permute)
     take = staticmethod(arithmetic.take)
     spread = staticmethod(arithmetic.spread)
+    to_float = staticmethod(arithmetic.to_float)
     turn = staticmethod(arithmetic.turn)

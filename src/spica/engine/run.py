@@ -68,8 +68,10 @@ def run(
     kept = tuple(net.outputs if keep is None else keep)
     if unknown := [k for k in kept if k not in net.types]:
         raise SpicaError(f"{net.name} has no tensor {unknown[0]!r} to keep")
-    ops, result, memory = make_ops(engine, threads), Run(), Memory(net)
+    ops, result = make_ops(engine, threads), Run()
     native = engine == "native" and not all(kind.is_float for kind in net.types.values())
+    parts = plan(net, kept) if native else layer_by_layer(net)
+    memory = Memory(net, [layer for part in parts if part.program is None for layer in part.layers])
 
     def step(part: Part, read: list[NDArray]) -> list[NDArray]:
         if part.program is not None:
@@ -82,7 +84,6 @@ def run(
             count_events(result, layer, read)
         return [compute(layer, read, net.input_types(layer), ops, memory)]
 
-    parts = plan(net, kept) if native else layer_by_layer(net)
     result.tensors = walk(net, x, parts, step, kept, batch_size)
     result.samples = len(result.tensors[kept[0]]) if kept else 0
     return result
@@ -138,8 +139,10 @@ def make_ops(engine: str, threads: int | None) -> Reference:
 class Memory:
     """The state of every layer that has one, from frame to frame: a run's or a stream's, never the network's."""
 
-    def __init__(self, net: Network) -> None:
-        states = {layer.name: initial_state(layer, net.input_types(layer)) for layer in net}
+    def __init__(self, net: Network, layers: Iterable[Layer] | None = None) -> None:
+        """Of all layers, or of those given."""
+        of = net if layers is None else layers
+        states = {layer.name: initial_state(layer, net.input_types(layer)) for layer in of}
         self.states: dict[str, State] = {name: state for name, state in states.items() if state is not None}
 
 

@@ -14,6 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import DTypeLike, NDArray
 
 from spica.errors import SpicaError
+from spica.network.tensor import TensorType
 
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
@@ -189,3 +190,8 @@ def spread(x: NDArray, strides: Pair, padding: Padding) -> NDArray:
     wide = np.zeros((n, top + (h - 1) * sh + 1 + bottom, left + (w - 1) * sw + 1 + right, c), x.dtype)
     wide[:, top : top + (h - 1) * sh + 1 : sh, left : left + (w - 1) * sw + 1 : sw] = x
     return wide
+
+
+def to_float(x: NDArray, kind: TensorType) -> NDArray[np.float32]:
+    """The real numbers that integers of type ``kind`` stand for."""
+    return kind.to_float(x)

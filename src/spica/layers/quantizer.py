@@ -133,4 +133,4 @@ def _(layer: Dequantize, inputs: Sequence[NDArray]) -> NDArray:
 
 @forward_integer.register
 def _(layer: Dequantize, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
-    return types[0].to_float(inputs[0])
+    return ops.to_float(inputs[0], types[0])

@@ -2,5 +2,6 @@
 
 from spica.zoo.akidanet import akidanet
 from spica.zoo.mobilenet import mobilenet
+from spica.zoo.tiny import autoencoder, ds_cnn, resnet8
 
-__all__ = ["akidanet", "mobilenet"]
+__all__ = ["akidanet", "autoencoder", "ds_cnn", "mobilenet", "resnet8"]
