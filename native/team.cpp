@@ -10,6 +10,9 @@
 #if defined(__unix__) || defined(__APPLE__)
 #include <unistd.h>
 #endif
+#if defined(__linux__)
+#include <sched.h>
+#endif
 
 namespace spica {
 namespace {
@@ -40,6 +43,28 @@ int process() {
 #endif
 }
 
+// Moves the calling thread off the processor of `other`. The scheduler wakes a thread where it ran last, even where the
+// one that waits for it runs now, and would leave both there for longer than most jobs last.
+void leave([[maybe_unused]] int other) {
+#if defined(__linux__)
+  if (other < 0 || sched_getcpu() != other) return;
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+  cpu_set_t elsewhere = allowed;
+  CPU_CLR(other, &elsewhere);
+  if (CPU_COUNT(&elsewhere) == 0 || sched_setaffinity(0, sizeof elsewhere, &elsewhere) != 0) return;
+  sched_setaffinity(0, sizeof allowed, &allowed);
+#endif
+}
+
+int processor() {
+#if defined(__linux__)
+  return sched_getcpu();
+#else
+  return -1;
+#endif
+}
+
 class Team {
  public:
   ~Team() {
@@ -56,6 +81,7 @@ class Team {
       workers_.emplace_back([this, index = static_cast<int>(workers_.size()) + 1, seen = job_.load()] { serve(index, seen); });
     work_ = &work;
     threads_ = threads;
+    caller_ = processor();
     left_.store(static_cast<int>(workers_.size()));
     {
       const std::lock_guard lock(mutex_);
@@ -75,7 +101,10 @@ class Team {
       }
       ++seen;
       if (stop_) return;
-      if (index < threads_) (*work_)(index);
+      if (index < threads_) {
+        leave(caller_);
+        (*work_)(index);
+      }
       left_.fetch_sub(1);
     }
   }
@@ -86,7 +115,7 @@ class Team {
   std::atomic<int> left_{0};
   std::atomic<bool> stop_{false};
   const std::function<void(int)>* work_ = nullptr;
-  int threads_ = 0;
+  int threads_ = 0, caller_ = -1;
   std::vector<std::jthread> workers_;  // last, so that it is joined first
 };
 

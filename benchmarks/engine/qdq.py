@@ -1,8 +1,8 @@
 """An integer network as an ONNX model with QuantizeLinear and DequantizeLinear, which onnxruntime runs in integers.
 
-Activations are unsigned bytes, weights signed bytes with one scale a filter, biases 32-bit integers. The model means the
-same as the network up to the rounding of its scales; a separable layer is two convolutions with a rounding between them,
-since ONNX has no other.
+Activations are unsigned bytes, weights signed bytes with one scale a filter, biases 32-bit integers. The model means
+the same as the network up to the rounding of its scales; a separable layer becomes two convolutions with a rounding
+between them, since ONNX has no other.
 """
 
 from __future__ import annotations

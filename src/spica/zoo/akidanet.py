@@ -6,7 +6,9 @@ from spica.network import Network
 from spica.zoo.backbone import build
 
 
-def akidanet(alpha: float = 1.0, resolution: int = 224, classes: int = 1000, seed: int = 0) -> Network:
+def akidanet(
+    alpha: float = 1.0, resolution: int = 224, classes: int = 1000, seed: int = 0, *, fused: bool = True
+) -> Network:
     """AkidaNet: input convolution, three 3x3 convolutions, ten separable blocks, global average, classifier.
 
     Args:
@@ -14,6 +16,8 @@ def akidanet(alpha: float = 1.0, resolution: int = 224, classes: int = 1000, see
         resolution: height and width of the samples ``(resolution, resolution, 3)``.
         classes: outputs.
         seed: of the random weights.
+        fused: whether separable blocks are one layer, as first-generation hardware has them; otherwise a depthwise and
+            a pointwise layer, each with its own rectifier and output stage.
 
     Returns:
         A float network.
@@ -21,4 +25,4 @@ def akidanet(alpha: float = 1.0, resolution: int = 224, classes: int = 1000, see
     Raises:
         SpicaError: for arguments that leave a layer empty.
     """
-    return build(f"akidanet_{alpha:g}_{resolution}", alpha, resolution, classes, seed, convolutions=3)
+    return build(f"akidanet_{alpha:g}_{resolution}", alpha, resolution, classes, seed, convolutions=3, fused=fused)

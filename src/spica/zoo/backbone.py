@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
-from spica.layers import Conv2D, Dense, GlobalAverage, Input, ReLU, SeparableConv2D
+from spica.layers import Conv2D, Dense, DepthwiseConv2D, GlobalAverage, Input, ReLU, SeparableConv2D
 from spica.network import Layer, Network
 
 STEM_FILTERS = 32
@@ -17,7 +17,7 @@ BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)]
 """Filters at full width and stride of each block (Howard et al., MobileNets, 2017, table 1)."""
 
 
-def build(name: str, alpha: float, resolution: int, classes: int, seed: int, convolutions: int) -> Network:
+def build(name: str, alpha: float, resolution: int, classes: int, seed: int, convolutions: int, fused: bool) -> Network:
     """A stem, thirteen 3x3 blocks of which the first ``convolutions`` are full, global average, classifier.
 
     Batch normalisation is folded: layers have biases, all zero. Kernels are He-normal.
@@ -29,6 +29,7 @@ def build(name: str, alpha: float, resolution: int, classes: int, seed: int, con
         classes: outputs.
         seed: of the random weights.
         convolutions: how many blocks are full convolutions; the rest are separable.
+        fused: whether a separable block is one layer, or a depthwise and a pointwise one, each rectified.
 
     Raises:
         SpicaError: for a width, resolution or number of classes that leaves a layer empty.
@@ -39,6 +40,7 @@ def build(name: str, alpha: float, resolution: int, classes: int, seed: int, con
             f"network; alpha must be at least {1 / STEM_FILTERS}, the others at least 1"
         )
     generator = np.random.default_rng(seed)
+    name = name if fused else f"{name}_unfused"
 
     def kernel(*shape: int, fan_in: int) -> NDArray[np.float32]:
         return generator.standard_normal(shape, np.float32) * np.float32(math.sqrt(2 / fan_in))
@@ -71,6 +73,18 @@ def build(name: str, alpha: float, resolution: int, classes: int, seed: int, con
             layers.append(
                 Conv2D(name=f"conv_{i}", **common, kernel=kernel(3, 3, channels, filters, fan_in=9 * channels))
             )
+        elif not fused:
+            depthwise = DepthwiseConv2D(
+                name=f"depthwise_{i}",
+                inputs=(layers[-1].name,),
+                kernel=kernel(3, 3, channels, fan_in=9),
+                bias=zeros(channels),
+                strides=(stride, stride),
+                activation=ReLU(),
+            )
+            pointwise = common | {"inputs": (depthwise.name,), "strides": (1, 1)}
+            weights = kernel(1, 1, channels, filters, fan_in=channels)
+            layers += [depthwise, Conv2D(name=f"pointwise_{i}", **pointwise, kernel=weights)]
         else:
             layers.append(
                 SeparableConv2D(
