@@ -122,6 +122,7 @@ struct Isa {
   const char* name;
   int width;         // filters in a vector
   int vector_bytes;  // packed bytes of one group of one vector
+  int group_round;   // groups of a row are padded to a multiple of this
   // Where weight `lane` (0 to 3) of filter `f` goes in the packed bytes of a vector.
   void (*pack)(std::int8_t* vector, int f, int lane, std::int8_t weight);
   // Sums of vectors [first, last) of filters, which must lie in one block.
@@ -144,9 +145,10 @@ struct Isa {
   double (*peak)(std::int64_t rounds);  // multiply-adds of 8-bit values done, for measuring
 };
 
-extern const Isa isa_avx512, isa_avx2, isa_portable;
+extern const Isa isa_avx512, isa_avx2, isa_neon, isa_portable, isa_amx_emulated;
+const Isa* isa_amx();  // none where the kernel does not allow it
 
-// The best that this processor has; SPICA_ISA (amx, avx512, avx2, neon, portable) asks for a lesser one.
+// The best that this processor has; SPICA_ISA (avx512, avx2, portable) asks for a lesser one, or for amx-emulated.
 const Isa& isa();
 
 }  // namespace spica

@@ -58,8 +58,8 @@ double peak(std::int64_t rounds) {
 
 }  // namespace
 
-const Isa isa_avx2{"avx2",         V::width,           V::vector_bytes, pack,       dense<V>,    events<V>,
-                   depthwise_taps, depthwise_tap_slot, lean, add_bytes, sum_bytes, sum_words, list_groups, count_bytes, peak};
+const Isa isa_avx2{"avx2", V::width, V::vector_bytes, 1, pack, dense<V>, events<V>, depthwise_taps, depthwise_tap_slot, lean,
+                    add_bytes, sum_bytes, sum_words, list_groups, count_bytes, peak};
 
 }  // namespace spica
 #endif

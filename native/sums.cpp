@@ -194,7 +194,7 @@ class Convolution final : public Sums {
     const int kh = window.kh, kw = window.kw, channels = x.c, filters = y_.c;
     const int row = kw * channels;  // bytes of a window's row
     filters_.rows = kh;
-    filters_.groups = (row + 3) / 4;
+    filters_.groups = round_up((row + 3) / 4, isa().group_round);
     filters_.vectors = (filters + isa().width - 1) / isa().width;
     filters_.vector_bytes = isa().vector_bytes;
     filters_.planes = weight_planes(kernel, std::int64_t{kh} * row * filters);
