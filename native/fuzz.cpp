@@ -1,0 +1,178 @@
+// Random programs against plain loops, without Python: a fuzz target over plan and run, and what the sanitizers watch.
+//
+//   fuzz FIRST COUNT    runs COUNT programs, each made from a seed; prints the seed of one that differs, and exits with 1
+//
+// With -DSPICA_LIBFUZZER it is a libFuzzer target instead: the input's bytes are the seed.
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <random>
+
+#include "program.hpp"
+
+namespace spica {
+namespace {
+
+using Random = std::mt19937_64;
+
+int pick(Random& random, int low, int high) { return std::uniform_int_distribution<int>(low, high)(random); }
+
+template <class T>
+T one_of(Random& random, std::initializer_list<T> values) {
+  return values.begin()[pick(random, 0, static_cast<int>(values.size()) - 1)];
+}
+
+// Integers of all samples, without borders.
+struct Image {
+  int n, h, w, c;
+  std::vector<std::int32_t> values;
+  std::int32_t& at(int i, int y, int x, int k) { return values[((std::size_t(i) * h + y) * w + x) * c + k]; }
+};
+
+// A tensor that holds integers from `low` to `high`, and its number.
+struct Made {
+  int number;
+  std::int32_t low, high;
+  Image image;
+};
+
+Tensor tensor_for(int h, int w, int c, std::int32_t low, std::int32_t high) {
+  Tensor t;
+  t.h = h, t.w = w, t.c = c;
+  for (t.planes = 1; t.planes < 4; ++t.planes) {
+    const std::int64_t half = std::int64_t{1} << (8 * t.planes - 1);
+    if (low >= 0 && high < 2 * half) return t;
+    t.zero = static_cast<std::int32_t>(-half);
+    if (low >= -half && high < half) return t;
+    t.zero = 0;
+  }
+  t.zero = -(1 << 30) * 2;
+  return t;
+}
+
+Stage random_stage(Random& random, int channels) {
+  Stage s{channels, {}, {}, {}, {}, one_of(random, {6, 12, 27, 31}), one_of(random, {20, 32}), pick(random, 0, 1) == 1, 0, 255};
+  if (pick(random, 0, 1)) s.low = -128, s.high = 127;
+  const auto shifts = one_of<std::pair<int, int>>(random, {{-2, 3}, {4, 12}, {8, 20}, {20, 45}});
+  for (int c = 0; c < channels; ++c) {
+    s.bias.push_back(pick(random, -2000, 2000));
+    s.multiplier.push_back(pick(random, 0, 1000));
+    s.shift.push_back(pick(random, shifts.first, shifts.second));
+    if (s.relu) s.ceiling.push_back(pick(random, 1, 1 << 20));
+  }
+  return s;
+}
+
+// Adds a convolution, full or depthwise, of `x`; its plain result is the image of what is returned.
+Made convolve(Random& random, Program& program, const Made& x, const std::function<std::int32_t(int, int, int, int)>& value,
+              int padded, int samples) {
+  const Tensor& t = program.tensor(x.number);
+  const bool depthwise = pick(random, 0, 1);
+  const int kh = pick(random, 1, std::min(3, t.h + padded)), kw = pick(random, 1, std::min(3, t.w + padded));
+  const Window window{kh, kw, pick(random, 1, 2), pick(random, 1, 2), padded, padded};
+  const int filters = depthwise ? t.c : one_of(random, {1, 5, 16, 40, 130});
+  const int limit = one_of(random, {1, 8, 127, 3000});
+  std::vector<std::int32_t> kernel(std::size_t(kh) * kw * t.c * (depthwise ? 1 : filters));
+  for (auto& w : kernel) w = pick(random, -limit, limit);
+  const int h = (t.h + padded - kh) / window.stride_h + 1, w = (t.w + padded - kw) / window.stride_w + 1;
+  const std::int64_t largest = std::max(std::abs(std::int64_t{x.low}), std::abs(std::int64_t{x.high}));
+  const std::int64_t bound = largest * limit * kh * kw * (depthwise ? 1 : t.c);
+  Made y{0, 0, 0, {samples, h, w, filters, {}}};
+  const Stage stage = random_stage(random, filters);
+  y.low = static_cast<std::int32_t>(stage.low), y.high = static_cast<std::int32_t>(stage.high);
+  if (bound > INT32_MAX && (depthwise || kh * kw * t.c > 60000)) return {-1, 0, 0, {}};
+  y.number = program.add_tensor(tensor_for(h, w, filters, y.low, y.high));
+  Finish finish{program.tensor(y.number), stage, -bound, bound};
+  if (depthwise) {
+    program.add_step(make_depthwise(t, kernel.data(), window, std::move(finish)), {x.number, y.number});
+  } else {
+    static const Tensor none{0, 0, 0};
+    std::vector<int> used{x.number, y.number};
+    const Tensor* list = &none;
+    if (t.c % 4 == 0 && t.planes == 1 && t.zero == 0) {
+      const int columns = t.w + t.left + t.right;
+      Tensor events;
+      events.h = t.h + t.top + t.bottom, events.w = 1, events.c = 2 * (columns * (t.c / 4) + columns + 1);
+      used.push_back(program.add_tensor(events));
+      list = &program.tensor(used.back());
+    }
+    program.add_step(make_convolution(t, kernel.data(), window, *list, program.new_paths(), std::move(finish)), used);
+  }
+  for (int n = 0; n < samples; ++n)
+    for (int i = 0; i < h; ++i)
+      for (int j = 0; j < w; ++j)
+        for (int f = 0; f < filters; ++f) {
+          std::int64_t sum = 0;
+          for (int ky = 0; ky < kh; ++ky)
+            for (int kx = 0; kx < kw; ++kx)
+              for (int c = depthwise ? f : 0; c < (depthwise ? f + 1 : t.c); ++c) {
+                const int row = i * window.stride_h + ky - padded, column = j * window.stride_w + kx - padded;
+                const std::size_t tap = std::size_t(ky) * kw + kx;
+                const std::int32_t weight = depthwise ? kernel[tap * t.c + c] : kernel[(tap * t.c + c) * filters + f];
+                if (row >= 0 && column >= 0) sum += std::int64_t{weight} * value(n, row, column, c);
+              }
+          y.image.values.push_back(static_cast<std::int32_t>(stage(sum, f)));
+        }
+  return y;
+}
+
+// Whether the program of this seed gives what plain loops give.
+bool check(std::uint64_t seed) {
+  Random random(seed);
+  const int samples = pick(random, 1, 6), padded = pick(random, 0, 1);
+  const auto [low, high] = one_of<std::pair<int, int>>(random, {{0, 1}, {0, 255}, {-128, 127}, {0, 65535}, {-1000, 70000}, {-(1 << 22), 1 << 22}});
+  Tensor t = tensor_for(pick(random, 1, 9), pick(random, 1, 9), one_of(random, {1, 3, 4, 8, 17, 33, 64, 70, 132}), low, high);
+  t.top = t.left = padded, t.counter = 0;
+  Program program;
+  Made x{program.add_tensor(t), low, high, {samples, t.h, t.w, t.c, {}}};
+  const int density = one_of(random, {0, 5, 50, 100});
+  for (int i = 0; i < samples * t.h * t.w * t.c; ++i)
+    x.image.values.push_back(pick(random, 1, 100) <= density ? pick(random, low, high) : 0);
+  Made y = convolve(random, program, x, [&](int n, int i, int j, int c) { return x.image.at(n, i, j, c); }, padded, samples);
+  if (y.number < 0) return true;
+  std::vector<Made> kept{y};
+  Made z = convolve(random, program, y, [&](int n, int i, int j, int c) { return y.image.at(n, i, j, c); }, 0, samples);
+  if (z.number >= 0) kept.push_back(z);
+  std::vector<int> outputs;
+  std::vector<std::vector<std::int32_t>> got;
+  for (const Made& made : kept) {
+    outputs.push_back(made.number);
+    got.emplace_back(made.image.values.size());
+  }
+  program.finalize({x.number}, outputs, std::vector<Real>(outputs.size()));
+  std::vector<Array> arrays;
+  for (auto& values : got) arrays.push_back({values.data(), 4, true, false});
+  for (int round = 0; round < 2; ++round) {
+    const auto counts = program.run({{x.image.values.data(), 4, true, false}}, arrays, samples, pick(random, 1, 4), true);
+    const auto events = x.image.values.size() - std::count(x.image.values.begin(), x.image.values.end(), 0);
+    if (counts.at(0) != static_cast<std::int64_t>(events)) return false;
+    for (std::size_t i = 0; i < kept.size(); ++i)
+      if (got[i] != kept[i].image.values) return false;
+  }
+  return true;
+}
+
+}  // namespace
+}  // namespace spica
+
+#if defined(SPICA_LIBFUZZER)
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  std::uint64_t seed = size;
+  for (std::size_t i = 0; i < size; ++i) seed = seed * 1099511628211u ^ data[i];
+  if (!spica::check(seed)) std::abort();
+  return 0;
+}
+#else
+int main(int count, char** arguments) {
+  const std::uint64_t first = count > 1 ? std::strtoull(arguments[1], nullptr, 10) : 0;
+  const std::uint64_t programs = count > 2 ? std::strtoull(arguments[2], nullptr, 10) : 1000;
+  for (std::uint64_t seed = first; seed < first + programs; ++seed)
+    if (!spica::check(seed)) {
+      std::printf("%s: the program of seed %llu differs from plain loops\n", spica::isa().name, static_cast<unsigned long long>(seed));
+      return 1;
+    }
+  std::printf("%s: %llu programs give what plain loops give\n", spica::isa().name, static_cast<unsigned long long>(programs));
+  return 0;
+}
+#endif
