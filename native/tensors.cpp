@@ -86,7 +86,11 @@ void load_samples(const Frame& frame, const Tensor& t, const Array& array, int f
       const int n = static_cast<int>(unit / t.h), y = static_cast<int>(unit % t.h);
       const T* from = data + ((std::int64_t{first_sample} + n) * t.h + y) * width;
       std::uint8_t* to = frame.origin(t, n) + y * t.row();
-      if (t.planes == 1) {  // a row's pixels follow each other
+      if (t.planes == 1 && sizeof(T) == 1) {  // a row's pixels follow each other, and bytes wrap
+        const auto* bytes = reinterpret_cast<const std::uint8_t*>(from);
+        const auto zero = static_cast<std::uint8_t>(t.zero);
+        for (std::int64_t i = 0; i < width; ++i) to[i] = static_cast<std::uint8_t>(bytes[i] - zero);
+      } else if (t.planes == 1) {
         for (std::int64_t i = 0; i < width; ++i) to[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>(from[i]) - t.zero);
       } else {
         for (std::int64_t i = 0; i < width; ++i) encode(t, to, i, static_cast<std::int32_t>(from[i]));

@@ -165,7 +165,7 @@ def main() -> None:
         memory[name] |= {"weights": weights(net), "largest_pair": largest_pair(net)}
     predictions = []
     if options.quantizeml:
-        for name in track(options.networks, "quantizeml", console=Console(stderr=True)):
+        for name in track([n for n in options.networks if n in NETWORKS], "quantizeml", console=Console(stderr=True)):
             predictions += against_quantizeml(options.quantizeml, name, options.batches, repeats)
     natural = [row for row in rows if row["density"] is None and row["network"] in NETWORKS]
     console.print(table(rows, f"{machine()['processor']}, {machine()['instruction_set']}"))
