@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint types clean
+.PHONY: demo test lint types sanitize clean
 
 demo: $(VENV)/.demo
 	$(BIN)/spica demo
@@ -17,6 +17,9 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
+
+sanitize:
+	native/sanitize.sh
 
 clean:
 	rm -rf $(VENV) build

@@ -64,6 +64,14 @@ def test_the_hardware_models_page_holds_its_results(monkeypatch):
     sys.modules.pop("make_hardware_model")
 
 
+def test_the_engines_page_holds_its_results(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    import make_engine
+
+    assert make_engine.PAGE.read_text() == make_engine.page()
+    sys.modules.pop("make_engine")
+
+
 def test_links_between_documents_lead_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):

@@ -13,14 +13,16 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from rivals import race
 from run import machine, macs
 
-from networks import single, sparse
+from networks import integer, samples, single, sparse
 from spica.engine import _native
 from spica.engine.plan import plan
 
@@ -56,6 +58,25 @@ def measure(kind: str, size: int, channels: int, density: float, batch: int) -> 
         seconds.append(sum(s for _, s in program.seconds()) - before)
     rate = macs(net) * batch / statistics.median(seconds)
     return {"gmacs": rate / 1e9, "of_peak": rate / _native.peak(1)}
+
+
+def costs() -> dict[str, dict[str, float]]:
+    """What counting events adds to a run (a ratio), and the seconds that planning takes, for whole networks."""
+    found = {}
+    for name in ("resnet8", "akidanet_0.5_160", "akidanet_1_224"):
+        net = integer(name)
+        x = samples(net, 8, seed=1)
+        start = time.perf_counter()
+        plan(net, net.outputs)
+        planned = time.perf_counter() - start
+        runs = {
+            "plain": lambda net=net, x=x: net.run(x, threads=1),
+            "counted": lambda net=net, x=x: net.run(x, threads=1, count=True),
+        }
+        seconds = race(runs, 40)
+        ratio = statistics.median(seconds["counted"]) / statistics.median(seconds["plain"])
+        found[name] = {"counting": ratio - 1, "plan_seconds": planned}
+    return found
 
 
 def densities_of(path: str) -> list[dict[str, float]]:

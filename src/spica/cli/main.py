@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from spica.cli import chip, compare, demo, network
+from spica.cli import bench, chip, compare, demo, network
 from spica.errors import SpicaError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ for command in (
     network.quantize,
     network.run,
     network.evaluate,
+    bench.bench,
     compare.compare,
     network.export,
     chip.devices,

@@ -40,12 +40,14 @@ class Compiled:
         outputs: shape (without the batch axis) and dtype of each array that it gives.
         counters: numbers of the counters of each layer's inputs, by layer name.
         sizes: values that each layer reads of one sample, by layer name.
+        choosing: names of the layers whose convolutions choose a path, in the order of the program's ``paths()``.
     """
 
     program: Any
     outputs: tuple[tuple[tuple[int, ...], np.dtype], ...]
     counters: dict[str, list[int]]
     sizes: dict[str, int]
+    choosing: tuple[str, ...]
 
     def __call__(self, read: Sequence[NDArray], threads: int, count: bool) -> tuple[list[NDArray], list[int]]:
         """Arrays of all outputs, and the non-zero values of every counter (zeros where ``count`` is false)."""
@@ -138,7 +140,7 @@ class _Recording:
         program = self.recorder.build(list(self.inputs.values()), outputs)
         formats = tuple((v.shape[1:], np.dtype(v.dtype)) for v in outputs)
         sizes = {layer.name: sum(int(np.prod(t.shape)) for t in self._types(layer)) for layer in layers}
-        return Compiled(program, formats, self.counters, sizes)
+        return Compiled(program, formats, self.counters, sizes, tuple(self.recorder.choosing))
 
     def _types(self, layer: Layer) -> list[TensorType]:
         return [self.types[name] for name in layer.inputs]

@@ -127,6 +127,7 @@ class Recorder:
         self._memories: list[Memory] = []
         self._steps: list[tuple[str, Callable[[_native.Program], None]]] = []
         self.layer = ""  # name of the layer whose steps come next
+        self.choosing: list[str] = []  # layers of the convolutions of a program that was built, in order
         self._counters = 0
 
     def input(self, shape: Sequence[int], low: int, high: int, dtype: DTypeLike) -> Value:
@@ -168,7 +169,7 @@ class Recorder:
         _check_weights(kernel)
         memory = self._window(x, padding, fill)
         rows, columns = _slid(x.shape, kernel.shape, strides, padding)
-        channels, per_group = kernel.shape[2], 4
+        channels, per_group, layer = kernel.shape[2], 4, self.layer
         listed = channels % per_group == 0 and (x.shape[2] + sum(padding[1])) * channels < per_group * LARGEST_LIST
 
         def sums(program: _native.Program, y: Memory, stage: tuple) -> None:
@@ -179,6 +180,7 @@ class Recorder:
             events = program.tensor((h, 1, row), [0] * 4, 1, 0, [], -1, -1) if row else -1
             before = [p[0] for p in padding]
             weights = np.ascontiguousarray(kernel, np.int32)
+            self.choosing.append(layer)
             program.convolve(_place(program, memory), y.number, events, weights, list(strides), before, *stage)
 
         reach = np.stack([np.minimum(kernel, 0).sum(axis=(0, 1, 2)), np.maximum(kernel, 0).sum(axis=(0, 1, 2))])

@@ -1,0 +1,172 @@
+"""How fast a network runs on this machine, and what each layer takes of it."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from spica.engine import _native  # type: ignore[attr-defined]
+from spica.engine.plan import Part, plan
+from spica.engine.run import check_samples, make_ops, run
+from spica.errors import SpicaError
+from spica.network import Network
+from spica.network.summary import table
+
+
+@dataclass(frozen=True)
+class LayerBench:
+    """One layer: its time, and what it did in it.
+
+    Attributes:
+        name, kind: the layer's.
+        microseconds: of all threads together, a sample; zero where the layer ran outside a native program.
+        macs: multiply-accumulates of one dense sample.
+        gmacs: 10**9 of them a second and thread, zeros counted as if they had been multiplied.
+        density: share of non-zero values that it receives.
+        path: "dense", "events", or "mixed" where samples differed; "" where there is no choice.
+    """
+
+    name: str
+    kind: str
+    microseconds: float
+    macs: int
+    gmacs: float
+    density: float
+    path: str
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a benchmark measured.
+
+    Attributes:
+        network: its name.
+        instruction_set: of the native engine.
+        batch, threads, repeats: how it ran.
+        p50_ms, p99_ms: milliseconds of a run of one batch.
+        samples_per_second: at the median.
+        gmacs: 10**9 multiply-accumulates a second at the median.
+        peak_gmacs: what the instruction set reaches on registers alone with as many threads, measured now.
+        arena_bytes: memory for the activations of one sample.
+        layers: the layers, in order.
+    """
+
+    network: str
+    instruction_set: str
+    batch: int
+    threads: int
+    repeats: int
+    p50_ms: float
+    p99_ms: float
+    samples_per_second: float
+    gmacs: float
+    peak_gmacs: float
+    arena_bytes: int
+    layers: tuple[LayerBench, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All figures as plain values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        rows = [("layer", "kind", "µs", "MACs", "GMAC/s", "density", "path")]
+        for layer in self.layers:
+            rows.append(
+                (
+                    layer.name,
+                    layer.kind,
+                    f"{layer.microseconds:.1f}" if layer.microseconds else "",
+                    f"{layer.macs:,}" if layer.macs else "",
+                    f"{layer.gmacs:.0f}" if layer.gmacs else "",
+                    f"{layer.density:.0%}",
+                    layer.path,
+                )
+            )
+        return "\n".join(
+            (
+                f"{self.network}: batch {self.batch}, {self.threads} threads, {self.instruction_set}",
+                table(rows),
+                f"{self.p50_ms:.3f} ms a batch (99th percentile {self.p99_ms:.3f} ms, {self.repeats} runs), "
+                f"{self.samples_per_second:,.0f} samples a second",
+                f"{self.gmacs:.1f} GMAC/s, {self.gmacs / self.peak_gmacs:.0%} of this machine's measured peak of "
+                f"{self.peak_gmacs:.0f} GMAC/s; activations take {self.arena_bytes / 1024:.0f} KiB a sample",
+            )
+        )
+
+
+def bench(net: Network, x: ArrayLike, *, threads: int | None = None, repeats: int = 30) -> Bench:
+    """Run ``net`` on one batch many times.
+
+    Args:
+        net: an integer network with one input.
+        x: the batch, ``(N, H, W, C)`` or ``(N, C)``, as ``Network.forward`` takes it.
+        threads: threads of the native engine; all processors by default.
+        repeats: runs that are measured, after one that is not.
+
+    Raises:
+        SpicaError: for a float network, or samples or options that are bad.
+    """
+    if all(kind.is_float for kind in net.types.values()):
+        raise SpicaError(f"{net.name}: a float network runs in numpy only; quantise it to measure the engine")
+    if not isinstance(repeats, int) or repeats < 1:
+        raise SpicaError(f"repeats is {repeats!r}, but must be an integer of at least 1")
+    samples = len(next(iter(check_samples(net, x).values())))
+    threads = make_ops("native", threads).threads  # type: ignore[attr-defined]
+    counted = run(net, x, threads=threads, batch_size=samples, count=True)
+    parts = plan(net, net.outputs)
+    before, seconds = _spent(parts), []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run(net, x, threads=threads, batch_size=samples)
+        seconds.append(time.perf_counter() - start)
+    spent, paths = {name: s - before[name] for name, s in _spent(parts).items()}, _paths(parts)
+    layers = []
+    for layer in net:
+        if not layer.inputs:
+            continue
+        macs, took = net.facts(layer).macs, spent.get(layer.name, 0.0) / (repeats * samples)
+        density = counted.events[layer.name] / max(counted.inputs[layer.name], 1)
+        rate = macs / took / 1e9 if took else 0.0
+        kind = type(layer).__name__
+        layers.append(LayerBench(layer.name, kind, took * 1e6, macs, rate, density, paths.get(layer.name, "")))
+    middle = float(np.median(seconds))
+    return Bench(
+        network=net.name,
+        instruction_set=_native.instruction_set(),
+        batch=samples,
+        threads=threads,
+        repeats=repeats,
+        p50_ms=middle * 1e3,
+        p99_ms=float(np.percentile(seconds, 99)) * 1e3,
+        samples_per_second=samples / middle,
+        gmacs=sum(layer.macs for layer in layers) * samples / middle / 1e9,
+        peak_gmacs=_native.peak(threads) / 1e9,
+        arena_bytes=sum(part.program.program.sample_bytes for part in parts if part.program is not None),
+        layers=tuple(layers),
+    )
+
+
+def _spent(parts: Sequence[Part]) -> dict[str, float]:
+    """Seconds so far in every layer that is in a native program."""
+    total: dict[str, float] = defaultdict(float)
+    for part in parts:
+        if part.program is not None:
+            for name, seconds in part.program.program.seconds():
+                total[name] += seconds
+    return total
+
+
+def _paths(parts: Sequence[Part]) -> dict[str, str]:
+    """What path each layer took that has a choice."""
+    taken = {}
+    for part in parts:
+        if part.program is not None:
+            for name, (dense, events) in zip(part.program.choosing, part.program.program.paths()):
+                taken[name] = "mixed" if dense and events else "events" if events else "dense"
+    return taken
