@@ -87,7 +87,7 @@ inline void tile_block(const Filters& f, const Windows& w, const std::int8_t* bl
     for (int p = 0; p < pixels; ++p)
       for (int v = 0; v < vectors; ++v) {
         const std::int32_t* made = products[p / tile_rows * 2 + v][p % tile_rows];
-        const std::int32_t* start = f.start.data() + (vector + v) * tile_filters;
+        const std::int32_t* start = w.start + (vector + v) * tile_filters;
         std::int32_t* sum = w.sums + (pixel + p) * w.stride + v * tile_filters;
         for (int i = 0; i < tile_filters; ++i)
           sum[i] = static_cast<std::int32_t>((first ? 0 : static_cast<std::uint32_t>(sum[i]) << (8 * term.shift)) +

@@ -61,7 +61,7 @@ void dense_tile(const Filters& f, const Windows& w, int pixel, const std::int8_t
 #pragma GCC unroll 16
     for (int k = 0; k < K; ++k) {
       const int filter = (vector + k) * V::width;
-      V::store(w.sums + (pixel + p) * w.stride + k * V::width, V::add(sum[p][k], V::load(f.start.data() + filter)));
+      V::store(w.sums + (pixel + p) * w.stride + k * V::width, V::add(sum[p][k], V::load(w.start + filter)));
     }
 }
 
@@ -125,7 +125,7 @@ void event_vectors(int vectors, const Filters& f, const Windows& w, const Events
     const int columns = std::clamp(near_bytes / (e.groups * K * V::vector_bytes), 1, e.columns);
     for (int p = 0; p < w.count; ++p)
       for (int k = 0; k < K; ++k)
-        V::store(w.sums + p * w.stride + k * V::width, V::load(f.start.data() + (vector + k) * V::width));
+        V::store(w.sums + p * w.stride + k * V::width, V::load(w.start + (vector + k) * V::width));
     for (int row = 0; row < f.rows; ++row, block += f.groups * step)
       for (int column = 0; column < e.columns; column += columns) {
         const int next = std::min(column + columns, e.columns);
@@ -157,7 +157,7 @@ void event_vectors(int vectors, const Filters& f, const Windows& w, const Events
 template <class V>
 void events(const Filters& f, const Windows& w, const Events& e, int first, int last) {
   for (int start = 0; start < w.count; start += event_pixels) {
-    Windows part{w.pixels + start, std::min(event_pixels, w.count - start), w.row, w.terms, w.term_count, w.sums + start * w.stride, w.stride};
+    Windows part{w.pixels + start, std::min(event_pixels, w.count - start), w.row, w.terms, w.term_count, w.start, w.sums + start * w.stride, w.stride};
     const Events lists{e.pixels + start, e.group_row, e.start_row, e.groups, e.columns};
     for (int vector = first; vector < last;) {
       int block_size;

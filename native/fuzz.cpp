@@ -43,8 +43,8 @@ Tensor tensor_for(int h, int w, int c, std::int32_t low, std::int32_t high) {
   for (t.planes = 1; t.planes < 4; ++t.planes) {
     const std::int64_t half = std::int64_t{1} << (8 * t.planes - 1);
     if (low >= 0 && high < 2 * half) return t;
-    t.zero = static_cast<std::int32_t>(-half);
-    if (low >= -half && high < half) return t;
+    t.zero = t.planes == 3 ? near_zero : static_cast<std::int32_t>(-half);
+    if (low >= t.zero && high < t.zero + 2 * half) return t;
     t.zero = 0;
   }
   t.zero = -(1 << 30) * 2;
@@ -87,7 +87,7 @@ Made convolve(Random& random, Program& program, const Made& x, const std::functi
   if (depthwise) {
     program.add_step(make_depthwise(t, kernel.data(), window, std::move(finish)), {x.number, y.number});
   } else {
-    static const Tensor none{0, 0, 0};
+    static const Tensor none;
     std::vector<int> used{x.number, y.number};
     const Tensor* list = &none;
     if (t.c % 4 == 0 && t.planes == 1 && t.zero == 0) {

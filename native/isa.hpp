@@ -47,7 +47,6 @@ struct Filters {
   int vector_bytes = 0;      // packed bytes of one group of one vector
   int planes = 1;
   Aligned<std::int8_t> data;
-  Aligned<std::int32_t> start;  // what every filter's sum starts from
 
   std::ptrdiff_t plane_bytes(int block_size) const {
     return std::ptrdiff_t{rows} * groups * block_size * vector_bytes;
@@ -61,6 +60,7 @@ struct Windows {
   std::ptrdiff_t row;  // bytes between rows of the input
   const Term* terms;
   int term_count;
+  const std::int32_t* start;  // what every filter's sum starts from
   std::int32_t* sums;  // count x stride
   std::ptrdiff_t stride;
 };

@@ -70,7 +70,7 @@ void add_convolution(spica::Program& p, int x, int y, int events, In<std::int32_
   require(static_cast<int>(kernel.shape(2)) == p.tensor(x).c && static_cast<int>(kernel.shape(3)) == p.tensor(y).c,
           "channels of kernel and tensors differ");
   const spica::Window window = window_of(static_cast<int>(kernel.shape(0)), static_cast<int>(kernel.shape(1)), strides, before);
-  static const spica::Tensor none{0, 0, 0};
+  static const spica::Tensor none;
   std::vector<int> used{x, y};
   if (events >= 0) used.push_back(events);
   p.add_step(spica::make_convolution(p.tensor(x), kernel.data(), window, events < 0 ? none : p.tensor(events), p.new_paths(),
@@ -130,6 +130,7 @@ double peak(int threads, std::int64_t rounds) {
 
 NB_MODULE(_native, m) {
   m.doc() = "Programs of the native engine";
+  m.attr("near_zero") = spica::near_zero;
   m.def("instruction_set", [] { return spica::isa().name; });
   m.def("peak", &peak, nb::arg("threads"), nb::arg("rounds") = 10'000'000);
   nb::class_<spica::Program>(m, "Program")

@@ -16,7 +16,7 @@ namespace spica {
 // Integers of one sample, h x w x c, within a border that windows may reach into. Values are kept as byte planes of
 // `value - zero`, or, with no planes, as 32-bit words.
 struct Tensor {
-  int h, w, c;
+  int h = 0, w = 0, c = 0;
   int top = 0, bottom = 0, left = 0, right = 0;
   int planes = 1;
   std::int32_t zero = 0;
@@ -34,6 +34,10 @@ struct Tensor {
   std::ptrdiff_t bytes() const { return plane() * (planes ? planes : 1); }
   bool bordered() const { return top + bottom + left + right > 0; }
 };
+
+// The zero of three signed planes: values of 16 bits all have `near_top` in the highest.
+inline constexpr std::uint8_t near_top = 0x80;
+inline constexpr std::int32_t near_zero = -(near_top << 16) - (1 << 15);
 
 // One group of samples on its way.
 struct Frame {

@@ -18,6 +18,11 @@ constexpr std::ptrdiff_t resident_bytes = 256 * 1024;  // weights that stay in t
 
 constexpr int round_up(int value, int to) { return (value + to - 1) / to * to; }
 
+// Whether 32 bits hold the sums.
+bool fits(const Finish& finish) {
+  return finish.least >= std::numeric_limits<std::int32_t>::min() && finish.most <= std::numeric_limits<std::int32_t>::max();
+}
+
 // Output pixels of a group, counted through samples, rows and columns.
 struct Cursor {
   int sample, row, column;
@@ -99,10 +104,6 @@ class Sums : public Step {
   const Stage stage_;
 
  private:
-  static bool fits(const Finish& finish) {
-    return finish.least >= std::numeric_limits<std::int32_t>::min() && finish.most <= std::numeric_limits<std::int32_t>::max();
-  }
-
   // Pixels are shared out where there are enough of them, channels otherwise.
   Part share(const Frame& frame, int part, int parts) const {
     const std::int64_t pixels = std::int64_t{frame.samples} * y_.h * y_.w;
@@ -199,7 +200,7 @@ class Convolution final : public Sums {
     filters_.vector_bytes = isa().vector_bytes;
     filters_.planes = weight_planes(kernel, std::int64_t{kh} * row * filters);
     filters_.data.resize(filters_.plane_bytes(filters_.vectors) * filters_.planes);
-    filters_.start.resize(std::size_t(filters_.vectors) * isa().width);
+    for (auto* start : {&start_, &near_start_, &no_start_}) start->resize(std::size_t(filters_.vectors) * isa().width);
     terms_ = horner(x, filters_.planes, filters_.plane_bytes(1));
     std::vector<std::int64_t> total(filters);
     const std::int32_t* weight = kernel;
@@ -219,7 +220,8 @@ class Convolution final : public Sums {
         }
     for (int f = 0; f < filters; ++f) {
       wide_start_.push_back(total[f] * x.zero);
-      filters_.start[f] = wide() ? 0 : static_cast<std::int32_t>(wide_start_[f]);  // wraps, like the sums
+      start_[f] = static_cast<std::int32_t>(wide_start_[f]);  // wraps, like the sums
+      near_start_[f] = static_cast<std::int32_t>(total[f] * (x.zero + (std::int64_t{near_top} << 16)));
     }
   }
 
@@ -248,8 +250,12 @@ class Convolution final : public Sums {
             std::int32_t* sums, int stride) const override {
     find_windows(frame, worker, prepared, pixel, count);
     const int groups = x_.c / 4;
-    if (!prepared) return multiply(worker, count, channel, width, terms_.data(), static_cast<int>(terms_.size()), sums, stride);
-    const Windows windows{worker.pixels.data(), count, x_.row(), nullptr, 0, sums, stride};
+    if (!prepared) {
+      const int skipped = near(worker, count);
+      const Aligned<std::int32_t>& start = skipped ? near_start_ : start_;
+      return multiply(worker, count, channel, width, terms_.data() + skipped, static_cast<int>(terms_.size()) - skipped, start, sums, stride);
+    }
+    const Windows windows{worker.pixels.data(), count, x_.row(), nullptr, 0, start_.data(), sums, stride};
     const int first = channel / isa().width, last = (channel + width + isa().width - 1) / isa().width;
     const Events events{worker.lists.data(), list_row(), list_row(), groups, window_.kw};
     isa().events(filters_, windows, events, first, last);
@@ -262,7 +268,7 @@ class Convolution final : public Sums {
     for (const Term& term : terms_) {
       power -= term.shift;
       const Term alone{0, term.x, term.weights};
-      multiply(worker, count, channel, width, &alone, 1, worker.sums.data(), stride);
+      multiply(worker, count, channel, width, &alone, 1, no_start_, worker.sums.data(), stride);
       for (std::ptrdiff_t i = 0; i < std::ptrdiff_t{count} * stride; ++i)
         worker.wide[i] += worker.sums[i] * (std::int64_t{1} << (8 * power));
     }
@@ -271,10 +277,20 @@ class Convolution final : public Sums {
   }
 
  private:
-  void multiply(const Worker& worker, int count, int channel, int width, const Term* terms, int term_count, std::int32_t* sums,
-                int stride) const {
-    const Windows windows{worker.pixels.data(), count, x_.row(), terms, term_count, sums, stride};
+  void multiply(const Worker& worker, int count, int channel, int width, const Term* terms, int term_count,
+                const Aligned<std::int32_t>& start, std::int32_t* sums, int stride) const {
+    const Windows windows{worker.pixels.data(), count, x_.row(), terms, term_count, start.data(), sums, stride};
     isa().dense(filters_, windows, channel / isa().width, (channel + width + isa().width - 1) / isa().width);
+  }
+
+  // How many of the terms, from the first, these windows do without. In a tensor of three planes most values lie near
+  // zero, where the highest plane is the same everywhere: what it adds is then known, and it need not be multiplied.
+  int near(const Worker& worker, int count) const {
+    if (x_.planes != 3 || filters_.planes != 1 || x_.zero != near_zero || filters_.rows != 1) return 0;
+    const std::ptrdiff_t bytes = std::ptrdiff_t{window_.kw} * x_.c;
+    for (int i = 0; i < count; ++i)
+      if (isa().count(worker.pixels[i] + 2 * x_.plane(), bytes, near_top) != 0) return 0;
+    return 1;
   }
 
   // Where the windows of `count` output pixels begin, and their events.
@@ -323,6 +339,7 @@ class Convolution final : public Sums {
   Paths& paths_;
   Filters filters_;
   std::vector<Term> terms_;
+  Aligned<std::int32_t> start_, near_start_, no_start_;
   std::vector<std::int64_t> wide_start_;
 };
 
@@ -518,18 +535,21 @@ StepPointer make_convolution(const Tensor& x, const std::int32_t* kernel, Window
 
 StepPointer make_depthwise(const Tensor& x, const std::int32_t* kernel, Window window, Finish finish) {
   check_windows(x, finish.y, window);
+  require(fits(finish), "sums do not fit 32 bits");
   require(x.c == finish.y.c, "a depthwise convolution keeps its channels");
   return std::make_unique<Depthwise>(x, kernel, window, std::move(finish));
 }
 
 StepPointer make_add(const Tensor& a, const Tensor& b, const std::vector<int>& shift_a, const std::vector<int>& shift_b,
                      Finish finish) {
+  require(fits(finish), "sums do not fit 32 bits");
   require(same_pixels(a, finish.y) && same_pixels(b, finish.y), "tensors of different shapes cannot be added");
   require(static_cast<int>(shift_a.size()) == a.c && static_cast<int>(shift_b.size()) == b.c, "a shift is needed for each channel");
   return std::make_unique<Add>(a, b, shift_a, shift_b, std::move(finish));
 }
 
 StepPointer make_map(const Tensor& x, std::vector<std::int32_t> table, std::int32_t first, Finish finish) {
+  require(fits(finish), "sums do not fit 32 bits");
   require(same_pixels(x, finish.y), "a map keeps the shape");
   return std::make_unique<Map>(x, std::move(table), first, std::move(finish));
 }

@@ -51,8 +51,9 @@ class Format:
             half = 1 << (8 * count - 1)
             if self.low >= 0 and self.high < 2 * half:
                 return count, 0
-            if self.low >= -half and self.high < half:
-                return count, -half
+            zero = _native.near_zero if count == 3 else -half
+            if self.low >= zero and self.high < zero + 2 * half:
+                return count, zero
         raise Unrecorded(f"integers from {self.low} to {self.high}")
 
 
