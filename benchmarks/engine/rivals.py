@@ -21,7 +21,7 @@ from spica.network import Network
 
 BLOCK = 5
 """Runs in a row before the other one's turn, after one that does not count and a pause."""
-PAUSE = 0.02
+PAUSE = 0.1
 """Seconds in which the other's threads, which wait actively for a while, go to sleep."""
 
 Run = Callable[[], NDArray]
