@@ -84,14 +84,16 @@ void add_depthwise(spica::Program& p, int x, int y, In<std::int32_t, 3> kernel, 
   p.add_step(spica::make_depthwise(p.tensor(x), kernel.data(), window, after_sums(p.tensor(y), stage, sums)), {x, y});
 }
 
-using Samples = nb::ndarray<nb::c_contig, nb::device::cpu>;
+using Read = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;
+using Write = nb::ndarray<nb::c_contig, nb::device::cpu>;
 
+template <class Samples>
 spica::Array array_of(const Samples& a, const spica::Tensor& t, int samples, bool is_real) {
   const auto kind = static_cast<nb::dlpack::dtype_code>(a.dtype().code);
   const bool integer = kind == nb::dlpack::dtype_code::Int || kind == nb::dlpack::dtype_code::UInt;
   require(is_real ? kind == nb::dlpack::dtype_code::Float && a.dtype().bits == 32 : integer, "an array has the wrong type");
   require(a.size() == std::size_t(samples) * t.h * t.w * t.c, "samples have the wrong size");
-  return {a.data(), a.dtype().bits / 8, kind == nb::dlpack::dtype_code::Int, is_real};
+  return {const_cast<void*>(static_cast<const void*>(a.data())), a.dtype().bits / 8, kind == nb::dlpack::dtype_code::Int, is_real};
 }
 
 void finalize(spica::Program& p, const std::vector<int>& inputs, const std::vector<int>& outputs,
@@ -106,7 +108,7 @@ void finalize(spica::Program& p, const std::vector<int>& inputs, const std::vect
   p.finalize(inputs, outputs, std::move(factors));
 }
 
-std::vector<std::int64_t> run_program(spica::Program& p, const std::vector<Samples>& inputs, const std::vector<Samples>& outputs,
+std::vector<std::int64_t> run_program(spica::Program& p, const std::vector<Read>& inputs, const std::vector<Write>& outputs,
                                       int samples, int threads, bool count) {
   require(inputs.size() == p.inputs().size() && outputs.size() == p.outputs().size(), "a program was made for other arrays");
   std::vector<spica::Array> in, out;

@@ -1,11 +1,8 @@
 #include "team.hpp"
 
 #include <condition_variable>
-#include <exception>
-#include <memory>
 #include <mutex>
 #include <thread>
-#include <vector>
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <unistd.h>
@@ -65,24 +62,16 @@ int processor() {
 #endif
 }
 
+// Lives as long as its process, and so do its threads.
 class Team {
  public:
-  ~Team() {
-    {
-      const std::lock_guard lock(mutex_);
-      stop_ = true;
-      job_.fetch_add(1);
-    }
-    wake_.notify_all();
-  }
-
   void run(int threads, const std::function<void(int)>& work) {
-    while (static_cast<int>(workers_.size()) < threads - 1)
-      workers_.emplace_back([this, index = static_cast<int>(workers_.size()) + 1, seen = job_.load()] { serve(index, seen); });
+    for (; workers_ < threads - 1; ++workers_)
+      std::thread([this, index = workers_ + 1, seen = job_.load()] { serve(index, seen); }).detach();
     work_ = &work;
     threads_ = threads;
     caller_ = processor();
-    left_.store(static_cast<int>(workers_.size()));
+    left_.store(workers_);
     {
       const std::lock_guard lock(mutex_);
       job_.fetch_add(1);
@@ -100,7 +89,6 @@ class Team {
         wake_.wait(lock, [&] { return job_.load() != seen; });
       }
       ++seen;
-      if (stop_) return;
       if (index < threads_) {
         leave(caller_);
         (*work_)(index);
@@ -113,10 +101,8 @@ class Team {
   std::condition_variable wake_;
   std::atomic<unsigned> job_{0};
   std::atomic<int> left_{0};
-  std::atomic<bool> stop_{false};
   const std::function<void(int)>* work_ = nullptr;
-  int threads_ = 0, caller_ = -1;
-  std::vector<std::jthread> workers_;  // last, so that it is joined first
+  int workers_ = 0, threads_ = 0, caller_ = -1;
 };
 
 }  // namespace
@@ -134,12 +120,11 @@ void Barrier::wait() {
 void run_team(int threads, const std::function<void(int)>& work) {
   if (threads <= 1) return work(0);
   static std::mutex one_job;
-  static std::unique_ptr<Team> team;
+  static Team* team = nullptr;
   static int owner = -1;
   const std::lock_guard lock(one_job);
-  if (owner != process()) {  // threads do not survive a fork
-    static_cast<void>(team.release());
-    team = std::make_unique<Team>();
+  if (owner != process()) {  // threads do not survive a fork, so the child makes its own
+    team = new Team;
     owner = process();
   }
   team->run(threads, work);

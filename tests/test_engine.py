@@ -119,6 +119,13 @@ def test_integers_of_any_width_are_taken_where_they_fit():
     np.testing.assert_array_equal(net.forward(x), net.forward(x.astype(np.uint8)))
 
 
+def test_read_only_samples_are_read():
+    x = np.arange(25, dtype=np.uint8).reshape(1, 5, 5, 1)
+    expected = small_network().forward(x)
+    x.setflags(write=False)
+    np.testing.assert_array_equal(small_network().forward(x), expected)
+
+
 def test_evaluate_checks_labels():
     x = np.zeros((3, 5, 5, 1), np.uint8)
     assert small_network().predict(x).shape == (3,)

@@ -154,3 +154,33 @@ def test_a_program_checks_the_arrays_of_a_run():
     for inputs, outputs, samples in (([], [y], 2), ([x], [y], 3), ([x.astype(np.float32)], [y], 2)):
         with pytest.raises(ValueError):
             program.run(inputs, outputs, samples, 1, False)
+
+
+FORK = """
+import os
+import numpy as np
+from spica.engine.record import Recorder
+from spica.layers.arithmetic import Stage
+
+recorder = Recorder()
+value = recorder.input((4, 4, 8), 0, 255, np.uint8)
+kernel, fill = np.ones((3, 3, 8, 64), np.int64), np.zeros(8, np.int64)
+sums = recorder.convolve(value, kernel, (1, 1), ((1, 1), (1, 1)), fill, 1 << 20)
+program = recorder.build([value], [recorder.finish(sums, Stage(value_bits=31))])
+
+def run():
+    x, y = np.ones((4, 4, 4, 8), np.uint8), np.empty((4, 4, 4, 64), np.int64)
+    program.run([x], [y], 4, 2, False)
+    return y.max() == 72
+
+assert run()
+child = os.fork()
+if child == 0:
+    raise SystemExit(0 if run() else 1)
+assert os.waitpid(child, 0)[1] == 0 and run()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_has_threads_of_its_own_and_ends():
+    assert subprocess.run([sys.executable, "-c", FORK], timeout=60).returncode == 0
