@@ -125,10 +125,9 @@ def main() -> None:
         values = [case[{"image size": 1, "channels": 2, "batch": 3}[name]] for case in cases]
         scaling[name] = [{"value": v, **figures} for v, figures in zip(values, found)]
         console.print(name, ", ".join(f"{s['value']}: {s['gmacs']:.0f} GMAC/s" for s in scaling[name]))
+    facts = {"machine": machine(), "densities": rows, "scaling": scaling, "costs": costs()}
     if options.out:
-        options.out.write_text(
-            json.dumps({"machine": machine(), "densities": rows, "scaling": scaling}, indent=1) + "\n"
-        )
+        options.out.write_text(json.dumps(facts, indent=1) + "\n")
 
 
 if __name__ == "__main__":
