@@ -42,6 +42,16 @@ void pack(std::int8_t* vector, int f, int lane, std::int8_t weight) {
   std::memcpy(vector + lane % 2 * 32 + f * 4 + lane / 2 * 2, &wide, sizeof wide);
 }
 
+std::int64_t count(const std::uint8_t* bytes, std::ptrdiff_t size, std::uint8_t zero) {
+  const __m256i zeros = _mm256_set1_epi8(static_cast<char>(zero));
+  std::int64_t same = 0, whole = size / 32 * 32;
+  for (std::ptrdiff_t i = 0; i < whole; i += 32) {
+    const __m256i equal = _mm256_cmpeq_epi8(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes + i)), zeros);
+    same += __builtin_popcount(static_cast<unsigned>(_mm256_movemask_epi8(equal)));
+  }
+  return whole - same + count_bytes(bytes + whole, size - whole, zero);
+}
+
 double peak(std::int64_t rounds) {
   constexpr int chains = 8;
   __m256i sum[chains] = {};
@@ -59,7 +69,7 @@ double peak(std::int64_t rounds) {
 }  // namespace
 
 const Isa isa_avx2{"avx2", V::width, V::vector_bytes, 1, pack, dense<V>, events<V>, depthwise_taps, depthwise_tap_slot, lean,
-                    add_bytes, sum_bytes, sum_words, list_groups, count_bytes, peak};
+                    add_bytes, sum_bytes, sum_words, list_groups, count, peak};
 
 }  // namespace spica
 #endif

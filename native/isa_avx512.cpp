@@ -141,6 +141,15 @@ void lean_vectors(const Lean& stage, const SumRows& sums, int first, int count, 
   else lean_rows<false>(stage, sums, first, count, to);
 }
 
+std::int64_t count(const std::uint8_t* bytes, std::ptrdiff_t size, std::uint8_t zero) {
+  const __m512i zeros = _mm512_set1_epi8(static_cast<char>(zero));
+  std::int64_t total = 0;
+  for (; size >= 64; size -= 64, bytes += 64)
+    total += __builtin_popcountll(_mm512_cmpneq_epi8_mask(_mm512_loadu_si512(bytes), zeros));
+  const __mmask64 rest = (std::uint64_t{1} << size) - 1;
+  return total + __builtin_popcountll(_mm512_mask_cmpneq_epi8_mask(rest, _mm512_maskz_loadu_epi8(rest, bytes), zeros));
+}
+
 int depthwise_slot(int tap, int channel) {
   const int lane = channel / 16, k = channel / 4 % 4;
   return tap / 4 * (4 * channel_round) + ((k * 4 + lane) * 4 + channel % 4) * 4 + tap % 4;
@@ -160,7 +169,7 @@ double peak(std::int64_t rounds) {
 }  // namespace
 
 const Isa isa_avx512{"avx512", V::width, V::vector_bytes, 1, pack, dense<V>, events<V>, depthwise, depthwise_slot, lean_vectors,
-                    add_bytes, sum_bytes, sum_words, list_groups, count_bytes, peak};
+                    add_bytes, sum_bytes, sum_words, list_groups, count, peak};
 
 }  // namespace spica
 #endif
