@@ -19,28 +19,28 @@ def on_path(monkeypatch):
 
 @pytest.fixture
 def small() -> tuple[Network, np.ndarray]:
-    import networks
+    import studied
 
-    net = networks.integer("resnet8")
-    return net, networks.samples(net, 4)
+    net = studied.integer("resnet8")
+    return net, studied.samples(net, 4)
 
 
 @pytest.mark.parametrize("density", [1.0, 0.3, 0.05])
 def test_a_network_takes_the_wished_density(small, density):
-    import networks
+    import studied
 
     net, x = small
-    found = networks.densities(networks.at_density(net, x, density), x)
+    found = studied.densities(studied.at_density(net, x, density), x)
     assert found["conv_1b"] == pytest.approx(density, abs=0.02)
     assert found["conv_2b"] == pytest.approx(density, abs=0.02)
 
 
 @pytest.mark.parametrize("kind", ["conv3x3", "conv1x1", "depthwise3x3", "dense"])
 def test_single_layers_run(kind):
-    import networks
+    import studied
 
-    net = networks.single(kind, 1 if kind == "dense" else 5, 8)
-    x = networks.sparse((3, *net.inputs[0].shape), 0.5)
+    net = studied.single(kind, 1 if kind == "dense" else 5, 8)
+    x = studied.sparse((3, *net.inputs[0].shape), 0.5)
     assert net.run(x, keep=["layer"]).tensors["layer"].any()
 
 
@@ -48,11 +48,10 @@ def test_single_layers_run(kind):
 def test_the_exported_model_means_what_the_network_does(name):
     onnxruntime = pytest.importorskip("onnxruntime")
     import qdq
+    import studied
 
-    import networks
-
-    net = networks.integer(name)
-    x = networks.samples(net, 4)
+    net = studied.integer(name)
+    x = studied.samples(net, 4)
     session = onnxruntime.InferenceSession(qdq.to_qdq(net, x).SerializeToString())
     (theirs,) = session.run(None, {net.inputs[0].name: np.moveaxis(x, -1, 1)})
     assert np.corrcoef(theirs.ravel(), np.ravel(net.forward(x)))[0, 1] > 0.97

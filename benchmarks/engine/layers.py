@@ -21,8 +21,8 @@ from rich.progress import track
 from rich.table import Table
 from rivals import race
 from run import machine, macs
+from studied import integer, samples, single, sparse
 
-from networks import integer, samples, single, sparse
 from spica.engine import _native
 from spica.engine.plan import plan
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 from run import machine
+from studied import integer, samples
 
-from networks import integer, samples
 from spica.engine.bench import bench
 
 NETWORKS = ("akidanet_0.5_160", "resnet8", "ds_cnn", "autoencoder")

@@ -20,9 +20,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from rivals import figures, onnxruntime_run, quantizeml_seconds, race, spica_run
+from studied import FUSED, NETWORKS, at_density, densities, integer, samples
 
 import spica
-from networks import FUSED, NETWORKS, at_density, densities, integer, samples
 from spica.engine import _native
 from spica.engine.plan import plan
 from spica.network import Network
