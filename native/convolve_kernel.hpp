@@ -44,14 +44,27 @@ void dense_tile(const Filters& f, const Windows& w, int pixel, const std::int8_t
 #pragma GCC unroll 16
       for (int p = 0; p < P; ++p) x[p] = w.pixels[pixel + p] + term.x + row * w.row;
       for (int g = 0; g < f.groups; ++g, weights += step) {
-        typename V::Weights packed[K];
+        // Of bytes and weights, the fewer stay in registers.
+        if constexpr (P < K) {
+          typename V::Bytes bytes[P];
 #pragma GCC unroll 16
-        for (int k = 0; k < K; ++k) packed[k] = V::weights(weights + k * V::vector_bytes);
+          for (int p = 0; p < P; ++p) bytes[p] = V::broadcast(x[p] + g * group_bytes);
 #pragma GCC unroll 16
-        for (int p = 0; p < P; ++p) {
-          const typename V::Bytes bytes = V::broadcast(x[p] + g * group_bytes);
+          for (int k = 0; k < K; ++k) {
+            const typename V::Weights packed = V::weights(weights + k * V::vector_bytes);
 #pragma GCC unroll 16
-          for (int k = 0; k < K; ++k) sum[p][k] = V::dot(sum[p][k], bytes, packed[k]);
+            for (int p = 0; p < P; ++p) sum[p][k] = V::dot(sum[p][k], bytes[p], packed);
+          }
+        } else {
+          typename V::Weights packed[K];
+#pragma GCC unroll 16
+          for (int k = 0; k < K; ++k) packed[k] = V::weights(weights + k * V::vector_bytes);
+#pragma GCC unroll 16
+          for (int p = 0; p < P; ++p) {
+            const typename V::Bytes bytes = V::broadcast(x[p] + g * group_bytes);
+#pragma GCC unroll 16
+            for (int k = 0; k < K; ++k) sum[p][k] = V::dot(sum[p][k], bytes, packed[k]);
+          }
         }
       }
     }

@@ -19,7 +19,13 @@ bool has_amx() {
   return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & tile) && (d & int8);
 }
 
-bool has_vnni() {
+bool has_avxvnni() {
+  constexpr unsigned avx_vnni = 1u << 4;  // leaf 7, subleaf 1, eax
+  unsigned a, b, c, d;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & avx_vnni);
+}
+
+bool has_avx512() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
 }
@@ -32,7 +38,8 @@ const Isa& choose() {
 #if defined(SPICA_X86)
   if (name == "amx-emulated") return isa_amx_emulated;
   if (!__builtin_cpu_supports("avx2")) return isa_portable;
-  if (name == "avx2" || !has_vnni()) return isa_avx2;
+  if (name == "avx2") return isa_avx2;
+  if (name == "avxvnni" || !has_avx512()) return has_avxvnni() ? isa_avxvnni : isa_avx2;
   if (name != "avx512" && has_amx())
     if (const Isa* amx = isa_amx()) return *amx;
   return isa_avx512;

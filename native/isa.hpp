@@ -145,10 +145,10 @@ struct Isa {
   double (*peak)(std::int64_t rounds);  // multiply-adds of 8-bit values done, for measuring
 };
 
-extern const Isa isa_avx512, isa_avx2, isa_neon, isa_portable, isa_amx_emulated;
+extern const Isa isa_avx512, isa_avxvnni, isa_avx2, isa_neon, isa_portable, isa_amx_emulated;
 const Isa* isa_amx();  // none where the kernel does not allow it
 
-// The best that this processor has; SPICA_ISA (avx512, avx2, portable) asks for a lesser one, or for amx-emulated.
+// The best that this processor has; SPICA_ISA (avx512, avxvnni, avx2, portable) asks for a lesser one, or for amx-emulated.
 const Isa& isa();
 
 }  // namespace spica

@@ -1,9 +1,7 @@
 // AVX2: bytes are widened to 16 bits, whose products of pairs are exact.
 #if defined(__AVX2__)
-#include <immintrin.h>
-
+#include "avx2_kernel.hpp"
 #include "convolve_kernel.hpp"
-#include "elementwise_kernel.hpp"
 
 namespace spica {
 namespace {
@@ -16,10 +14,10 @@ struct V {
   using Bytes = Pair;
   using Weights = Pair;
   static constexpr int width = 8, vector_bytes = 64;
-  static constexpr int tile_registers = 8, tile_vectors = 2, event_vectors = 8;
+  static constexpr int tile_registers = 8, tile_vectors = 4, event_vectors = 8;
   static Reg zero() { return _mm256_setzero_si256(); }
-  static Reg load(const std::int32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const Reg*>(p)); }
-  static void store(std::int32_t* p, Reg v) { _mm256_storeu_si256(reinterpret_cast<Reg*>(p), v); }
+  static Reg load(const std::int32_t* p) { return load256(p); }
+  static void store(std::int32_t* p, Reg v) { store256(p, v); }
   static Reg add(Reg a, Reg b) { return _mm256_add_epi32(a, b); }
   static Reg shift_byte(Reg v) { return _mm256_slli_epi32(v, 8); }
   static Bytes broadcast(const std::uint8_t* p) {
@@ -28,28 +26,15 @@ struct V {
     const Reg x = _mm256_set1_epi32(v);
     return {_mm256_and_si256(x, _mm256_set1_epi16(0xff)), _mm256_srli_epi16(x, 8)};
   }
-  static Weights weights(const std::int8_t* p) {
-    return {_mm256_loadu_si256(reinterpret_cast<const Reg*>(p)), _mm256_loadu_si256(reinterpret_cast<const Reg*>(p + 32))};
-  }
-  static Reg dot(Reg sum, const Bytes& x, const Weights& w) {
-    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(x.even, w.even));
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(x.odd, w.odd));
+  static Weights weights(const std::int8_t* p) { return {load256(p), load256(p + 32)}; }
+  static Reg dot(const Reg& sum, const Bytes& x, const Weights& w) {
+    return _mm256_add_epi32(_mm256_add_epi32(sum, _mm256_madd_epi16(x.even, w.even)), _mm256_madd_epi16(x.odd, w.odd));
   }
 };
 
 void pack(std::int8_t* vector, int f, int lane, std::int8_t weight) {
   const std::int16_t wide = weight;
   std::memcpy(vector + lane % 2 * 32 + f * 4 + lane / 2 * 2, &wide, sizeof wide);
-}
-
-std::int64_t count(const std::uint8_t* bytes, std::ptrdiff_t size, std::uint8_t zero) {
-  const __m256i zeros = _mm256_set1_epi8(static_cast<char>(zero));
-  std::int64_t same = 0, whole = size / 32 * 32;
-  for (std::ptrdiff_t i = 0; i < whole; i += 32) {
-    const __m256i equal = _mm256_cmpeq_epi8(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes + i)), zeros);
-    same += __builtin_popcount(static_cast<unsigned>(_mm256_movemask_epi8(equal)));
-  }
-  return whole - same + count_bytes(bytes + whole, size - whole, zero);
 }
 
 double peak(std::int64_t rounds) {
@@ -68,8 +53,8 @@ double peak(std::int64_t rounds) {
 
 }  // namespace
 
-const Isa isa_avx2{"avx2", V::width, V::vector_bytes, 1, pack, dense<V>, events<V>, depthwise_taps, depthwise_tap_slot, lean,
-                    add_bytes, sum_bytes, sum_words, list_groups, count, peak};
+const Isa isa_avx2{"avx2", V::width, V::vector_bytes, 1, pack, dense<V>, events<V>, depthwise_pairs, depthwise_pair_slot, lean_vectors,
+                   add_bytes, sum_bytes, sum_words, list_groups, count_vectors, peak};
 
 }  // namespace spica
 #endif

@@ -12,9 +12,10 @@ x86() {  # x86 NAME FLAGS...
   local name=$1; shift
   local flags=(-std=c++20 -O1 -g "$@" -DSPICA_X86)
   "$cxx" "${flags[@]}" -mavx2 -c isa_avx2.cpp -o "$out/avx2.o"
+  "$cxx" "${flags[@]}" -mavx2 -mavxvnni -c isa_avxvnni.cpp -o "$out/avxvnni.o"
   "$cxx" "${flags[@]}" "${avx512[@]}" -c isa_avx512.cpp -o "$out/avx512.o"
   "$cxx" "${flags[@]}" "${avx512[@]}" -mamx-tile -mamx-int8 -c isa_amx.cpp -o "$out/amx.o"
-  "$cxx" "${flags[@]}" "${common[@]}" isa_amx_emulated.cpp "$out"/{avx2,avx512,amx}.o -pthread -o "$out/$name"
+  "$cxx" "${flags[@]}" "${common[@]}" isa_amx_emulated.cpp "$out"/{avx2,avxvnni,avx512,amx}.o -pthread -o "$out/$name"
   for isa in best avx2 portable amx-emulated; do SPICA_ISA=$isa "$out/$name" 0 "$programs"; done
   for path in dense events; do SPICA_PATH=$path "$out/$name" 0 "$programs"; done
 }
