@@ -73,7 +73,7 @@ Made convolve(Random& random, Program& program, const Made& x, const std::functi
   const Window window{kh, kw, pick(random, 1, 2), pick(random, 1, 2), padded, padded};
   const int filters = depthwise ? t.c : one_of(random, {1, 5, 16, 40, 130});
   const int limit = one_of(random, {1, 8, 127, 3000});
-  std::vector<std::int32_t> kernel(std::size_t(kh) * kw * t.c * (depthwise ? 1 : filters));
+  std::vector<std::int16_t> kernel(std::size_t(kh) * kw * t.c * (depthwise ? 1 : filters));
   for (auto& w : kernel) w = pick(random, -limit, limit);
   const int h = (t.h + padded - kh) / window.stride_h + 1, w = (t.w + padded - kw) / window.stride_w + 1;
   const std::int64_t largest = std::max(std::abs(std::int64_t{x.low}), std::abs(std::int64_t{x.high}));

@@ -65,7 +65,7 @@ int add_tensor(spica::Program& p, std::array<int, 3> shape, Sides border, int pl
 
 spica::Window window_of(int kh, int kw, Pair strides, Pair before) { return {kh, kw, strides[0], strides[1], before[0], before[1]}; }
 
-void add_convolution(spica::Program& p, int x, int y, int events, In<std::int32_t, 4> kernel, Pair strides, Pair before,
+void add_convolution(spica::Program& p, int x, int y, int events, In<std::int16_t, 4> kernel, Pair strides, Pair before,
                      const StageFields& stage, Range sums) {
   require(static_cast<int>(kernel.shape(2)) == p.tensor(x).c && static_cast<int>(kernel.shape(3)) == p.tensor(y).c,
           "channels of kernel and tensors differ");
@@ -77,7 +77,7 @@ void add_convolution(spica::Program& p, int x, int y, int events, In<std::int32_
                                      after_sums(p.tensor(y), stage, sums)), used);
 }
 
-void add_depthwise(spica::Program& p, int x, int y, In<std::int32_t, 3> kernel, Pair strides, Pair before,
+void add_depthwise(spica::Program& p, int x, int y, In<std::int16_t, 3> kernel, Pair strides, Pair before,
                    const StageFields& stage, Range sums) {
   require(static_cast<int>(kernel.shape(2)) == p.tensor(x).c, "channels of kernel and tensor differ");
   const spica::Window window = window_of(static_cast<int>(kernel.shape(0)), static_cast<int>(kernel.shape(1)), strides, before);

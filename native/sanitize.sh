@@ -16,7 +16,7 @@ x86() {  # x86 NAME FLAGS...
   "$cxx" "${flags[@]}" "${avx512[@]}" -c isa_avx512.cpp -o "$out/avx512.o"
   "$cxx" "${flags[@]}" "${avx512[@]}" -mamx-tile -mamx-int8 -c isa_amx.cpp -o "$out/amx.o"
   "$cxx" "${flags[@]}" "${common[@]}" isa_amx_emulated.cpp "$out"/{avx2,avxvnni,avx512,amx}.o -pthread -o "$out/$name"
-  for isa in best avx2 portable amx-emulated; do SPICA_ISA=$isa "$out/$name" 0 "$programs"; done
+  for isa in best avxvnni avx2 portable amx-emulated; do SPICA_ISA=$isa "$out/$name" 0 "$programs"; done
   for path in dense events; do SPICA_PATH=$path "$out/$name" 0 "$programs"; done
 }
 

@@ -98,9 +98,9 @@ struct Paths {
 
 using StepPointer = std::unique_ptr<Step>;
 // kernel: kh, kw, c, filters. list: a tensor for the events' lists, unused where it has no channels.
-StepPointer make_convolution(const Tensor& x, const std::int32_t* kernel, Window, const Tensor& list, Paths&, Finish);
+StepPointer make_convolution(const Tensor& x, const std::int16_t* kernel, Window, const Tensor& list, Paths&, Finish);
 // kernel: kh, kw, c.
-StepPointer make_depthwise(const Tensor& x, const std::int32_t* kernel, Window, Finish);
+StepPointer make_depthwise(const Tensor& x, const std::int16_t* kernel, Window, Finish);
 // a * 2^shift_a + b * 2^shift_b; one shift a channel.
 StepPointer make_add(const Tensor& a, const Tensor& b, const std::vector<int>& shift_a, const std::vector<int>& shift_b, Finish);
 // x itself, or table[x - first].

@@ -53,8 +53,8 @@ class Sums : public Step {
   // channel_block: channels whose sums are made together; channel_unit: their number is padded to a multiple of this.
   Sums(Finish finish, int channel_block, int channel_unit, std::ptrdiff_t weight_bytes)
       : y_(finish.y),
-        stage_(std::move(finish.stage)),
-        lean_(fits(finish) ? make_lean(stage_, finish.least, finish.most) : std::nullopt),
+        lean_(fits(finish) ? make_lean(finish.stage, finish.least, finish.most) : std::nullopt),
+        stage_(lean_ ? Stage{} : std::move(finish.stage)),
         wide_(!fits(finish)),
         channel_block_(channel_block),
         channel_unit_(channel_unit),
@@ -101,7 +101,6 @@ class Sums : public Step {
   bool wide() const { return wide_; }
 
   const Tensor& y_;
-  const Stage stage_;
 
  private:
   // Pixels are shared out where there are enough of them, channels otherwise.
@@ -136,13 +135,14 @@ class Sums : public Step {
   }
 
   const std::optional<Lean> lean_;
+  const Stage stage_;  // used, and kept, where it has no lean form
   const bool wide_;
   const int channel_block_, channel_unit_;
   const std::ptrdiff_t weight_bytes_;
 };
 
 // Byte planes of weights, lowest first; the highest is signed.
-int weight_planes(const std::int32_t* weights, std::int64_t size) {
+int weight_planes(const std::int16_t* weights, std::int64_t size) {
   const auto [low, high] = std::minmax_element(weights, weights + size);
   if (size == 0 || (*low >= -128 && *high <= 127)) return 1;
   if (*low < -32640 || *high > 32639) throw std::invalid_argument("weights do not fit two bytes");
@@ -186,7 +186,7 @@ constexpr int share_probes = 256;
 
 class Convolution final : public Sums {
  public:
-  Convolution(const Tensor& x, const std::int32_t* kernel, Window window, const Tensor& list, Paths& paths, Finish finish)
+  Convolution(const Tensor& x, const std::int16_t* kernel, Window window, const Tensor& list, Paths& paths, Finish finish)
       : Sums(std::move(finish), block_vectors * isa().width, isa().width, std::ptrdiff_t{window.kh} * window.kw * x.c * finish.y.c),
         x_(x),
         window_(window),
@@ -200,10 +200,13 @@ class Convolution final : public Sums {
     filters_.vector_bytes = isa().vector_bytes;
     filters_.planes = weight_planes(kernel, std::int64_t{kh} * row * filters);
     filters_.data.resize(filters_.plane_bytes(filters_.vectors) * filters_.planes);
-    for (auto* start : {&start_, &near_start_, &no_start_}) start->resize(std::size_t(filters_.vectors) * isa().width);
+    const std::size_t padded = std::size_t(filters_.vectors) * isa().width;
+    start_.resize(padded);
+    if (has_near()) near_start_.resize(padded);
+    if (wide()) no_start_.resize(padded), wide_start_.resize(filters);
     terms_ = horner(x, filters_.planes, filters_.plane_bytes(1));
     std::vector<std::int64_t> total(filters);
-    const std::int32_t* weight = kernel;
+    const std::int16_t* weight = kernel;
     for (int ky = 0; ky < kh; ++ky)
       for (int position = 0; position < row; ++position)
         for (int f = 0; f < filters; ++f, ++weight) {
@@ -219,9 +222,9 @@ class Convolution final : public Sums {
           }
         }
     for (int f = 0; f < filters; ++f) {
-      wide_start_.push_back(total[f] * x.zero);
-      start_[f] = static_cast<std::int32_t>(wide_start_[f]);  // wraps, like the sums
-      near_start_[f] = static_cast<std::int32_t>(total[f] * (x.zero + (std::int64_t{near_top} << 16)));
+      start_[f] = static_cast<std::int32_t>(total[f] * x.zero);  // wraps, like the sums
+      if (wide()) wide_start_[f] = total[f] * x.zero;
+      if (has_near()) near_start_[f] = static_cast<std::int32_t>(total[f] * (x.zero + (std::int64_t{near_top} << 16)));
     }
   }
 
@@ -286,12 +289,14 @@ class Convolution final : public Sums {
   // How many of the terms, from the first, these windows do without. In a tensor of three planes most values lie near
   // zero, where the highest plane is the same everywhere: what it adds is then known, and it need not be multiplied.
   int near(const Worker& worker, int count) const {
-    if (x_.planes != 3 || filters_.planes != 1 || x_.zero != near_zero || filters_.rows != 1) return 0;
+    if (!has_near()) return 0;
     const std::ptrdiff_t bytes = std::ptrdiff_t{window_.kw} * x_.c;
     for (int i = 0; i < count; ++i)
       if (isa().count(worker.pixels[i] + 2 * x_.plane(), bytes, near_top) != 0) return 0;
     return 1;
   }
+
+  bool has_near() const { return x_.planes == 3 && filters_.planes == 1 && x_.zero == near_zero && filters_.rows == 1; }
 
   // Where the windows of `count` output pixels begin, and their events.
   void find_windows(const Frame& frame, Worker& worker, bool prepared, std::int64_t pixel, int count) const {
@@ -345,7 +350,7 @@ class Convolution final : public Sums {
 
 class Depthwise final : public Sums {
  public:
-  Depthwise(const Tensor& x, const std::int32_t* kernel, Window window, Finish finish)
+  Depthwise(const Tensor& x, const std::int16_t* kernel, Window window, Finish finish)
       : Sums(std::move(finish), 4 * channel_round, channel_round, 0), x_(x), window_(window) {
     const int taps = window.kh * window.kw, channels = x.c;
     padded_taps_ = round_up(taps, tap_round);
@@ -528,12 +533,12 @@ bool same_pixels(const Tensor& x, const Tensor& y) { return x.h == y.h && x.w ==
 
 }  // namespace
 
-StepPointer make_convolution(const Tensor& x, const std::int32_t* kernel, Window window, const Tensor& list, Paths& paths, Finish finish) {
+StepPointer make_convolution(const Tensor& x, const std::int16_t* kernel, Window window, const Tensor& list, Paths& paths, Finish finish) {
   check_windows(x, finish.y, window);
   return std::make_unique<Convolution>(x, kernel, window, list, paths, std::move(finish));
 }
 
-StepPointer make_depthwise(const Tensor& x, const std::int32_t* kernel, Window window, Finish finish) {
+StepPointer make_depthwise(const Tensor& x, const std::int16_t* kernel, Window window, Finish finish) {
   check_windows(x, finish.y, window);
   require(fits(finish), "sums do not fit 32 bits");
   require(x.c == finish.y.c, "a depthwise convolution keeps its channels");

@@ -104,7 +104,9 @@ def test_sums_beyond_32_bits_are_finished_in_64():
     np.testing.assert_array_equal(got, arithmetic.finish(arithmetic.convolve(x, kernel, *window), stage))
 
 
-@pytest.mark.parametrize("setting", ["SPICA_ISA=avx2", "SPICA_ISA=portable", "SPICA_PATH=dense", "SPICA_PATH=events"])
+@pytest.mark.parametrize(
+    "setting", ["SPICA_ISA=avx2", "SPICA_ISA=avxvnni", "SPICA_ISA=portable", "SPICA_PATH=dense", "SPICA_PATH=events"]
+)
 def test_every_instruction_set_and_path_gives_the_same(setting):
     """The tests of programs and networks again, in a process of its own."""
     name, value = setting.split("=")
@@ -116,7 +118,7 @@ def test_every_instruction_set_and_path_gives_the_same(setting):
 
 
 def test_the_instruction_set_is_one_that_is_known_and_has_a_peak():
-    assert _native.instruction_set() in ("amx", "avx512", "avx2", "neon", "portable")
+    assert _native.instruction_set() in ("amx", "avx512", "avxvnni", "avx2", "neon", "portable")
     assert _native.peak(1, 1000) > 0
 
 

@@ -73,7 +73,7 @@ def costs() -> dict[str, dict[str, float]]:
             "plain": lambda net=net, x=x: net.run(x, threads=1),
             "counted": lambda net=net, x=x: net.run(x, threads=1, count=True),
         }
-        seconds = race(runs, 40)
+        seconds = race(runs, 100)
         ratio = statistics.median(seconds["counted"]) / statistics.median(seconds["plain"])
         found[name] = {"counting": ratio - 1, "plan_seconds": planned}
     return found

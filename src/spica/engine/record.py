@@ -180,7 +180,7 @@ class Recorder:
             row = 2 * (w * (channels // per_group + 1) + 1) if listed and (planes, zero) == (1, 0) else 0
             events = program.tensor((h, 1, row), [0] * 4, 1, 0, [], -1, -1) if row else -1
             before = [p[0] for p in padding]
-            weights = np.ascontiguousarray(kernel, np.int32)
+            weights = np.ascontiguousarray(kernel, np.int16)
             self.choosing.append(layer)
             program.convolve(_place(program, memory), y.number, events, weights, list(strides), before, *stage)
 
@@ -199,7 +199,7 @@ class Recorder:
 
         def sums(program: _native.Program, y: Memory, stage: tuple) -> None:
             before = [p[0] for p in padding]
-            weights = np.ascontiguousarray(kernel, np.int32)
+            weights = np.ascontiguousarray(kernel, np.int16)
             program.depthwise(_place(program, memory), y.number, weights, list(strides), before, *stage)
 
         reach = np.stack([np.minimum(kernel, 0).sum(axis=(0, 1)), np.maximum(kernel, 0).sum(axis=(0, 1))])

@@ -59,7 +59,7 @@ def _(layer: Conv2D, inputs: Sequence[NDArray], types: Sequence[TensorType], ops
     x, kernel, peak = neural.align(x, layer.kernel, kind, layer.accumulator_bits, ops)
     fill = np.zeros(kind.channels, np.int64) if layer.padding_value is None else layer.padding_value
     peak = max(peak, int(np.abs(fill).max()))
-    bound = peak * int(np.abs(kernel).sum(axis=(0, 1, 2)).max())
+    bound = neural.bound(peak, kernel)
     acc = ops.convolve(x, kernel, layer.strides, neural.padding_of(layer, layer.kernel, x), fill, bound)
     return ops.finish(acc, neural.stage(layer, acc.shape, infer(layer, types)))
 

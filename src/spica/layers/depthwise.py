@@ -46,10 +46,8 @@ def _(layer: DepthwiseConv2D, inputs: Sequence[NDArray]) -> NDArray:
 @forward_integer.register
 def _(layer: DepthwiseConv2D, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
     (x,), (kind,) = inputs, types
-    bound = neural.largest(kind) * int(np.abs(layer.kernel.astype(np.int64)).sum(axis=(0, 1)).max())
-    acc = ops.convolve_depthwise(
-        x, layer.kernel.astype(np.int64), layer.strides, neural.padding_of(layer, layer.kernel, x), bound
-    )
+    bound = neural.bound(neural.largest(kind), layer.kernel)
+    acc = ops.convolve_depthwise(x, layer.kernel, layer.strides, neural.padding_of(layer, layer.kernel, x), bound)
     return ops.finish(acc, neural.stage(layer, acc.shape, infer(layer, types)))
 
 

@@ -288,10 +288,21 @@ def align(x: NDArray, kernel: NDArray, kind: TensorType, value_bits: int, ops: O
 
     The left shifts that do it move into the weights, where they cost nothing, unless the shifted input would saturate.
     """
-    shift, peak, wide = input_shift(kind), largest(kind), kernel.astype(np.int64)
+    shift, peak = input_shift(kind), largest(kind)
     if peak << int(shift.max()) > 1 << value_bits:
-        return shift_left(x, shift, value_bits, ops), wide, 1 << value_bits
-    return x, wide << shift[..., None], peak
+        return shift_left(x, shift, value_bits, ops), kernel, 1 << value_bits
+    return x, shifted(kernel, shift[..., None]), peak
+
+
+def shifted(kernel: NDArray, shift: NDArray[np.int64]) -> NDArray:
+    """``kernel`` times a power of two; itself, not a wide copy, where no shift does anything."""
+    return kernel.astype(np.int64) << shift if shift.any() else kernel
+
+
+def bound(peak: int, kernel: NDArray) -> int:
+    """Largest magnitude that any filter's sum can reach: ``kernel`` (..., F) on values of magnitude ``peak``."""
+    axes = tuple(range(kernel.ndim - 1))
+    return peak * int((np.maximum(kernel, 0).sum(axis=axes) - np.minimum(kernel, 0).sum(axis=axes)).max())
 
 
 def shift_left(x: NDArray, shift: NDArray[np.int64], value_bits: int, ops: Ops) -> NDArray:

@@ -63,15 +63,14 @@ def _(layer: SeparableConv2D, inputs: Sequence[NDArray]) -> NDArray:
 @forward_integer.register
 def _(layer: SeparableConv2D, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
     (x,), (kind,) = inputs, types
-    depthwise = layer.depthwise_kernel.astype(np.int64) << neural.input_shift(kind)
-    middle_bound = neural.largest(kind) * int(np.abs(depthwise).sum(axis=(0, 1)).max())
+    depthwise = neural.shifted(layer.depthwise_kernel, neural.input_shift(kind))
+    middle_bound = neural.bound(neural.largest(kind), depthwise)
     middle = ops.convolve_depthwise(
         x, depthwise, layer.strides, neural.padding_of(layer, layer.depthwise_kernel, x), middle_bound
     )
     middle = ops.finish(middle, arithmetic.Stage(value_bits=layer.accumulator_bits, dtype=np.int32))
-    pointwise = layer.kernel.astype(np.int64)[None, None]
-    middle_bound = min(middle_bound, 1 << layer.accumulator_bits)
-    bound = middle_bound * int(np.abs(pointwise).sum(axis=(0, 1, 2)).max())
+    pointwise = layer.kernel[None, None]
+    bound = neural.bound(min(middle_bound, 1 << layer.accumulator_bits), pointwise)
     acc = ops.convolve(middle, pointwise, (1, 1), ((0, 0), (0, 0)), np.zeros(kind.channels, np.int64), bound)
     return ops.finish(acc, neural.stage(layer, acc.shape, infer(layer, types)))
 

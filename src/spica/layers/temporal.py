@@ -86,7 +86,7 @@ def _(
         return neural.finish_float(layer, flat(frames) @ layer.kernel.reshape(depth * c, -1)), state
     frames, kernel, peak = neural.align(frames, layer.kernel, types[0], layer.accumulator_bits, ops)
     stacked, kernel = flat(frames), kernel.reshape(1, 1, depth * c, -1)
-    bound = peak * int(np.abs(kernel).sum(axis=(0, 1, 2)).max())
+    bound = neural.bound(peak, kernel)
     acc = ops.convolve(stacked, kernel, (1, 1), ((0, 0), (0, 0)), np.zeros(depth * c, np.int64), bound)
     return ops.finish(acc, neural.stage(layer, acc.shape, infer(layer, types))), state
 
@@ -98,11 +98,11 @@ def _(
     frames, state = _frames(layer, inputs[0], state)
     if types[0].is_float:
         return neural.finish_float(layer, np.einsum("nthwc,tc->nhwc", frames, layer.kernel)), state
-    kernel = layer.kernel.astype(np.int64) << neural.input_shift(types[0])
+    kernel = neural.shifted(layer.kernel, neural.input_shift(types[0]))
     n, depth, h, w, c = frames.shape
     # Time becomes the window's height, and all pixels its width.
     column = frames.reshape(n, depth, h * w, c)
-    bound = neural.largest(types[0]) * int(np.abs(kernel).sum(axis=0).max())
+    bound = neural.bound(neural.largest(types[0]), kernel)
     acc = ops.convolve_depthwise(column, kernel[:, None], (1, 1), ((0, 0), (0, 0)), bound).reshape(n, h, w, c)
     return ops.finish(acc, neural.stage(layer, acc.shape, infer(layer, types))), state
 

@@ -120,7 +120,7 @@ def _(layer: DepthwiseConvTranspose2D, inputs: Sequence[NDArray]) -> NDArray:
 @forward_integer.register
 def _(layer: ConvTranspose2D, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
     x, kernel, peak = neural.align(inputs[0], layer.kernel[::-1, ::-1], types[0], layer.accumulator_bits, ops)
-    bound = peak * int(np.abs(kernel).sum(axis=(0, 1, 2)).max())
+    bound = neural.bound(peak, kernel)
     acc = ops.convolve(
         _spread(layer, x, ops), kernel, (1, 1), ((0, 0), (0, 0)), np.zeros(kernel.shape[2], np.int64), bound
     )
@@ -129,8 +129,8 @@ def _(layer: ConvTranspose2D, inputs: Sequence[NDArray], types: Sequence[TensorT
 
 @forward_integer.register
 def _(layer: DepthwiseConvTranspose2D, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
-    kernel = layer.kernel[::-1, ::-1].astype(np.int64) << neural.input_shift(types[0])
-    bound = neural.largest(types[0]) * int(np.abs(kernel).sum(axis=(0, 1)).max())
+    kernel = neural.shifted(layer.kernel[::-1, ::-1], neural.input_shift(types[0]))
+    bound = neural.bound(neural.largest(types[0]), kernel)
     acc = ops.convolve_depthwise(_spread(layer, inputs[0], ops), kernel, (1, 1), ((0, 0), (0, 0)), bound)
     return ops.finish(acc, neural.stage(layer, acc.shape, infer(layer, types)))
 
