@@ -62,6 +62,20 @@ def networks() -> str:
     return f"{markdown(head, rows)}\n\n{mean}"
 
 
+def held() -> str:
+    """Ratios to onnxruntime on one thread with both sides held to lesser instruction sets, beside those without."""
+    runs = {name: results(name) for name in ("avx2", "avxvnni", "run")}
+    found: dict[tuple, dict[str, float]] = {}
+    for name, facts in runs.items():
+        for row in facts["rows"]:
+            if natural(row) and row["threads"] == 1:
+                found.setdefault((row["network"], row["batch"]), {})[name] = row["ratio"]
+    rows = [(network, str(batch), *(f"{r[name]:.2f}" for name in runs)) for (network, batch), r in found.items()]
+    means = ("geometric mean, as above", "", *(f"{facts['geometric_mean_ratio']:.2f}" for facts in runs.values()))
+    peaks = ("our peak, GMAC/s", "", *(f"{facts['machine']['peak_gmacs']['1']:.0f}" for facts in runs.values()))
+    return markdown(("network", "batch", "AVX2", "AVX-VNNI", "AVX-512"), [*rows, means, peaks])
+
+
 def densities() -> str:
     facts = results("run")["rows"]
     rows = []
@@ -149,6 +163,7 @@ def costs() -> str:
 SECTIONS: dict[str, Callable[[], str]] = {
     "machine": machine,
     "networks": networks,
+    "held": held,
     "densities": densities,
     "quantizeml": predict,
     "memory": memory,
