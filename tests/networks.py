@@ -34,15 +34,8 @@ from spica.layers import (
 from spica.layers.neural import WEIGHT_RANGE
 from spica.network import Network
 
-KINDS = [
-    "conv",
-    "depthwise",
-    "separable",
-    "transposed",
-    "depthwise transposed",
-    "temporal",
-    "depthwise temporal",
-]
+KINDS = ["conv", "depthwise", "separable", "transposed", "depthwise transposed"]
+TEMPORAL = ["temporal", "depthwise temporal"]
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -70,10 +63,10 @@ def output_stages(draw, random: np.random.Generator, channels: int) -> Requantiz
 
 
 @st.composite
-def integer_layers(draw, random: np.random.Generator, name: str, source: str, channels: int, image: bool):
+def integer_layers(draw, random: np.random.Generator, name: str, source: str, channels: int, image: bool, memory: bool):
     """A neural layer that reads ``source`` of ``channels`` channels, and whether it gives an image."""
     bits, filters = draw(st.sampled_from([1, 2, 4, 8])), draw(st.integers(1, 9))
-    kind = draw(st.sampled_from(KINDS)) if image else "dense"
+    kind = draw(st.sampled_from(KINDS + TEMPORAL if memory else KINDS)) if image else "dense"
     if kind.startswith("depthwise"):
         filters = channels
     limit = draw(st.sampled_from([6, 12, 27]))
@@ -128,15 +121,18 @@ def integer_layers(draw, random: np.random.Generator, name: str, source: str, ch
 
 
 @st.composite
-def integer_networks(draw) -> tuple[Network, np.ndarray]:
-    """A random integer network with a skip connection or a concatenation somewhere, and a batch for it."""
+def integer_networks(draw, memory: bool = True) -> tuple[Network, np.ndarray]:
+    """A random integer network with a skip connection or a concatenation somewhere, and a batch for it.
+
+    ``memory``: whether some layers may remember frames.
+    """
     random = np.random.default_rng(draw(SEEDS))
     shape = (draw(st.integers(3, 9)), draw(st.integers(3, 9)), draw(st.integers(1, 4)))
     bits, signed = draw(st.sampled_from([(8, False), (8, True), (4, False), (1, False)]))
     layers = [Input(name="input", shape=shape, bits=bits, signed=signed)]
     source, channels, image = "input", shape[-1], True
     for depth in range(draw(st.integers(1, 3))):
-        layer, image = draw(integer_layers(random, f"layer{depth}", source, channels, image))
+        layer, image = draw(integer_layers(random, f"layer{depth}", source, channels, image, memory))
         layers.append(layer)
         source, channels = layer.name, len(layer.weight_scale)
         join = draw(st.sampled_from(["none", "add", "concatenate", "pool", "flatten", "lookup", "take", "permute"]))

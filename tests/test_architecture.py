@@ -23,7 +23,9 @@ MAY_IMPORT = {
     "quantize": {"rewrite", "engine", "layers", "network", "errors", "progress"},
     "export": {"importers", "rewrite", "layers", "network", "errors"},
     "hardware": {"engine", "layers", "network", "progress", "errors"},
+    "training": {"quantize", "rewrite", "engine", "layers", "network", "errors"},
     "zoo": {
+        "training",
         "importers",
         "quantize",
         "hardware",
@@ -35,7 +37,7 @@ MAY_IMPORT = {
         "errors",
         "progress",
     },
-    "report": {"hardware", "quantize", "engine", "layers", "network", "errors"},
+    "report": {"training", "hardware", "quantize", "engine", "layers", "network", "errors"},
 }
 MAY_IMPORT["cli"] = {*MAY_IMPORT, ""}
 """Which room may import which; "" is the package's public face."""

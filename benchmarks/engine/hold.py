@@ -1,8 +1,9 @@
 """Runs a benchmark with both sides held to a lesser instruction set: ``python hold.py avx2 run.py --quick``.
 
-Spica is asked by ``SPICA_ISA``. onnxruntime has no such switch and looks at the processor itself, so a copy of it is
-made whose ``cpuid`` instructions are illegal ones of the same length; a small preloaded library catches these and leaves
-AVX-512 (and, for ``avx2``, AVX-VNNI) out of the answer. Nothing else of it changes. Needs gcc and objdump, x86-64, Linux.
+Spica is asked by ``SPICA_ISA``. onnxruntime has no such switch and looks at the processor itself, so a copy of it
+is made whose ``cpuid`` instructions are illegal ones of the same length; a small preloaded library catches these and
+leaves AVX-512 (and, for ``avx2``, AVX-VNNI) out of the answer. Nothing else of it changes. Needs gcc and objdump,
+x86-64 and Linux.
 """
 
 from __future__ import annotations

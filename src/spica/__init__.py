@@ -3,6 +3,7 @@
     net = spica.from_keras(model)                    # float Network
     qnet = spica.quantize(net, samples, weights=4, activations=4)  # integer Network
     print(spica.check(qnet, "AKD1000"))              # hardware rules
+    qnet = spica.finetune(qnet, x, labels, net=net)  # quantisation-aware training, with any Keras backend
     chip = spica.map(qnet, "AKD1000")                # MappedNetwork: same integers, and what they cost
 
 Importing this package loads no framework; importers load theirs when called.
@@ -16,7 +17,8 @@ from spica.hardware import map_network as map
 from spica.importers import from_keras, from_quantizeml
 from spica.network import Network
 from spica.network.file import load
-from spica.quantize import quantize
+from spica.quantize import quantize, recipe
+from spica.training import convert, finetune, trainable
 
 __version__ = "0.1.0"
 
@@ -24,10 +26,14 @@ __all__ = [
     "Network",
     "SpicaError",
     "check",
+    "convert",
+    "finetune",
     "from_keras",
     "from_quantizeml",
     "load",
     "map",
     "quantize",
+    "recipe",
     "to_input_integers",
+    "trainable",
 ]

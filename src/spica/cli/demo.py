@@ -85,7 +85,8 @@ def demo(
 
 def run_demo(digits: Any, epochs: int, seed: int) -> Demo:
     """Train, quantise, check, map and run; every accuracy is of the test split."""
-    from spica.zoo.digits import load_keras, train_digit_classifier
+    from spica.training import load_keras
+    from spica.zoo.digits import train_digit_classifier
 
     model = train_digit_classifier(digits, epochs, seed)
     net = spica.from_keras(model)

@@ -21,6 +21,8 @@ for command in (
     demo.demo,
     network.summary,
     network.quantize,
+    network.finetune,
+    network.analyze,
     network.run,
     network.evaluate,
     bench.bench,

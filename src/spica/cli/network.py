@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 
 import spica
 from spica.cli.output import Json, emit, read_array
 from spica.errors import SpicaError
 from spica.export import to_quantizeml
+from spica.hardware import cost
 from spica.network.file import write_atomically
+from spica.quantize import Recipe
 
 NetworkFile = Annotated[Path, typer.Argument(help="A .spica file.", metavar="NETWORK")]
 Samples = Annotated[Path, typer.Option("--samples", help="Inputs as a .npy array, batch axis first.")]
@@ -44,21 +47,105 @@ def quantize(
     activations: Annotated[int, typer.Option(help="Bits of the activations.")] = 8,
     first_layer_weights: Annotated[int, typer.Option(help="Bits of the weights that read the input.")] = 8,
     per_channel_activations: Annotated[bool, typer.Option(help="A step for each channel (second generation).")] = False,
+    ranges: Annotated[
+        str, typer.Option(help="How ranges are chosen: mse, max, percentile, average or entropy.")
+    ] = "mse",
+    budget: Annotated[
+        str | None,
+        typer.Option(help="Choose bits layer by layer under nps=, memory= (KiB), energy= (uJ) or latency= (ms)."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="The device that the budget is for.")] = "AKD1000",
     json: Json = False,
 ) -> None:
     """Quantise a float network after training, with samples to calibrate on."""
-    net = load_any(model)
-    integer = spica.quantize(
-        net,
-        read_array(samples),
-        weights=weights,
-        activations=activations,
-        first_layer_weights=first_layer_weights,
-        per_channel_activations=per_channel_activations,
-    )
+    net, x = load_any(model), read_array(samples)
+    options: dict[str, Any] = {"per_channel_activations": per_channel_activations, "ranges": ranges}
+    facts: dict[str, Any] = {"network": str(output)}
+    text = ""
+    if budget is None:
+        facts |= {"weights": weights, "activations": activations}
+        options |= {"weights": weights, "activations": activations, "first_layer_weights": first_layer_weights}
+    else:
+        found = _recipe(net, x, budget, device, tuple(w for w in (8, 4, 2) if w <= weights))
+        facts |= {"recipe": found.to_dict()}
+        options |= {"weights": found.bits, "activations": found.activations}
+        text = f"{found}\n"
+    integer = spica.quantize(net, x, **options)
     integer.save(output)
-    facts = {"network": str(output), "weights": weights, "activations": activations, "layers": len(integer)}
-    emit(facts, f"{integer.summary()}\nwritten to {output}", json)
+    facts["layers"] = len(integer)
+    emit(facts, f"{text}{integer.summary()}\nwritten to {output}", json)
+
+
+def _recipe(net: spica.Network, x: NDArray, budget: str, device: str, widths: tuple[int, ...]) -> Recipe:
+    """Bits by layer under a budget like ``nps=40``."""
+    quantity, _, limit = budget.partition("=")
+    try:
+        bound = float(limit)
+    except ValueError:
+        raise SpicaError(f"budget {budget!r} is not of the form nps=40") from None
+    events = x[:32] if x.dtype == np.uint8 else None
+    return spica.recipe(net, x, cost(quantity, device, events), bound, widths=widths)
+
+
+def finetune(
+    network: NetworkFile,
+    samples: Annotated[Path, typer.Option("--samples", help="Integers that the network reads, as a .npy array.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .spica file to write.")],
+    labels: Annotated[Path | None, typer.Option(help="Class indices as a .npy array.")] = None,
+    teacher: Annotated[Path | None, typer.Option(help="The float network that it was made from.")] = None,
+    epochs: Annotated[int, typer.Option(help="Passes over the samples.")] = 3,
+    learning_rate: Annotated[float, typer.Option(help="Adam's at the start.")] = 1e-3,
+    sparsity: Annotated[float, typer.Option(help="Strength of a loss on activity.")] = 0.0,
+    checkpoint: Annotated[Path | None, typer.Option(help="A folder from which an interrupted call goes on.")] = None,
+    json: Json = False,
+) -> None:
+    """Fine-tune an integer classifier (quantisation-aware training with Keras)."""
+    net, x = spica.load(network), read_array(samples)
+    y = None if labels is None else read_array(labels)
+    tuned = spica.finetune(
+        net,
+        x,
+        y,
+        net=None if teacher is None else load_any(teacher),
+        epochs=epochs,
+        learning_rate=learning_rate,
+        sparsity=sparsity,
+        checkpoint=checkpoint,
+    )
+    tuned.save(output)
+    facts: dict[str, Any] = {"network": str(output), "epochs": epochs}
+    text = f"written to {output}"
+    if y is not None:
+        facts |= {"accuracy_before": net.evaluate(x, y), "accuracy": tuned.evaluate(x, y)}
+        text += f"; accuracy on these samples {facts['accuracy_before']:.2%} before, {facts['accuracy']:.2%} now"
+    emit(facts, text, json)
+
+
+def analyze(
+    model: Annotated[Path, typer.Argument(help="The float network: a .keras or a .spica file.")],
+    network: Annotated[Path, typer.Argument(help="Its integer form: a .spica file.")],
+    samples: Samples,
+    labels: Annotated[Path | None, typer.Option(help="Class indices as a .npy array: what each layer costs.")] = None,
+    page: Annotated[Path | None, typer.Option(help="An .html file for a page of pictures.")] = None,
+    json: Json = False,
+) -> None:
+    """Show what quantising did to each layer: its error, and the accuracy that it costs."""
+    from spica.report import analyze as analyze_networks
+
+    y = None if labels is None else read_array(labels)
+    found = analyze_networks(load_any(model), spica.load(network), read_array(samples), y)
+    if page is not None:
+        from spica.report import write_page
+        from spica.report.figures import analysis
+
+        facts = (
+            {}
+            if found.accuracy is None
+            else {"float": f"{found.float_accuracy:.2%}", "integers": f"{found.accuracy:.2%}"}
+        )
+        note = "Counts are logarithmic. Gains that quantisation gives filters and channels are taken out."
+        write_page(page, f"{network.name}, layer by layer", facts, analysis(found), {"Layers": str(found)}, note)
+    emit(found.to_dict(), str(found), json)
 
 
 def run(
@@ -117,7 +204,7 @@ def load_any(path: Path) -> spica.Network:
         return spica.from_quantizeml(path)
     if path.suffix != ".keras":
         return spica.load(path)
-    from spica.zoo.digits import load_keras
+    from spica.training import load_keras
 
     keras = load_keras()
     if not path.is_file():

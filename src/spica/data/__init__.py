@@ -1,5 +1,6 @@
-"""Data that ships with Spica."""
+"""Data sets: the digits that ship with the package, and readers for those that do not."""
 
+from spica.data.cifar import Cifar10, load_cifar10
 from spica.data.digits import Digits, load_digits
 
-__all__ = ["Digits", "load_digits"]
+__all__ = ["Cifar10", "Digits", "load_cifar10", "load_digits"]

@@ -232,6 +232,4 @@ def to_input_integers(net: Network, x: ArrayLike) -> NDArray:
         ``round(x / scale)``, saturated to the input's bits, in its dtype.
     """
     kind = net.types[net.inputs[0].name]
-    array = check_array(net.inputs[0].name, TensorType(kind.shape), x)
-    low, high = kind.range
-    return np.clip(np.rint(array / kind.scale), low, high).astype(kind.dtype)
+    return kind.from_float(check_array(net.inputs[0].name, TensorType(kind.shape), x))

@@ -1,5 +1,6 @@
 """The virtual chip: devices as data, their rules, placing networks on them, and what running there costs."""
 
+from spica.hardware.budget import cost
 from spica.hardware.chip import MappedNetwork
 from spica.hardware.compatibility import Finding, Report, check
 from spica.hardware.device import Device, device_names, load_device
@@ -26,6 +27,7 @@ __all__ = [
     "Report",
     "Statistics",
     "check",
+    "cost",
     "device_names",
     "explore",
     "fix",

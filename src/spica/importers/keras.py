@@ -315,6 +315,16 @@ def _global_average(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple
     return [pooled, Reshape(name=f"{name}/keepdims", inputs=(name,), shape=(1, 1, shape[-1]))]
 
 
+def _average_pool(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
+    _require(layer, layer.data_format == "channels_last", "channels_first", "use channels_last")
+    whole = tuple(layer.pool_size) == shape[:2] and layer.padding == "valid"
+    _require(
+        layer, whole, "average pooling over part of an image", "use GlobalAveragePooling2D or a strided convolution"
+    )
+    pooled = GlobalAveragePooling2D(name=name, inputs=inputs)
+    return [pooled, Reshape(name=f"{name}/keepdims", inputs=(name,), shape=(1, 1, shape[-1]))]
+
+
 def _flatten(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
     return [Flatten(name=name, inputs=inputs)]
 
@@ -358,6 +368,7 @@ def _softmax(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, .
 CONVERTERS: dict[str, Callable[[Any, str, tuple[str, ...], tuple[int, ...]], list[Layer]]] = {
     "Activation": _activation_layer,
     "Add": _add,
+    "AveragePooling2D": _average_pool,
     "BatchNormalization": _batch_norm,
     "Concatenate": _concatenate,
     "Conv2D": _conv2d,

@@ -72,6 +72,11 @@ class TensorType:
         exact = np.ldexp(values.astype(np.float32), -self.frac_bits.astype(np.int32))
         return (exact * self.scale).astype(np.float32, copy=False)
 
+    def from_float(self, values: ArrayLike) -> NDArray:
+        """The integers of this type nearest to real numbers, ties to even, saturated."""
+        exact = np.ldexp(np.asarray(values, np.float32) / self.scale, self.frac_bits.astype(np.int32))
+        return np.clip(np.rint(exact), *self.range).astype(self.dtype)
+
     def __str__(self) -> str:
         fmt = "float32" if self.bits is None else f"{'int' if self.signed else 'uint'}{self.bits}"
         return f"{fmt}[{'x'.join(map(str, self.shape))}]"

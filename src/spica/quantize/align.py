@@ -31,17 +31,17 @@ def align_ranges(net: Network, steps: dict[str, NDArray[np.float64]]) -> tuple[N
     for name, step in steps.items():
         step = np.where(step > 0, step, 2.0**-7)
         power = 2.0 ** np.rint(np.log2(step))
-        readers = _weighted_readers(net, name, scalar=step.ndim == 0)
+        readers = weighted_readers(net, name, scalar=step.ndim == 0)
         if readers is not None and isinstance(layers[name], Neural):
             gain = np.asarray(power / step, np.float32)
-            layers[name] = _scale_output(layers[name], gain)
+            layers[name] = scale_output(layers[name], gain)
             for reader in readers:
-                layers[reader] = _scale_input(layers[reader], np.float32(1) / gain)
+                layers[reader] = scale_input(layers[reader], np.float32(1) / gain)
         aligned[name] = power
     return Network(tuple(layers.values()), net.outputs, net.name), aligned
 
 
-def _weighted_readers(net: Network, name: str, scalar: bool) -> list[str] | None:
+def weighted_readers(net: Network, name: str, scalar: bool) -> list[str] | None:
     """The neural layers that read a tensor, directly or through layers that only move values; none if others do.
 
     A factor for each channel is lost where channels move (``Flatten``); one for the whole tensor is not.
@@ -53,7 +53,7 @@ def _weighted_readers(net: Network, name: str, scalar: bool) -> list[str] | None
         if isinstance(reader, Neural) and getattr(reader, "padding_value", None) is None:
             found.append(reader.name)
         elif isinstance(reader, MaxPool2D) or (isinstance(reader, Flatten) and scalar):
-            behind = _weighted_readers(net, reader.name, scalar)
+            behind = weighted_readers(net, reader.name, scalar)
             if behind is None:
                 return None
             found += behind
@@ -62,7 +62,7 @@ def _weighted_readers(net: Network, name: str, scalar: bool) -> list[str] | None
     return found
 
 
-def _scale_output(layer: Layer, gain: NDArray[np.float32]) -> Layer:
+def scale_output(layer: Layer, gain: NDArray[np.float32]) -> Layer:
     assert isinstance(layer, Neural)
     bias = None if layer.bias is None else (layer.bias * gain).astype(np.float32)
     activation = layer.activation
@@ -71,7 +71,7 @@ def _scale_output(layer: Layer, gain: NDArray[np.float32]) -> Layer:
     return replace(layer, kernel=layer.kernel * gain, bias=bias, activation=activation)  # type: ignore[call-arg, attr-defined]
 
 
-def _scale_input(layer: Layer, factor: NDArray[np.float32]) -> Layer:
+def scale_input(layer: Layer, factor: NDArray[np.float32]) -> Layer:
     if isinstance(layer, SeparableConv2D):
         return replace(layer, depthwise_kernel=layer.depthwise_kernel * factor)
     if isinstance(layer, DepthwiseConv2D):

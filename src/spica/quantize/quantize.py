@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spica.engine.run import check_array, to_input_integers
+from spica.engine.run import check_array
 from spica.errors import SpicaError
 from spica.layers import (
     Activation,
@@ -25,12 +26,17 @@ from spica.layers import (
     Softmax,
     ZeroPad,
 )
+from spica.layers.neural import WEIGHT_RANGE
 from spica.network import Layer, Network, TensorType
 from spica.network.record import infer
+from spica.progress import progress as show
 from spica.quantize import rounding
 from spica.quantize.align import align_ranges
 from spica.quantize.calibrate import calibrate
-from spica.quantize.correct import correct_biases
+from spica.quantize.equalize import equalize
+from spica.quantize.observer import METHODS
+from spica.quantize.reconstruct import round_weights
+from spica.quantize.rehearsal import Rehearsal
 from spica.rewrite import prepare
 
 WEIGHT_BITS = (1, 2, 4, 8)
@@ -38,34 +44,42 @@ ACTIVATION_BITS = (1, 2, 4, 8)
 LINEAR_BITS = 8
 """Width of activations that no rectifier makes positive; four signed bits would leave them three of magnitude."""
 
+Bits = int | Mapping[str, int]
+
 
 def quantize(
     net: Network,
     samples: ArrayLike,
     *,
-    weights: int = 8,
-    activations: int = 8,
+    weights: Bits = 8,
+    activations: Bits = 8,
     first_layer_weights: int = 8,
     per_channel_activations: bool = False,
     ranges: str = "mse",
+    equalization: bool = True,
+    reconstruction: bool = True,
     bias_correction: bool = True,
     progress: bool | None = None,
 ) -> Network:
     """Quantise a float network after training.
 
     The network is first prepared (``spica.rewrite``): batch normalisation folded, pooling and activations fused, a
-    softmax at the end dropped. Weights get one step for each filter, activations a power-of-two step.
+    softmax at the end dropped. Weights get one step for each filter, activations a power-of-two step. What rounding
+    breaks is repaired without labels; each repair can be turned off.
 
     Args:
         net: a float network with one input.
         samples: a few hundred typical inputs ``(N, H, W, C)`` or ``(N, C)``, as the float network reads them. Samples
             of type uint8 or int8 are what the integer network will read; real ones are given an 8-bit scale
             (``spica.to_input_integers`` applies it).
-        weights: bits of the weights, 1, 2, 4 or 8.
-        activations: bits of the activations between layers, 1, 2, 4 or 8. Below eight they are unsigned.
-        first_layer_weights: bits of the weights that read the input.
+        weights: bits of the weights, 1, 2, 4 or 8; or bits by layer name, 8 where a layer is not named.
+        activations: bits of the activations between layers, 1, 2, 4 or 8, or bits by layer name. Below eight they are
+            unsigned.
+        first_layer_weights: bits of the weights that read the input, where ``weights`` is one number.
         per_channel_activations: whether each channel has a step of its own (second generation only).
-        ranges: how ranges are chosen from the samples: "mse", "max" or "percentile".
+        ranges: how ranges are chosen from the samples: "mse", "max", "percentile", "average" or "entropy".
+        equalization: whether channels of one tensor are scaled towards equal ranges, and the next weights back.
+        reconstruction: whether weights are rounded so that a layer's sums, not each weight, change least.
         bias_correction: whether to take the mean error that rounding causes out of each bias.
         progress: whether to show progress bars; by default only in a terminal.
 
@@ -75,64 +89,116 @@ def quantize(
     Raises:
         SpicaError: where an option or a sample is bad, or a layer has no integer meaning.
     """
-    _check_options(net, weights, activations, first_layer_weights, ranges)
-    net = prepare(net)
+    original, net = net, prepare(net)
+    _check_options(original, net, weights, activations, first_layer_weights, ranges)
     _check_layers(net)
     source = net.inputs[0]
     real = check_array(source.name, net.types[source.name], samples)
     reader = _input(source, samples, real)
+    formats = _formats(net, activations)
+    alike = "tensor" if not equalization else "equalized tensor"
+    net, steps = _fit_ranges(net, real, formats, "channel" if per_channel_activations else alike, ranges, progress)
+    rehearsal = None
+    if reconstruction or bias_correction:
+        rehearsal = Rehearsal(net, source.name, real, infer(reader, []).from_float(real))
 
-    quantized = [layer.name for layer in net if _has_output_stage(net, layer)]
-    per_channel = {n for n in quantized if per_channel_activations and len(net.types[n].shape) == 3}
-    bits = {n: activations if _is_rectified(net[n]) else max(activations, LINEAR_BITS) for n in quantized}
-    signed = {n: bits[n] >= 8 or not _is_rectified(net[n]) for n in quantized}
-    levels = {n: (1 << (bits[n] - signed[n])) - 1 for n in quantized}
-    seen = calibrate(net, real, quantized, per_channel.__contains__, progress)
-    steps = {n: h.step(levels[n], ranges) for n, h in seen.items()}
-    steps = {n: s if n in per_channel else s[0] for n, s in steps.items()}
-    net, steps = align_ranges(net, {n: np.asarray(s) for n, s in steps.items()})
-
-    types: dict[str, TensorType] = {}
-    layers: list[Layer] = []
-    for layer in net:
-        inputs = [types[i] for i in layer.inputs]
-        target = None
-        if layer.name in steps:
-            frac_bits = -np.log2(steps[layer.name]).astype(np.int64)
-            target = TensorType(net.types[layer.name].shape, bits[layer.name], signed[layer.name], frac_bits)
-        if isinstance(layer, Input):
-            layer = reader
-        elif isinstance(layer, Neural):
-            first = layer.inputs[0] == source.name
-            layer = quantize_neural(layer, inputs[0], first_layer_weights if first else weights, target)
-        elif isinstance(layer, Add | Activation | GlobalAveragePooling2D):
-            layer = _quantize_join(layer, inputs, target)
+    types: dict[str, TensorType] = {source.name: infer(reader, [])}
+    layers: list[Layer] = [reader]
+    for twin in show(net.layers[1:], "quantising", progress):
+        layer, inputs, target = twin, [types[i] for i in twin.inputs], None
+        if twin.name in steps:
+            frac_bits = -np.log2(steps[twin.name]).astype(np.int64)
+            format = formats[twin.name]
+            target = TensorType(net.types[twin.name].shape, format.bits, format.signed, frac_bits)
+        if isinstance(twin, Neural):
+            if isinstance(weights, Mapping):
+                width = weights.get(twin.name, 8)
+            else:
+                width = first_layer_weights if twin.inputs[0] == source.name else weights
+            moments = rehearsal.moments(twin, inputs[0]) if rehearsal and reconstruction else None
+            layer = quantize_neural(twin, inputs[0], width, target, moments)
+            if rehearsal and bias_correction:
+                layer = rehearsal.corrected(layer, twin, inputs)
+        elif isinstance(twin, Add | Activation | GlobalAveragePooling2D):
+            layer = _quantize_join(twin, inputs, target)
         layers.append(layer)
         types[layer.name] = infer(layer, inputs)
+        if rehearsal:
+            rehearsal.advance(layer, twin, inputs)
     outputs = []
     for name in net.outputs:
         layers.append(Dequantize(name=f"{name}/dequantize", inputs=(name,)))
         outputs.append(layers[-1].name)
-    integer = Network(tuple(layers), tuple(outputs), net.name)
-    if bias_correction:
-        integer = correct_biases(net, integer, real, to_input_integers(integer, real), progress)
-    return integer
+    return Network(tuple(layers), tuple(outputs), net.name)
 
 
-def _check_options(net: Network, weights: int, activations: int, first: int, ranges: str) -> None:
-    if net.is_integer:
-        raise SpicaError(f"{net.name}: is already quantised; quantise the float network it came from")
+@dataclass(frozen=True)
+class _Format:
+    """Integers of a tensor between layers."""
+
+    bits: int
+    signed: bool
+
+    @property
+    def largest(self) -> int:
+        return (1 << (self.bits - self.signed)) - 1
+
+
+def _formats(net: Network, activations: Bits) -> dict[str, _Format]:
+    """The format of every tensor that leaves an output stage."""
+    formats = {}
+    for layer in net:
+        if _has_output_stage(net, layer):
+            bits = activations if isinstance(activations, int) else activations.get(layer.name, 8)
+            bits = bits if _is_rectified(layer) else max(bits, LINEAR_BITS)
+            formats[layer.name] = _Format(bits, bits >= 8 or not _is_rectified(layer))
+    return formats
+
+
+def _fit_ranges(
+    net: Network, real: NDArray[np.float32], formats: dict[str, _Format], each: str, ranges: str, progress: bool | None
+) -> tuple[Network, dict[str, NDArray]]:
+    """An equal network whose tensors fill power-of-two grids, and the steps of these.
+
+    Args:
+        net: a float network after the rewriting passes.
+        real: samples that it reads.
+        formats: of the tensors.
+        each: what has a step of its own: a "tensor", an "equalized tensor", or each "channel" of an image.
+        ranges: see ``quantize``.
+        progress: whether to show a progress bar.
+    """
+    images = {name for name in formats if len(net.types[name].shape) == 3 and each != "tensor"}
+    seen = calibrate(net, real, formats, images.__contains__, progress)
+    if each == "equalized tensor":
+        reach = {name: seen[name].step(formats[name].largest, ranges) * formats[name].largest for name in images}
+        net, gains = equalize(net, reach)
+        seen |= {name: seen[name].scaled(gain) for name, gain in gains.items()}
+        seen |= {name: seen[name].merged() for name in images}
+    steps = {name: histogram.step(formats[name].largest, ranges) for name, histogram in seen.items()}
+    return align_ranges(net, {n: s if each == "channel" and n in images else s[0] for n, s in steps.items()})
+
+
+def _check_options(original: Network, net: Network, weights: Bits, activations: Bits, first: int, ranges: str) -> None:
+    if original.is_integer:
+        raise SpicaError(f"{original.name}: is already quantised; quantise the float network it came from")
     if len(net.inputs) != 1:
         raise SpicaError(f"{net.name}: has {len(net.inputs)} inputs; quantisation takes networks with one")
-    for name, value, allowed in (
+    for option, values, allowed in (
         ("weights", weights, WEIGHT_BITS),
         ("first_layer_weights", first, WEIGHT_BITS),
         ("activations", activations, ACTIVATION_BITS),
     ):
-        if value not in allowed:
-            raise SpicaError(f"{name}={value!r}: choose from {', '.join(map(str, allowed))} bits")
-    if ranges not in ("mse", "max", "percentile"):
-        raise SpicaError(f"ranges={ranges!r}: choose 'mse', 'max' or 'percentile'")
+        named = values if isinstance(values, Mapping) else {"": values}
+        for name, value in named.items():
+            if value not in allowed:
+                where = f"{option}[{name!r}]" if name else option
+                raise SpicaError(f"{where}={value!r}: choose from {', '.join(map(str, allowed))} bits")
+            if name and name not in net.types:
+                known = ", ".join(layer.name for layer in net if isinstance(layer, Neural))
+                raise SpicaError(f"{option}: {net.name} has no layer {name!r} once prepared; it has {known}")
+    if ranges not in METHODS:
+        raise SpicaError(f"ranges={ranges!r}: choose {', '.join(map(repr, METHODS))}")
 
 
 def _check_layers(net: Network) -> None:
@@ -166,7 +232,9 @@ def _is_rectified(layer: Layer) -> bool:
     return isinstance(layer, Activation) or getattr(layer, "activation", None) is not None
 
 
-def quantize_neural(layer: Neural, x: TensorType, bits: int, target: TensorType | None) -> Neural:
+def quantize_neural(
+    layer: Neural, x: TensorType, bits: int, target: TensorType | None, moments: NDArray[np.float64] | None = None
+) -> Neural:
     """Integer form of a float layer.
 
     Args:
@@ -174,6 +242,7 @@ def quantize_neural(layer: Neural, x: TensorType, bits: int, target: TensorType 
         x: type of its input.
         bits: width of its weights.
         target: type of its output; ``None`` leaves the accumulator unrounded.
+        moments: second moments of what its weights read, to round them by; ``None`` rounds each to the nearest.
     """
     changes: dict = {"weight_bits": bits}
     outer = x.scale
@@ -190,7 +259,10 @@ def quantize_neural(layer: Neural, x: TensorType, bits: int, target: TensorType 
     if target is not None:
         wide = rounding.multiplier_bits(scale * outer / average, x.frac_bits.max(), target)
         scale = rounding.representable(scale, outer / average, wide)
-    changes["kernel"] = rounding.quantize_weights(kernel, bits, scale)
+    if moments is None:
+        changes["kernel"] = rounding.quantize_weights(kernel, bits, scale)
+    else:
+        changes["kernel"] = round_weights(kernel, scale, 0 if bits == 1 else WEIGHT_RANGE[bits][1], moments)
     scale = (scale * (outer / x.scale)).astype(np.float32)
     changes["weight_scale"] = scale
     if isinstance(layer, Conv2D) and layer.padding_value is not None:

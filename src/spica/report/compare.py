@@ -24,8 +24,8 @@ class LayerDifference:
         values: values compared.
         differ: values that are not equal (as integers where both formats agree, else as real numbers).
         largest: largest absolute difference of the real numbers.
-        gain: factor on B's values that brings them closest to A's. Quantising scales layers to fill their grids,
-            which changes nothing but this factor.
+        gain: factor on B's values that brings them closest to A's, the mean over an image's channels, each of which has
+            one. Quantising scales layers and channels to fill their grids, which changes nothing but these factors.
         sqnr_db: signal-to-quantisation-noise ratio after that gain, in decibels; A is the signal. Infinite where equal.
         cosine: cosine of the angle between both.
     """
@@ -104,7 +104,7 @@ def compare(a: Network, b: Network, x: ArrayLike) -> Comparison:
     names = [name for name in names if a.types[name].shape == b.types[name].shape]
     if not names:
         raise SpicaError(f"{a.name} and {b.name} have no layer of the same name and shape; nothing can be compared")
-    first, second = (net.run(_samples(net, x), keep=names).tensors for net in (a, b))
+    first, second = (net.run(samples_for(net, x), keep=names).tensors for net in (a, b))
     return Comparison(
         a=a.name,
         b=b.name,
@@ -114,26 +114,37 @@ def compare(a: Network, b: Network, x: ArrayLike) -> Comparison:
     )
 
 
-def _samples(net: Network, x: ArrayLike) -> ArrayLike:
+def samples_for(net: Network, x: ArrayLike) -> ArrayLike:
+    """Samples as ``net`` reads them: real ones brought to the integers of an integer network."""
     real = np.asarray(x).dtype.kind == "f"
     return to_input_integers(net, x) if real and not net.types[net.inputs[0].name].is_float else x
 
 
 def _difference(name: str, mine: NDArray, theirs: NDArray, kind: TensorType, other: TensorType) -> LayerDifference:
-    signal, got = (k.to_float(v).astype(np.float64).ravel() for k, v in ((kind, mine), (other, theirs)))
-    power = got @ got
-    gain = float(signal @ got / power) if power else 1.0
-    noise = float(((signal - gain * got) ** 2).sum())
-    norms = float(np.sqrt((signal @ signal) * power))
+    signal, got = (k.to_float(v).astype(np.float64) for k, v in ((kind, mine), (other, theirs)))
+    differ = int((mine != theirs).sum() if _same_format(kind, other) else (signal != got).sum())
+    largest = float(np.abs(signal - got).max())
+    got, gain = fitted(signal, got)
+    total, kept, noise = (float((a * b).sum()) for a, b in ((signal, signal), (got, got), (signal - got, signal - got)))
+    norms = float(np.sqrt(total * kept))
     return LayerDifference(
         layer=name,
         values=mine.size,
-        differ=int((mine != theirs).sum() if _same_format(kind, other) else (signal != got).sum()),
-        largest=float(np.abs(signal - got).max()),
-        gain=gain,
-        sqnr_db=float(10 * np.log10(signal @ signal / noise)) if noise and signal.any() else float("inf"),
-        cosine=float(signal @ got) / norms if norms else 1.0,
+        differ=differ,
+        largest=largest,
+        gain=float(gain.mean()),
+        sqnr_db=float(10 * np.log10(total / noise)) if noise and total else float("inf"),
+        cosine=float((signal * got).sum()) / norms if norms else 1.0,
     )
+
+
+def fitted(signal: NDArray, got: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """``got`` (N, ..., C) times the factor (one a channel for images) that brings it closest to ``signal``; and it."""
+    signal, got = signal.astype(np.float64), got.astype(np.float64)
+    axes = tuple(range(signal.ndim - 1)) if signal.ndim == 4 else None
+    power = (got * got).sum(axis=axes)
+    gain = np.where(power > 0, (signal * got).sum(axis=axes) / np.where(power > 0, power, 1), 1.0)
+    return got * gain, gain
 
 
 def _same_format(a: TensorType, b: TensorType) -> bool:

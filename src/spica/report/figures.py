@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from spica.errors import SpicaError
 from spica.hardware import Exploration, MappedNetwork, Statistics
 from spica.network.file import write_atomically
+from spica.report.analyze import Analysis
 from spica.report.compare import Comparison
 
 SPIKE = "#d97706"
@@ -187,6 +188,28 @@ def comparison(found: Comparison) -> Any:
     axes.set(xlim=(min(0.0, *ratios), top * 1.15), xlabel="signal-to-quantisation-noise ratio, dB")
     axes.set_title(f"{found.b} against {found.a}")
     axes.invert_yaxis()
+    return figure
+
+
+def analysis(found: Analysis) -> Any:
+    """A row for each layer: its weights and its output before and after, and what it costs."""
+    figure = load_pyplot()(figsize=(11, 1.5 * len(found.layers) + 0.6), layout="constrained")
+    grid = figure.subplots(len(found.layers), 2, squeeze=False)
+    costs = found.costs()
+    for (left, right), row in zip(grid, found.layers):
+        name = row.difference.layer
+        cost = f", costs {100 * costs[name]:+.2f} points" if costs else ""
+        right.set_title(f"{name}: {row.difference.sqnr_db:.1f} dB{cost}", loc="left")
+        left.set_title(f"{name}: weights" if row.weights else "", loc="left")
+        for axes, histograms in ((left, row.weights), (right, row.activations)):
+            axes.set_yticks([])
+            if histograms is None:
+                axes.set_axis_off()
+                continue
+            axes.stairs(histograms.before, histograms.edges, fill=True, color=QUIET, label="float")
+            axes.stairs(histograms.after, histograms.edges, color=SPIKE, label="integers")
+            axes.set_yscale("log")
+    grid[0][1].legend(frameon=False, fontsize=7)
     return figure
 
 

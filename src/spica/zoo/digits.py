@@ -6,9 +6,6 @@ convolution and a fully connected layer.
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import sys
 from typing import Any
 
 import numpy as np
@@ -17,31 +14,12 @@ from numpy.typing import NDArray
 from spica.data import Digits
 from spica.errors import SpicaError
 from spica.progress import progress
+from spica.training import load_keras
 
-BACKENDS = ("jax", "tensorflow", "torch")
 BATCH = 64
 LEARNING_RATE = 4e-3
 MOMENTUM = 0.9  # of batch normalisation; the usual 0.99 needs more steps than a short training has
 MAX_SHIFT = 2
-
-
-def load_keras() -> Any:
-    """Keras on a backend that is installed: ``KERAS_BACKEND`` if it is set, else the first of ``BACKENDS`` found.
-
-    Raises:
-        SpicaError: where Keras or every backend is missing.
-    """
-    if "keras" not in sys.modules and "KERAS_BACKEND" not in os.environ:
-        found = [name for name in BACKENDS if importlib.util.find_spec(name)]
-        if not found:
-            raise SpicaError("training needs a Keras backend, and none is installed; run: pip install 'spica[demo]'")
-        os.environ["KERAS_BACKEND"] = found[0]
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        import keras
-    except ImportError as error:
-        raise SpicaError(f"training needs Keras 3 ({error}); run: pip install 'spica[demo]'") from None
-    return keras
 
 
 def build_digit_classifier() -> Any:

@@ -1,0 +1,51 @@
+"""What a network costs, as one number that a budget can bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from spica.errors import SpicaError
+from spica.hardware.device import Device
+from spica.hardware.mapping import map_network
+from spica.network import Network
+
+QUANTITIES = {
+    "nps": "neural processors in use",
+    "memory": "KiB of weights",
+    "energy": "microjoules a sample (modelled)",
+    "latency": "milliseconds a sample (modelled)",
+}
+
+
+def cost(
+    quantity: str, device: str | Device = "AKD1000", samples: ArrayLike | None = None
+) -> Callable[[Network], float]:
+    """A function from an integer network to what it costs.
+
+    Args:
+        quantity: "nps", "memory", "energy" or "latency".
+        device: where it runs; the memory of weights is the same everywhere.
+        samples: integers that the network reads, whose events make energy and latency.
+
+    Raises:
+        SpicaError: for another quantity, or where samples are missing.
+    """
+    if quantity not in QUANTITIES:
+        raise SpicaError(f"{quantity!r} is no cost; choose {', '.join(QUANTITIES)}")
+    if quantity in ("energy", "latency") and samples is None:
+        raise SpicaError(f"{quantity} depends on events; give samples")
+
+    def measured(net: Network) -> float:
+        if quantity == "memory":
+            facts = [net.facts(layer) for layer in net]
+            return sum(f.filters * f.weight_bits_per_filter + f.shared_weight_bits for f in facts) / 8 / 1024
+        chip = map_network(net, device)
+        if quantity == "nps":
+            return float(chip.nps)
+        chip.forward(np.asarray(samples))
+        return chip.statistics.energy_uj if quantity == "energy" else chip.statistics.latency_ms
+
+    return measured

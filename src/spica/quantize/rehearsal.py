@@ -1,0 +1,66 @@
+"""Both networks side by side, on the same samples, while the integer one is being made.
+
+Each layer is made knowing what the layers before it really give, so that it can make up for their errors; no labels are
+needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spica.engine.run import compute, make_ops
+from spica.layers import Neural
+from spica.network import Layer, Network, TensorType
+from spica.network.record import forward_float, infer
+from spica.quantize.reconstruct import second_moments
+from spica.quantize.rounding import quantize_bias
+
+MOST_SAMPLES = 256
+MOST_PIXELS = 1 << 22
+"""Pixels of all samples together: what the tensors of large images may take of memory."""
+
+
+class Rehearsal:
+    """The tensors of a float network and of its integer form, as far as that has been made."""
+
+    def __init__(self, net: Network, source: str, real: NDArray[np.float32], integers: NDArray) -> None:
+        """Start with the samples, ``real`` as the float network reads them, ``integers`` as the integer one does."""
+        pixels = int(np.prod(real.shape[1:-1]))
+        count = max(min(MOST_SAMPLES, MOST_PIXELS // max(pixels, 1)), 16)
+        self.net, self.ops = net, make_ops("native", None)
+        self.floats = {source: real[:count]}
+        self.integers = {source: integers[:count]}
+        self.last_reader = {name: layer.name for layer in net for name in layer.inputs}
+
+    def moments(self, layer: Neural, kind: TensorType) -> NDArray[np.float64] | None:
+        """Second moments of what the layer's weights read in the integer network (see ``second_moments``)."""
+        return second_moments(layer, kind.to_float(self.integers[layer.inputs[0]]))
+
+    def corrected(self, layer: Neural, twin: Neural, kinds: Sequence[TensorType]) -> Neural:
+        """The integer layer with biases that give every filter's accumulator the mean it has in the float network."""
+        wanted = forward_float(bare(twin), [self.floats[i] for i in twin.inputs])
+        plain = bare(layer)
+        kind = infer(plain, kinds)
+        got = kind.to_float(compute(plain, [self.integers[i] for i in layer.inputs], kinds, self.ops))
+        axes = tuple(range(wanted.ndim - 1))
+        error = wanted.mean(axis=axes, dtype=np.float64) - got.mean(axis=axes, dtype=np.float64)
+        step = np.broadcast_to(np.ldexp(kind.scale.astype(np.float64), -kind.frac_bits), error.shape)
+        bias = 0 if layer.bias is None else layer.bias * step
+        return replace(layer, bias=quantize_bias(bias + error, step))
+
+    def advance(self, layer: Layer, twin: Layer, kinds: Sequence[TensorType]) -> None:
+        """Run a finished layer in both networks; tensors that nobody reads any more are dropped."""
+        self.floats[layer.name] = forward_float(twin, [self.floats[i] for i in twin.inputs])
+        self.integers[layer.name] = compute(layer, [self.integers[i] for i in layer.inputs], kinds, self.ops)
+        for name in set(layer.inputs):
+            if self.last_reader[name] == layer.name:
+                del self.floats[name], self.integers[name]
+
+
+def bare(layer: Neural) -> Neural:
+    """The layer up to its bias: no pooling, activation or output stage."""
+    return replace(layer, pool=None, activation=None, requantize=None)

@@ -1,0 +1,83 @@
+"""An integer network as a ``keras.Model`` that trains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from spica.errors import SpicaError
+from spica.layers import Neural
+from spica.network import Network
+from spica.network.record import forward_integer, initial_state
+from spica.training.interpreter import Differentiable, Exact
+from spica.training.parameters import Fractions, Parameters
+
+
+class Trainable(keras.Model):
+    """Reads the integers that the network reads and gives its outputs (float32).
+
+    In training its arithmetic has gradients; otherwise its outputs are those of the network that ``spica.convert``
+    makes of it, to the bit. One sub-layer for each layer with weights holds the parameters under the layer's name.
+    """
+
+    def __init__(self, network: Network, fractions: dict[str, Fractions], sparsity: float) -> None:
+        super().__init__(name=network.name.replace("/", "_"))
+        _check(network)
+        self.network, self.sparsity = network, float(sparsity)
+        self.parameters_of = {
+            layer.name: Parameters(layer, network.types[layer.name], fractions.get(layer.name, {}))
+            for layer in network
+            if isinstance(layer, Neural)
+        }
+        self.shares = _shares(network)
+        self.built = True
+
+    def call(self, x: Any, training: bool | None = False) -> Any:
+        run: Any = Differentiable() if training else Exact()
+        net = self.network
+        values: dict[str, Any] = {}
+        for layer in net:
+            run.layer = layer.name
+            if not layer.inputs:
+                values[layer.name] = run.input(x, net.types[layer.name])
+                continue
+            if (parameters := self.parameters_of.get(layer.name)) is not None:
+                layer = parameters.smooth() if training else parameters.exact()
+            read = [values[name] for name in layer.inputs]
+            values[layer.name] = forward_integer(layer, read, net.input_types(layer), run)
+        if training and self.sparsity:
+            self.add_loss(self.sparsity * sum(self.shares[n] * ops.mean(a) for n, a in run.activities))
+        made = [values[name] for name in net.outputs]
+        floats = [v if net.types[n].is_float else run.to_float(v, net.types[n]) for n, v in zip(net.outputs, made)]
+        tensors = [value.tensor for value in floats]
+        return tensors[0] if len(tensors) == 1 else tensors
+
+    def integer(self) -> Network:
+        """The network of the integers of now."""
+        layers = [self.parameters_of[r.name].integer() if r.name in self.parameters_of else r for r in self.network]
+        return Network(tuple(layers), self.network.outputs, self.network.name)
+
+
+def _check(network: Network) -> None:
+    for layer in network.inputs:
+        if network.types[layer.name].is_float:
+            raise SpicaError(f"{network.name}: only an integer network can be made trainable; quantize it first")
+    if len(network.inputs) != 1:
+        raise SpicaError(f"{network.name}: has {len(network.inputs)} inputs; training takes networks with one")
+    for layer in network:
+        types = network.input_types(layer)
+        if layer.inputs and initial_state(layer, types) is not None:
+            raise SpicaError(
+                f"{layer.name}: {type(layer).__name__} remembers frames, and cannot be trained as integers yet"
+            )
+
+
+def _shares(network: Network) -> dict[str, float]:
+    """Each tensor's share of the synapse operations that the network does if every value is an event."""
+    work = {
+        layer.name: sum(network.facts(reader).macs for reader in network.consumers[layer.name]) for layer in network
+    }
+    total = sum(work.values()) or 1.0
+    return {name: done / total for name, done in work.items()}
