@@ -10,21 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pages import filled, markdown
+
 DOCS = Path(__file__).parent
 PAGE, PICTURE = DOCS / "engine.md", DOCS / "images" / "engine.svg"
 RESULTS = DOCS.parent / "benchmarks" / "engine" / "results"
 
-Row = tuple[str, ...]
-
 
 def results(name: str) -> dict[str, Any]:
     return json.loads((RESULTS / f"{name}.json").read_text())
-
-
-def markdown(head: Row, rows: list[Row]) -> str:
-    """A table; the first column to the left."""
-    lines = [head, (":--", *["--:"] * (len(head) - 1)), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def machine() -> str:
@@ -175,12 +169,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
 
 def page() -> str:
     """The page with the figures in it."""
-    text = PAGE.read_text()
-    for name, make in SECTIONS.items():
-        begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
-        before, _, rest = text.partition(begin)
-        text = before + begin + make() + "\n" + end + rest.partition(end)[2]
-    return text
+    return filled(PAGE, SECTIONS)
 
 
 def draw() -> None:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from pages import Row, filled, markdown
 
 DOCS = Path(__file__).parent
 PAGE = DOCS / "hardware-model.md"
@@ -23,8 +24,6 @@ AKD1500 = load_device("AKD1500")
 SWEEP = [(d, 679_844 * d + 25_577) for d in np.arange(0.1, 1.01, 0.1)]
 """Density and cycles of a 3x3 convolution, 32x32x32 to 32 filters: the vendor's line through its measurements."""
 
-Row = tuple[str, ...]
-
 
 def percent(x: float) -> str:
     return f"{x:+.1%}"
@@ -36,11 +35,6 @@ def summary(errors: list[float]) -> str:
         f"mean {e.mean():.1%}, median {np.median(e):.1%}, 90th percentile {np.percentile(e, 90):.1%}, "
         f"largest {e.max():.1%}, signed mean {np.mean(errors):+.1%} ({len(e)} rows)"
     )
-
-
-def markdown(header: Row, rows: list[Row]) -> str:
-    lines = [f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
 
 
 # -- layers --------------------------------------------------------------------------------------------------------
@@ -269,12 +263,7 @@ SECTIONS = {
 
 
 def page_with_results() -> str:
-    text = PAGE.read_text()
-    for name, make in SECTIONS.items():
-        begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
-        before, _, rest = text.partition(begin)
-        text = before + begin + make() + "\n" + end + rest.partition(end)[2]
-    return text
+    return filled(PAGE, SECTIONS)
 
 
 if __name__ == "__main__":

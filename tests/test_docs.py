@@ -72,6 +72,14 @@ def test_the_engines_page_holds_its_results(monkeypatch):
     sys.modules.pop("make_engine")
 
 
+def test_the_page_on_quantization_holds_its_results(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    import make_accuracy
+
+    assert make_accuracy.PAGE.read_text() == make_accuracy.page()
+    sys.modules.pop("make_accuracy")
+
+
 def test_links_between_documents_lead_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):

@@ -21,7 +21,9 @@ from spica.layers import (
     SeparableConv2D,
 )
 from spica.quantize import rounding
+from spica.quantize.equalize import equalize
 from spica.quantize.observer import Histogram
+from spica.quantize.reconstruct import round_weights, second_moments
 
 
 def float_network(seed=0, filters=16):
@@ -210,3 +212,112 @@ def test_histograms_do_not_depend_on_how_values_arrive(values, parts):
             pieces.update(part)
     np.testing.assert_array_equal(whole.counts, pieces.counts)
     assert whole.step(15, "max") == pieces.step(15, "max") == np.abs(array).max() / np.float64(15)
+
+
+def test_an_input_that_leaves_bits_unused_is_warned_of_and_real_samples_use_them():
+    dim = SAMPLES // 16
+    with pytest.warns(UserWarning, match=r"image: the samples reach only 15 of 255.*astype\('float32'\)"):
+        coarse = spica.quantize(float_network(), dim)
+    fine = spica.quantize(float_network(), dim.astype(np.float32))
+    assert spica.to_input_integers(fine, dim).max() == 255
+    wanted = float_network().forward(dim.astype(np.float32))
+    assert coarse.types["image"].scale == 1 and fine.types["image"].scale == np.float32(15 / 255)
+    assert signal_to_noise(wanted, fine.forward(spica.to_input_integers(fine, dim))) > 20
+    dark = np.zeros_like(SAMPLES)
+    dark[:, 0, 0] = 255
+    spica.quantize(float_network(), dark)  # a dark picture with one bright spot is no reason to warn
+
+
+@pytest.mark.parametrize("ranges", ["mse", "max", "percentile", "average", "entropy"])
+def test_every_way_to_choose_ranges_keeps_the_network(ranges):
+    net = float_network()
+    qnet = spica.quantize(net, SAMPLES, ranges=ranges)
+    assert signal_to_noise(net.forward(SAMPLES.astype(np.float32)), qnet.forward(SAMPLES)) > 20
+
+
+def test_ranges_see_an_outlier_each_in_its_way():
+    random = np.random.default_rng(0)
+    histogram = Histogram(None)
+    for i in range(20):
+        values = random.normal(0, 1, (1000, 1)).astype(np.float32)
+        values[0] = 30 if i == 3 else 3
+        histogram.update(values)
+    tops = {m: 15 * float(histogram.step(15, m)[0]) for m in ("max", "average", "percentile", "mse", "entropy")}
+    assert tops["max"] == 30
+    assert 3 < tops["average"] < 12
+    assert tops["percentile"] < 5 and tops["mse"] < 6 and tops["entropy"] < 6
+
+
+def test_repairs_bring_four_bits_nearer_to_float():
+    net = float_network()
+    wanted = net.forward(SAMPLES.astype(np.float32))
+    plain = {"equalization": False, "reconstruction": False, "bias_correction": False}
+    off, on = (
+        signal_to_noise(wanted, spica.quantize(net, SAMPLES, weights=4, activations=4, **options).forward(SAMPLES))
+        for options in (plain, {})
+    )
+    assert on > off + 2
+
+
+@settings(max_examples=30, deadline=None)
+@given(SEEDS, st.sampled_from([1, 3, 7]), st.integers(2, 12), st.integers(1, 5))
+def test_reconstruction_lowers_the_error_of_sums(seed, high, inputs, filters):
+    random = np.random.default_rng(seed)
+    mixing = random.normal(size=(inputs, inputs)) / np.sqrt(inputs)
+    x = random.normal(size=(500, inputs)) @ mixing
+    kernel = random.uniform(-1, 1, (inputs, filters))
+    scale = np.full(filters, 1 / high)
+    moments = x.T @ x / len(x)
+    errors = [
+        float((((kernel - k * scale).T @ moments) * (kernel - k * scale).T).sum())
+        for k in (np.clip(np.rint(kernel / scale), -high, high), round_weights(kernel, scale, high, moments))
+    ]
+    assert errors[1] <= 1.3 * errors[0] + 1e-9  # greedy, so not always lower; on average it is, below
+
+
+def test_reconstruction_is_better_on_average():
+    random = np.random.default_rng(0)
+    ratios = []
+    for _ in range(50):
+        x = np.maximum(random.normal(size=(500, 20)) @ random.normal(size=(20, 20)), 0)
+        kernel, scale, moments = random.uniform(-1, 1, (20, 8)), np.full(8, 1 / 7), x.T @ x / len(x)
+        errors = [
+            float((((kernel - k * scale).T @ moments) * (kernel - k * scale).T).sum())
+            for k in (np.rint(kernel / scale), round_weights(kernel, scale, 7, moments))
+        ]
+        ratios.append(errors[1] / errors[0])
+    assert np.mean(ratios) < 0.75
+
+
+def test_depthwise_moments_are_of_each_channel_alone():
+    random = np.random.default_rng(0)
+    x = random.normal(size=(4, 6, 5, 3)).astype(np.float32)
+    layer = DepthwiseConv2D(name="d", inputs=("x",), kernel=np.ones((3, 3, 3), np.float32), padding="valid")
+    moments = second_moments(layer, x)
+    windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(1, 2)).reshape(-1, 3, 9)
+    np.testing.assert_allclose(moments, np.einsum("pci,pcj->cij", windows, windows) / len(windows), rtol=1e-5)
+
+
+def test_bits_by_layer_are_followed_and_unknown_layers_refused():
+    net = float_network()
+    qnet = spica.quantize(net, SAMPLES, weights={"point": 2, "first": 4}, activations={"first": 4})
+    assert [qnet[n].weight_bits for n in ("first", "depthwise", "point", "dense")] == [4, 8, 2, 8]
+    assert qnet.types["first"].bits == 4 and qnet.types["depthwise"].bits == 8
+    with pytest.raises(spica.SpicaError, match="no layer 'pointy' once prepared; it has first, depthwise"):
+        spica.quantize(net, SAMPLES, weights={"pointy": 4})
+    with pytest.raises(spica.SpicaError, match=r"weights\['point'\]=3"):
+        spica.quantize(net, SAMPLES, weights={"point": 3})
+
+
+def test_equalization_changes_nothing_in_the_float_network():
+    net = float_network()
+    random = np.random.default_rng(0)
+    reach = {
+        r.name: random.uniform(0.01, 5, net.types[r.name].channels)
+        for r in net
+        if len(net.types[r.name].shape) == 3 and r.inputs
+    }
+    equal, gains = equalize(net, reach)
+    assert "first" not in gains and gains  # a sum reads it, which cannot take a factor back
+    x = SAMPLES.astype(np.float32)
+    np.testing.assert_allclose(equal.forward(x), net.forward(x), rtol=1e-3, atol=1e-3)

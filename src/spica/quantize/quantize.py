@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -217,6 +218,14 @@ def _input(layer: Layer, samples: ArrayLike, real: NDArray[np.float32]) -> Input
     assert isinstance(layer, Input)
     dtype = np.asarray(samples).dtype
     if dtype in (np.uint8, np.int8):
+        reach, most = int(np.abs(real).max()), 255 if dtype == np.uint8 else 127
+        if reach <= most // 4:
+            unused = most.bit_length() - reach.bit_length()
+            warnings.warn(
+                f"{layer.name}: the samples reach only {reach} of {most}, so {unused} of the input's 8 bits stay unused; "
+                "give samples.astype('float32') for a scale that uses them all (spica.to_input_integers applies it)",
+                stacklevel=3,
+            )
         return replace(layer, bits=8, signed=dtype == np.int8)
     signed = bool(real.min() < 0)
     largest = float(np.abs(real).max()) or 1.0
