@@ -23,8 +23,10 @@ MAY_IMPORT = {
     "quantize": {"rewrite", "engine", "layers", "network", "errors", "progress"},
     "export": {"importers", "rewrite", "layers", "network", "errors"},
     "hardware": {"engine", "layers", "network", "progress", "errors"},
+    "learning": {"engine", "layers", "network", "errors", "progress"},
     "training": {"quantize", "rewrite", "engine", "layers", "network", "errors"},
     "zoo": {
+        "learning",
         "training",
         "importers",
         "quantize",
@@ -37,7 +39,18 @@ MAY_IMPORT = {
         "errors",
         "progress",
     },
-    "report": {"training", "hardware", "quantize", "engine", "layers", "network", "errors"},
+    "report": {
+        "learning",
+        "training",
+        "rewrite",
+        "progress",
+        "hardware",
+        "quantize",
+        "engine",
+        "layers",
+        "network",
+        "errors",
+    },
 }
 MAY_IMPORT["cli"] = {*MAY_IMPORT, ""}
 """Which room may import which; "" is the package's public face."""

@@ -15,6 +15,7 @@ from spica.errors import SpicaError
 from spica.hardware import check
 from spica.hardware import map_network as map
 from spica.importers import from_keras, from_quantizeml
+from spica.learning import learn
 from spica.network import Network
 from spica.network.file import load
 from spica.quantize import quantize, recipe
@@ -30,6 +31,7 @@ __all__ = [
     "finetune",
     "from_keras",
     "from_quantizeml",
+    "learn",
     "load",
     "map",
     "quantize",

@@ -6,6 +6,7 @@ from spica.layers.convolution import Conv2D
 from spica.layers.dense import Dense
 from spica.layers.depthwise import DepthwiseConv2D
 from spica.layers.input import Input
+from spica.layers.learning import LearningDense
 from spica.layers.lookup import LookUp
 from spica.layers.neural import GlobalAverage, MaxPool, Neural, ReLU, Requantize
 from spica.layers.normalization import Scale, ZeroPad
@@ -33,6 +34,7 @@ __all__ = [
     "GlobalAverage",
     "GlobalAveragePooling2D",
     "Input",
+    "LearningDense",
     "LookUp",
     "MaxPool",
     "MaxPool2D",

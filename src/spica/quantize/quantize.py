@@ -222,7 +222,7 @@ def _input(layer: Layer, samples: ArrayLike, real: NDArray[np.float32]) -> Input
         if reach <= most // 4:
             unused = most.bit_length() - reach.bit_length()
             warnings.warn(
-                f"{layer.name}: the samples reach only {reach} of {most}, so {unused} of the input's 8 bits stay unused; "
+                f"{layer.name}: the samples reach only {reach} of {most}, so {unused} of the input's 8 bits are idle; "
                 "give samples.astype('float32') for a scale that uses them all (spica.to_input_integers applies it)",
                 stacklevel=3,
             )

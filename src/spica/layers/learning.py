@@ -1,0 +1,121 @@
+"""The layer that learns on the chip: binary weights, several neurons a class, binary spikes in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spica.errors import SpicaError
+from spica.layers import neural
+from spica.layers.arithmetic import Stage
+from spica.network.record import Facts, Layer, Ops, facts, forward_integer, infer, record
+from spica.network.tensor import TensorType
+
+POTENTIAL_BITS = 27
+"""Value bits of a neuron's potential."""
+
+UNIT = 1024
+"""What stands for 1 in the integers of plasticity and competition."""
+
+
+@record
+class LearningDense(Layer):
+    """A fully connected layer that learns: a class's output is the largest potential among its neurons.
+
+    Its fields are all of its state, so a saved network goes on learning where it stopped. Neurons are in order of their
+    classes. The rules that change it are in ``spica.learning``.
+
+    Attributes:
+        kernel: (inputs, neurons), 0 or 1; each neuron has ``weights_per_neuron`` ones.
+        neurons_per_class: neurons of each class.
+        weights_per_neuron: connections that each neuron has, always.
+        rule: "swap" or "prototype", see ``spica.learning``.
+        initial_plasticity, min_plasticity, plasticity_decay, competition: the rule's parameters, in 1/1024.
+        plasticity: of each neuron, in 1/1024.
+        threshold: potential that is taken off each neuron's when winners are chosen in learning.
+        learned: samples that each neuron has learned.
+        memory: (inputs, neurons), what a "prototype" neuron remembers of its samples; without columns otherwise.
+        seed: of everything that the rule draws by lot.
+    """
+
+    kernel: NDArray[np.int8]
+    neurons_per_class: int
+    weights_per_neuron: int
+    rule: str
+    initial_plasticity: int
+    min_plasticity: int
+    plasticity_decay: int
+    competition: int
+    plasticity: NDArray[np.int64]
+    threshold: NDArray[np.int64]
+    learned: NDArray[np.int64]
+    memory: NDArray[np.int16]
+    seed: int
+
+
+@infer.register
+def _(layer: LearningDense, inputs: Sequence[TensorType]) -> TensorType:
+    x = neural.one_input(layer, inputs)
+    where, (rows, neurons) = layer.name, layer.kernel.shape if layer.kernel.ndim == 2 else (0, 0)
+    if x.is_float or x.bits != 1 or x.signed or not x.per_tensor:
+        raise SpicaError(
+            f"{where}: a learning layer reads binary spikes, but its input is {x}; quantise what it reads to 1 bit"
+        )
+    if prod(x.shape) != rows or neurons == 0 or layer.neurons_per_class < 1 or neurons % layer.neurons_per_class:
+        raise SpicaError(
+            f"{where}: its kernel {layer.kernel.shape} does not fit {prod(x.shape)} inputs and whole classes"
+        )
+    if layer.kernel.dtype != np.int8 or not np.isin(layer.kernel, (0, 1)).all():
+        raise SpicaError(f"{where}: its weights must be 0 or 1, as int8")
+    if (layer.kernel.sum(axis=0) != layer.weights_per_neuron).any():
+        raise SpicaError(f"{where}: each neuron must have {layer.weights_per_neuron} connections")
+    state = (layer.plasticity, layer.threshold, layer.learned)
+    if any(a.shape != (neurons,) or a.dtype.kind not in "iu" for a in state):
+        raise SpicaError(f"{where}: plasticity, threshold and learned must be integers, one a neuron")
+    if layer.memory.shape[0] != rows or layer.memory.shape[1] not in (0, neurons):
+        raise SpicaError(f"{where}: its memory {layer.memory.shape} does not fit its kernel {layer.kernel.shape}")
+    bits = max(layer.weights_per_neuron.bit_length() + 1, 2)
+    return TensorType((neurons // layer.neurons_per_class,), bits, True)
+
+
+@forward_integer.register
+def _(layer: LearningDense, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
+    x, each = inputs[0], layer.neurons_per_class
+    rows, neurons = layer.kernel.shape
+    spikes = x.reshape(len(x), 1, 1, rows)
+    # One pixel whose neurons become an image: a row of each class's neurons, pooled to their largest.
+    kernel = layer.kernel.reshape(rows, neurons // each, each).transpose(0, 2, 1).reshape(rows, neurons)
+    no_padding = ((0, 0), (0, 0))
+    acc = ops.convolve(
+        spikes, kernel[None, None], (1, 1), no_padding, np.zeros(rows, np.int64), layer.weights_per_neuron
+    )
+    plain = Stage(value_bits=POTENTIAL_BITS, dtype=infer(layer, types).dtype)
+    potentials = ops.finish(acc, plain).reshape(len(x), 1, each, neurons // each)
+    pooled = ops.finish(
+        potentials, Stage(value_bits=POTENTIAL_BITS, pool=((1, each), (1, each), no_padding), dtype=plain.dtype)
+    )
+    return pooled.reshape(len(x), -1)
+
+
+@facts.register
+def _(layer: LearningDense, inputs: Sequence[TensorType], output: TensorType) -> Facts:
+    rows, neurons = layer.kernel.shape
+    (x,) = inputs
+    return Facts(
+        kind="fully_connected",
+        limits={
+            "input_bits": x.bits,
+            "input_signed": x.signed,
+            "input_channels": rows,
+            "weight_bits": 1,
+            "filters": neurons,
+        },
+        macs=layer.kernel.size,
+        outputs=neurons,
+        fan_out=neurons,
+        weight_bits_per_filter=rows,
+        filters=neurons,
+    )

@@ -1,0 +1,254 @@
+"""A classifier that learns on the chip: a network of binary features with a learning layer as its end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spica.errors import SpicaError
+from spica.layers import Dense, Dequantize, LearningDense
+from spica.layers.learning import UNIT
+from spica.learning.propose import propose_weights
+from spica.learning.rules import RULES, State, random_kernel
+from spica.network import Network, TensorType
+
+LAYER = "learning"
+
+
+class Learner:
+    """A classifier in scikit-learn's manner whose last layer learns from single samples, as the chip does.
+
+    ``spica.learn`` makes it. Samples are the integers that the network reads; labels are numbers of classes, from 0.
+
+    Attributes:
+        network: the integer network as it is now; it can be saved, mapped and run as any other, and opened again by
+            ``spica.learn``.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        before = network.layers[: network.layers.index(self.layer)]
+        self._features = Network(before, self.layer.inputs, network.name)
+
+    @property
+    def layer(self) -> LearningDense:
+        """The learning layer."""
+        return next(layer for layer in self.network if isinstance(layer, LearningDense))
+
+    @property
+    def classes(self) -> int:
+        """How many classes it has neurons for."""
+        return self.layer.kernel.shape[1] // self.layer.neurons_per_class
+
+    def features(self, x: ArrayLike, **options: Any) -> NDArray[np.uint8]:
+        """The binary spikes that the learning layer reads for samples: ``(N, inputs)``; options as ``Network.run``."""
+        name = self._features.outputs[0]
+        return self._features.run(x, **options).tensors[name].reshape(len(np.asarray(x)), -1)
+
+    def fit(self, x: ArrayLike, y: ArrayLike | None = None, *, epochs: int = 1, **options: Any) -> Learner:
+        """Forget everything, then learn samples in their order; see ``partial_fit``."""
+        self._replace(blank(self.layer, range(self.classes)))
+        return self.partial_fit(x, y, epochs=epochs, **options)
+
+    def partial_fit(self, x: ArrayLike, y: ArrayLike | None = None, *, epochs: int = 1, **options: Any) -> Learner:
+        """Learn more samples, one after the other.
+
+        Args:
+            x: samples ``(N, ...)`` as integers that the network reads.
+            y: class of each; without, the neurons of all classes compete for every sample.
+            epochs: passes over the samples.
+            options: as ``Network.run``; they change nothing but the time it takes.
+
+        Raises:
+            SpicaError: for labels that do not fit.
+        """
+        if epochs < 1:
+            raise SpicaError(f"epochs is {epochs}, but must be at least 1")
+        labels = None if y is None else self._labels(x, y)
+        spikes, state = self.features(x, **options), State(self.layer)
+        for _ in range(epochs):
+            for i, sample in enumerate(spikes):
+                state.learn(sample, None if labels is None else int(labels[i]))
+        self._replace(state.record())
+        return self
+
+    def predict(self, x: ArrayLike, **options: Any) -> NDArray[np.int64]:
+        """Class of every sample: that of the neuron with the largest potential."""
+        return self.network.predict(x, **options)
+
+    def predict_proba(self, x: ArrayLike, **options: Any) -> NDArray[np.float64]:
+        """A share for every class: softmax of its largest potential, whose unit is a tenth of a neuron's connections.
+
+        The chip gives potentials; the shares order classes as they do, and are not calibrated.
+        """
+        potentials = np.asarray(self.network.forward(x, **options), np.float64) * 10 / self.layer.weights_per_neuron
+        shares = np.exp(potentials - potentials.max(axis=1, keepdims=True))
+        return shares / shares.sum(axis=1, keepdims=True)
+
+    def score(self, x: ArrayLike, y: ArrayLike, **options: Any) -> float:
+        """Fraction of samples whose predicted class is the label."""
+        return self.network.evaluate(x, y, **options)
+
+    def winners(self, x: ArrayLike, **options: Any) -> NDArray[np.int64]:
+        """The neuron of largest potential for every sample; its class is ``winner // neurons_per_class``."""
+        return (self.features(x, **options).astype(np.int64) @ self.layer.kernel).argmax(axis=1)
+
+    def add_classes(self, count: int = 1) -> Learner:
+        """Add neurons for more classes; those that are there stay as they are."""
+        if count < 1:
+            raise SpicaError(f"cannot add {count} classes; add at least 1")
+        layer, each = self.layer, self.layer.neurons_per_class
+        neurons = layer.kernel.shape[1]
+        more = count * each
+        memory = more if layer.memory.shape[1] else 0
+        wider = replace(
+            layer,
+            kernel=np.pad(layer.kernel, ((0, 0), (0, more))),
+            memory=np.pad(layer.memory, ((0, 0), (0, memory))),
+            plasticity=np.pad(layer.plasticity, (0, more)),
+            threshold=np.pad(layer.threshold, (0, more)),
+            learned=np.pad(layer.learned, (0, more)),
+        )
+        first = neurons // each
+        self._replace(blank(wider, range(first, first + count)))
+        return self
+
+    def forget(self, label: int) -> Learner:
+        """Make the neurons of a class as they were before they learned; the class keeps its number."""
+        if not 0 <= label < self.classes:
+            raise SpicaError(f"there is no class {label} to forget; classes are 0 to {self.classes - 1}")
+        self._replace(blank(self.layer, range(label, label + 1)))
+        return self
+
+    def _labels(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.int64]:
+        labels = np.asarray(y)
+        if labels.shape != (len(np.asarray(x)),) or labels.dtype.kind not in "iu":
+            raise SpicaError(
+                f"labels have shape {labels.shape} and type {labels.dtype}; give one class number a sample"
+            )
+        if len(labels) and (labels.min() < 0 or labels.max() >= self.classes):
+            raise SpicaError(
+                f"labels reach from {labels.min()} to {labels.max()}, but there are classes 0 to {self.classes - 1}; "
+                "add_classes makes room"
+            )
+        return labels.astype(np.int64)
+
+    def _replace(self, layer: LearningDense) -> None:
+        layers = tuple(layer if isinstance(r, LearningDense) else r for r in self.network)
+        self.network = Network(layers, self.network.outputs, self.network.name)
+
+    def __repr__(self) -> str:
+        layer = self.layer
+        return (
+            f"<Learner {self.network.name!r}: {self.classes} classes x {layer.neurons_per_class} neurons, "
+            f"{layer.weights_per_neuron} of {len(layer.kernel)} inputs each, {int(layer.learned.sum())} samples learned>"
+        )
+
+
+def learn(
+    network: Network,
+    classes: int | None = None,
+    *,
+    neurons_per_class: int = 1,
+    weights_per_neuron: int | None = None,
+    samples: ArrayLike | None = None,
+    rule: str = "swap",
+    initial_plasticity: float = 1.0,
+    min_plasticity: float = 0.1,
+    plasticity_decay: float = 0.25,
+    competition: float = 0.0,
+    seed: int = 0,
+) -> Learner:
+    """Give an integer network a last layer that learns on the chip.
+
+    Args:
+        network: an integer network. A last fully connected layer is replaced; what it read must be binary spikes
+            (``spica.quantize(..., activations={"name": 1})``). A network that ends in a learning layer goes on with it.
+        classes: how many classes to have neurons for.
+        neurons_per_class: neurons of each class; more help where a class looks in several ways.
+        weights_per_neuron: connections of each neuron; by default proposed from ``samples``.
+        samples: what the network reads, to propose it: 1.2 times the median number of spikes.
+        rule: "swap", the published one, or "prototype".
+        initial_plasticity, min_plasticity: share of what a sample asks for that is done, at first and at least, 0 to 1.
+        plasticity_decay: share of its plasticity that a neuron loses with each sample that it learns, 0 to 1.
+        competition: share of a winner's potential that becomes its threshold, 0 to 1, so that others win next.
+        seed: of the first connections and of everything drawn by lot.
+
+    Raises:
+        SpicaError: where the network's features are not binary, or an option is bad.
+    """
+    if any(isinstance(layer, LearningDense) for layer in network):
+        return Learner(network)
+    layers, source = features_of(network)
+    kind = Network(layers, (source,), network.name).types[source]
+    _check_binary(network, source, kind)
+    inputs = int(np.prod(kind.shape))
+    if weights_per_neuron is None:
+        if samples is None:
+            raise SpicaError("give weights_per_neuron, or samples to propose it from")
+        weights_per_neuron = propose_weights(Network(layers, (source,), network.name), samples)
+    shares = {
+        "initial_plasticity": initial_plasticity,
+        "min_plasticity": min_plasticity,
+        "plasticity_decay": plasticity_decay,
+        "competition": competition,
+    }
+    for name, value in shares.items():
+        if not 0 <= value <= 1:
+            raise SpicaError(f"{name} is {value!r}, but must be 0 to 1")
+    if rule not in RULES:
+        raise SpicaError(f"rule {rule!r} is unknown; choose {' or '.join(RULES)}")
+    if classes is None or classes < 1 or neurons_per_class < 1 or not 1 <= weights_per_neuron <= inputs:
+        raise SpicaError(f"classes and neurons_per_class must be at least 1, weights_per_neuron 1 to {inputs}")
+    neurons = classes * neurons_per_class
+    nothing = np.zeros(neurons, np.int64)
+    layer = LearningDense(
+        name=LAYER,
+        inputs=(source,),
+        kernel=np.zeros((inputs, neurons), np.int8),
+        neurons_per_class=neurons_per_class,
+        weights_per_neuron=weights_per_neuron,
+        rule=rule,
+        **{name: round(value * UNIT) for name, value in shares.items()},
+        plasticity=nothing,
+        threshold=nothing,
+        learned=nothing,
+        memory=np.zeros((inputs, neurons if rule == "prototype" else 0), np.int16),
+        seed=seed,
+    )
+    layer = blank(layer, range(classes))
+    end = Dequantize(name=f"{LAYER}/dequantize", inputs=(LAYER,))
+    return Learner(Network((*layers, layer, end), (end.name,), network.name))
+
+
+def features_of(network: Network) -> tuple[tuple[Any, ...], str]:
+    """The layers up to the features of a classifier or extractor, and the features' name."""
+    layers = list(network.layers)
+    while isinstance(layers[-1], Dequantize) or (isinstance(layers[-1], Dense) and layers[-1].requantize is None):
+        layers.pop()
+    return tuple(layers), layers[-1].name
+
+
+def blank(layer: LearningDense, labels: range) -> LearningDense:
+    """The layer with the neurons of some classes as they are before they learn."""
+    each = layer.neurons_per_class
+    neurons = range(labels.start * each, labels.stop * each)
+    part = slice(neurons.start, neurons.stop)
+    changed = {name: getattr(layer, name).copy() for name in ("kernel", "plasticity", "threshold", "learned", "memory")}
+    changed["kernel"][:, part] = random_kernel(len(layer.kernel), neurons, layer.weights_per_neuron, layer.seed)
+    changed["plasticity"][part] = layer.initial_plasticity
+    changed["threshold"][part] = 0
+    changed["learned"][part] = 0
+    changed["memory"][:, part] = 0
+    return replace(layer, **changed)
+
+
+def _check_binary(network: Network, source: str, kind: TensorType) -> None:
+    if kind.bits != 1 or kind.signed:
+        raise SpicaError(
+            f"{network.name}: {source!r}, which the learning layer would read, is {kind}, but must be binary spikes; "
+            f"quantise with activations={{{source!r}: 1}}, or end the network earlier"
+        )
