@@ -80,6 +80,14 @@ def test_the_page_on_quantization_holds_its_results(monkeypatch):
     sys.modules.pop("make_accuracy")
 
 
+def test_the_page_on_learning_holds_its_results(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    import make_learning
+
+    assert make_learning.PAGE.read_text() == make_learning.page()
+    sys.modules.pop("make_learning")
+
+
 def test_links_between_documents_lead_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):

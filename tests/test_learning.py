@@ -112,7 +112,10 @@ def test_the_layer_gives_each_class_its_largest_potential(learner):
     learner.fit(x, y)
     potentials = learner.features(x).astype(int) @ learner.layer.kernel
     np.testing.assert_array_equal(learner.network.forward(x), potentials.reshape(len(x), 3, 2).max(axis=2))
+    np.testing.assert_array_equal(learner.potentials(x), learner.network.forward(x))
     np.testing.assert_array_equal(learner.winners(x) // 2, learner.predict(x))
+    np.testing.assert_array_equal(learner.network.predict(x), learner.predict(x))
+    assert learner.score(x, y) == learner.network.evaluate(x, y)
 
 
 def test_new_classes_leave_the_old_neurons_untouched(learner):

@@ -14,6 +14,7 @@ from spica.layers.learning import UNIT
 from spica.learning.propose import propose_weights
 from spica.learning.rules import RULES, State, random_kernel
 from spica.network import Network, TensorType
+from spica.network.graph import accuracy
 
 LAYER = "learning"
 
@@ -23,25 +24,32 @@ class Learner:
 
     ``spica.learn`` makes it. Samples are the integers that the network reads; labels are numbers of classes, from 0.
 
-    Attributes:
-        network: the integer network as it is now; it can be saved, mapped and run as any other, and opened again by
-            ``spica.learn``.
     """
 
     def __init__(self, network: Network) -> None:
-        self.network = network
-        before = network.layers[: network.layers.index(self.layer)]
-        self._features = Network(before, self.layer.inputs, network.name)
+        position, layer = next((i, r) for i, r in enumerate(network) if isinstance(r, LearningDense))
+        self._features = Network(network.layers[:position], layer.inputs, network.name)
+        self._network: Network | None = network
+        self._ends, self._outputs = network.layers[position + 1 :], network.outputs
+        self._state = State(layer)
+
+    @property
+    def network(self) -> Network:
+        """The integer network as it is now, to be saved, mapped and run; ``spica.learn`` opens it again."""
+        if self._network is None:
+            layers = (*self._features.layers, self.layer, *self._ends)
+            self._network = Network(layers, self._outputs, self._features.name)
+        return self._network
 
     @property
     def layer(self) -> LearningDense:
-        """The learning layer."""
-        return next(layer for layer in self.network if isinstance(layer, LearningDense))
+        """The learning layer as it is now."""
+        return self._state.record()
 
     @property
     def classes(self) -> int:
         """How many classes it has neurons for."""
-        return self.layer.kernel.shape[1] // self.layer.neurons_per_class
+        return self._state.kernel.shape[1] // self._state.layer.neurons_per_class
 
     def features(self, x: ArrayLike, **options: Any) -> NDArray[np.uint8]:
         """The binary spikes that the learning layer reads for samples: ``(N, inputs)``; options as ``Network.run``."""
@@ -50,7 +58,7 @@ class Learner:
 
     def fit(self, x: ArrayLike, y: ArrayLike | None = None, *, epochs: int = 1, **options: Any) -> Learner:
         """Forget everything, then learn samples in their order; see ``partial_fit``."""
-        self._replace(blank(self.layer, range(self.classes)))
+        self._become(blank(self.layer, range(self.classes)))
         return self.partial_fit(x, y, epochs=epochs, **options)
 
     def partial_fit(self, x: ArrayLike, y: ArrayLike | None = None, *, epochs: int = 1, **options: Any) -> Learner:
@@ -68,33 +76,39 @@ class Learner:
         if epochs < 1:
             raise SpicaError(f"epochs is {epochs}, but must be at least 1")
         labels = None if y is None else self._labels(x, y)
-        spikes, state = self.features(x, **options), State(self.layer)
+        spikes = self.features(x, **options)
+        self._network = None
         for _ in range(epochs):
             for i, sample in enumerate(spikes):
-                state.learn(sample, None if labels is None else int(labels[i]))
-        self._replace(state.record())
+                self._state.learn(sample, None if labels is None else int(labels[i]))
         return self
+
+    def potentials(self, x: ArrayLike, **options: Any) -> NDArray[np.int64]:
+        """The largest potential of each class's neurons ``(N, classes)``: what the network gives."""
+        spikes, each = self.features(x, **options).astype(np.float32), self._state.layer.neurons_per_class
+        sums = spikes @ self._state.kernel.astype(np.float32)  # exact: no sum passes 2**24
+        return sums.reshape(len(spikes), -1, each).max(axis=2).astype(np.int64)
 
     def predict(self, x: ArrayLike, **options: Any) -> NDArray[np.int64]:
         """Class of every sample: that of the neuron with the largest potential."""
-        return self.network.predict(x, **options)
+        return self.potentials(x, **options).argmax(axis=1)
 
     def predict_proba(self, x: ArrayLike, **options: Any) -> NDArray[np.float64]:
         """A share for every class: softmax of its largest potential, whose unit is a tenth of a neuron's connections.
 
         The chip gives potentials; the shares order classes as they do, and are not calibrated.
         """
-        potentials = np.asarray(self.network.forward(x, **options), np.float64) * 10 / self.layer.weights_per_neuron
+        potentials = self.potentials(x, **options) * 10 / self._state.layer.weights_per_neuron
         shares = np.exp(potentials - potentials.max(axis=1, keepdims=True))
         return shares / shares.sum(axis=1, keepdims=True)
 
     def score(self, x: ArrayLike, y: ArrayLike, **options: Any) -> float:
         """Fraction of samples whose predicted class is the label."""
-        return self.network.evaluate(x, y, **options)
+        return accuracy(self.predict(x, **options), y)
 
     def winners(self, x: ArrayLike, **options: Any) -> NDArray[np.int64]:
         """The neuron of largest potential for every sample; its class is ``winner // neurons_per_class``."""
-        return (self.features(x, **options).astype(np.int64) @ self.layer.kernel).argmax(axis=1)
+        return (self.features(x, **options).astype(np.float32) @ self._state.kernel.astype(np.float32)).argmax(axis=1)
 
     def add_classes(self, count: int = 1) -> Learner:
         """Add neurons for more classes; those that are there stay as they are."""
@@ -113,14 +127,14 @@ class Learner:
             learned=np.pad(layer.learned, (0, more)),
         )
         first = neurons // each
-        self._replace(blank(wider, range(first, first + count)))
+        self._become(blank(wider, range(first, first + count)))
         return self
 
     def forget(self, label: int) -> Learner:
         """Make the neurons of a class as they were before they learned; the class keeps its number."""
         if not 0 <= label < self.classes:
             raise SpicaError(f"there is no class {label} to forget; classes are 0 to {self.classes - 1}")
-        self._replace(blank(self.layer, range(label, label + 1)))
+        self._become(blank(self.layer, range(label, label + 1)))
         return self
 
     def _labels(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.int64]:
@@ -136,15 +150,14 @@ class Learner:
             )
         return labels.astype(np.int64)
 
-    def _replace(self, layer: LearningDense) -> None:
-        layers = tuple(layer if isinstance(r, LearningDense) else r for r in self.network)
-        self.network = Network(layers, self.network.outputs, self.network.name)
+    def _become(self, layer: LearningDense) -> None:
+        self._state, self._network = State(layer), None
 
     def __repr__(self) -> str:
         layer = self.layer
         return (
-            f"<Learner {self.network.name!r}: {self.classes} classes x {layer.neurons_per_class} neurons, "
-            f"{layer.weights_per_neuron} of {len(layer.kernel)} inputs each, {int(layer.learned.sum())} samples learned>"
+            f"<Learner {self._features.name!r}: {self.classes} classes x {layer.neurons_per_class} neurons, "
+            f"{layer.weights_per_neuron} of {len(layer.kernel)} inputs each, {layer.learned.sum()} samples learned>"
         )
 
 
