@@ -17,6 +17,7 @@
 #include <stdexcept>
 #include <tuple>
 
+#include "learning.hpp"
 #include "program.hpp"
 
 namespace nb = nanobind;
@@ -118,6 +119,40 @@ std::vector<std::int64_t> run_program(spica::Program& p, const std::vector<Read>
   return p.run(in, out, samples, threads, count);
 }
 
+template <class T, int Axes>
+using State = nb::ndarray<T, nb::ndim<Axes>, nb::c_contig, nb::device::cpu>;
+
+// A learning layer over arrays of Python's, which it keeps alive and changes.
+class Learner {
+ public:
+  Learner(State<std::int8_t, 2> kernel, State<std::int16_t, 2> memory, State<std::int64_t, 1> plasticity,
+          State<std::int64_t, 1> threshold, State<std::int64_t, 1> learned, std::array<std::int64_t, 7> rule, std::uint64_t seed)
+      : kernel_(kernel), memory_(memory), plasticity_(plasticity), threshold_(threshold), learned_(learned) {
+    const auto [each, weights, min_plasticity, decay, competition, unit, limit] = rule;
+    const std::size_t neurons = kernel.shape(0), inputs = kernel.shape(1);
+    require(memory.shape(1) == inputs && (memory.shape(0) == 0 || memory.shape(0) == neurons), "memory does not fit the kernel");
+    require(plasticity.shape(0) == neurons && threshold.shape(0) == neurons && learned.shape(0) == neurons, "state does not fit the kernel");
+    require(each > 0 && unit > 15 && weights > 0 && weights <= static_cast<std::int64_t>(inputs), "no such rule");
+    layer_ = {static_cast<std::int64_t>(inputs), static_cast<std::int64_t>(neurons), kernel_.data(),
+              memory.shape(0) ? memory_.data() : nullptr, plasticity_.data(), threshold_.data(), learned_.data(),
+              each, weights, min_plasticity, decay, competition, unit, limit, seed, {}};
+  }
+
+  void learn(In<std::uint8_t, 2> spikes, In<std::int64_t, 1> labels) {
+    require(static_cast<std::int64_t>(spikes.shape(1)) == layer_.inputs && labels.shape(0) == spikes.shape(0), "samples do not fit the kernel");
+    for (std::size_t i = 0; i < labels.shape(0); ++i)
+      require((labels.data()[i] + 1) * layer_.each <= layer_.neurons, "a label has no neurons");
+    nb::gil_scoped_release release;
+    spica::learn(layer_, spikes.data(), labels.data(), static_cast<std::int64_t>(spikes.shape(0)));
+  }
+
+ private:
+  State<std::int8_t, 2> kernel_;
+  State<std::int16_t, 2> memory_;
+  State<std::int64_t, 1> plasticity_, threshold_, learned_;
+  spica::Learning layer_;
+};
+
 // Multiply-accumulates of 8-bit values a second, on registers alone.
 double peak(int threads, std::int64_t rounds) {
   nb::gil_scoped_release release;
@@ -135,6 +170,10 @@ NB_MODULE(_native, m) {
   m.attr("near_zero") = spica::near_zero;
   m.def("instruction_set", [] { return spica::isa().name; });
   m.def("peak", &peak, nb::arg("threads"), nb::arg("rounds") = 10'000'000);
+  nb::class_<Learner>(m, "Learner")
+      .def(nb::init<State<std::int8_t, 2>, State<std::int16_t, 2>, State<std::int64_t, 1>, State<std::int64_t, 1>,
+                    State<std::int64_t, 1>, std::array<std::int64_t, 7>, std::uint64_t>())
+      .def("learn", &Learner::learn);
   nb::class_<spica::Program>(m, "Program")
       .def(nb::init<>())
       .def("tensor", &add_tensor)

@@ -107,6 +107,31 @@ def test_every_path_thread_count_and_batch_split_learns_the_same(seed, rule, bat
     )
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    SEEDS,
+    st.sampled_from(["swap", "prototype"]),
+    st.integers(1, 4),
+    st.integers(1, 384),
+    st.booleans(),
+    st.floats(0, 1),
+)
+def test_native_learning_is_the_reference_bit_for_bit(seed, rule, each, weights, known, share):
+    random = np.random.default_rng(seed)
+    layer = spica.learn(
+        extractor(), 3, neurons_per_class=each, weights_per_neuron=weights, rule=rule, competition=share,
+        initial_plasticity=1 - share / 2, min_plasticity=share / 4, plasticity_decay=share, seed=seed,
+    ).layer  # fmt: skip
+    spikes = (random.random((30, 384)) < random.random((30, 1))).astype(np.uint8)
+    labels = random.integers(0, 3, 30) if known else None
+    plain, native = State(layer), State(layer)
+    for i, sample in enumerate(spikes):
+        plain.learn(sample, None if labels is None else int(labels[i]))
+    native.learn_all(spikes, labels)
+    for name in ("kernel", "memory", "plasticity", "threshold", "learned"):
+        np.testing.assert_array_equal(getattr(plain, name), getattr(native, name), err_msg=name)
+
+
 def test_the_layer_gives_each_class_its_largest_potential(learner):
     x, y = patterns()
     learner.fit(x, y)

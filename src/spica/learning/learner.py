@@ -54,7 +54,8 @@ class Learner:
     def features(self, x: ArrayLike, **options: Any) -> NDArray[np.uint8]:
         """The binary spikes that the learning layer reads for samples: ``(N, inputs)``; options as ``Network.run``."""
         name = self._features.outputs[0]
-        return self._features.run(x, **options).tensors[name].reshape(len(np.asarray(x)), -1)
+        result = self._features.run(x, **options)
+        return result.tensors[name].reshape(result.samples, -1)
 
     def fit(self, x: ArrayLike, y: ArrayLike | None = None, *, epochs: int = 1, **options: Any) -> Learner:
         """Forget everything, then learn samples in their order; see ``partial_fit``."""
@@ -75,12 +76,15 @@ class Learner:
         """
         if epochs < 1:
             raise SpicaError(f"epochs is {epochs}, but must be at least 1")
-        labels = None if y is None else self._labels(x, y)
         spikes = self.features(x, **options)
+        labels = None if y is None else self._labels(len(spikes), y)
         self._network = None
         for _ in range(epochs):
-            for i, sample in enumerate(spikes):
-                self._state.learn(sample, None if labels is None else int(labels[i]))
+            if options.get("engine") == "reference":
+                for i, sample in enumerate(spikes):
+                    self._state.learn(sample, None if labels is None else int(labels[i]))
+            else:
+                self._state.learn_all(spikes, labels)
         return self
 
     def potentials(self, x: ArrayLike, **options: Any) -> NDArray[np.int64]:
@@ -137,18 +141,19 @@ class Learner:
         self._become(blank(self.layer, range(label, label + 1)))
         return self
 
-    def _labels(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.int64]:
+    def _labels(self, samples: int, y: ArrayLike) -> NDArray[np.int64]:
         labels = np.asarray(y)
-        if labels.shape != (len(np.asarray(x)),) or labels.dtype.kind not in "iu":
+        if labels.shape != (samples,) or labels.dtype.kind not in "iu":
             raise SpicaError(
                 f"labels have shape {labels.shape} and type {labels.dtype}; give one class number a sample"
             )
-        if len(labels) and (labels.min() < 0 or labels.max() >= self.classes):
+        known = labels.tolist()  # quicker to look at than an array, where it is one label
+        if known and (min(known) < 0 or max(known) >= self.classes):
             raise SpicaError(
-                f"labels reach from {labels.min()} to {labels.max()}, but there are classes 0 to {self.classes - 1}; "
+                f"labels reach from {min(known)} to {max(known)}, but there are classes 0 to {self.classes - 1}; "
                 "add_classes makes room"
             )
-        return labels.astype(np.int64)
+        return labels.astype(np.int64, copy=False)
 
     def _become(self, layer: LearningDense) -> None:
         self._state, self._network = State(layer), None

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from spica.engine import _native  # type: ignore[attr-defined]
 from spica.layers.learning import UNIT, LearningDense
 
 RULES = ("swap", "prototype")
@@ -24,10 +25,21 @@ class State:
 
     def __init__(self, layer: LearningDense) -> None:
         self.layer = layer
-        self.kernel, self.memory = layer.kernel.copy(), layer.memory.copy()
+        # A neuron's connections lie together in memory, which native learning asks for.
+        self.kernel, self.memory = (np.array(a.T, order="C").T for a in (layer.kernel, layer.memory))
         self.plasticity, self.threshold, self.learned = (
             a.astype(np.int64) for a in (layer.plasticity, layer.threshold, layer.learned)
         )
+        rule = (
+            layer.neurons_per_class, layer.weights_per_neuron, layer.min_plasticity, layer.plasticity_decay,
+            layer.competition, UNIT, MEMORY_LIMIT,
+        )  # fmt: skip
+        state = (self.kernel.T, self.memory.T, self.plasticity, self.threshold, self.learned)
+        self._native = _native.Learner(*state, rule, layer.seed & 0xFFFFFFFFFFFFFFFF)
+
+    def learn_all(self, spikes: NDArray[np.uint8], labels: NDArray[np.int64] | None) -> None:
+        """Learn samples (N, inputs), one after the other, in C++: what ``learn`` does, bit for bit."""
+        self._native.learn(spikes, np.full(len(spikes), -1, np.int64) if labels is None else labels)
 
     def learn(self, spikes: NDArray, label: int | None) -> int:
         """Learn one sample of binary ``spikes`` (inputs,); returns the neuron that did."""
@@ -51,8 +63,8 @@ class State:
         """The layer as it is now."""
         return replace(
             self.layer,
-            kernel=self.kernel.copy(),
-            memory=self.memory.copy(),
+            kernel=np.array(self.kernel, order="C"),
+            memory=np.array(self.memory, order="C"),
             plasticity=self.plasticity.copy(),
             threshold=self.threshold.copy(),
             learned=self.learned.copy(),
@@ -76,7 +88,7 @@ class State:
         np.clip(memory, -MEMORY_LIMIT, MEMORY_LIMIT, out=memory)
         self.memory[:, winner] = memory
         # Among inputs counted alike, those connected now stay, and the rest is drawn.
-        order = np.lexsort((self._hash(np.arange(len(memory)), winner), -self.kernel[:, winner], -memory))
+        order = np.lexsort((self._hash(np.arange(len(memory)), winner), 1 - self.kernel[:, winner], -memory))
         self.kernel[:, winner] = 0
         self.kernel[order[: self.layer.weights_per_neuron], winner] = 1
 

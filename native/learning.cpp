@@ -1,0 +1,137 @@
+#include "learning.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace spica {
+namespace {
+
+// The finaliser of SplitMix64.
+std::uint64_t mix(std::uint64_t seed, std::uint64_t neuron, std::uint64_t time, std::uint64_t input) {
+  std::uint64_t z = seed * 0x9E3779B97F4A7C15u + neuron * 0xBF58476D1CE4E5B9u + time * 0x94D049BB133111EBu;
+  z += input * 0xD6E8FEB86659FD93u;
+  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+  z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+  return z ^ (z >> 31);
+}
+
+constexpr std::int64_t floor_divide(std::int64_t a, std::int64_t b) { return a / b - (a % b < 0); }
+
+class Sample {
+ public:
+  Sample(Learning& layer, const std::uint8_t* spikes) : layer_(layer), spikes_(spikes), active_(layer.scratch.active) {
+    keep(active_, spikes, spikes, [](std::uint64_t x, std::uint64_t) { return x; });
+  }
+
+  void learn(std::int64_t label) {
+    const std::int64_t winner = find_winner(label);
+    if (layer_.memory) remember(winner);
+    else swap(winner);
+    layer_.threshold[winner] = potential(winner) * layer_.competition / layer_.unit;
+    std::int64_t& plasticity = layer_.plasticity[winner];
+    plasticity = std::max(plasticity - plasticity * layer_.decay / layer_.unit, layer_.min_plasticity);
+    ++layer_.learned[winner];
+  }
+
+ private:
+  using Inputs = std::vector<std::int32_t>;
+
+  // The inputs whose bit in `bits`, made of eight bytes 0 or 1 of each array, is not zero.
+  template <class Bits>
+  void keep(Inputs& inputs, const void* a, const void* b, Bits bits) {
+    inputs.resize(layer_.inputs + 1);
+    std::int32_t* to = inputs.data();
+    const auto take = [&](std::int64_t at, std::size_t size) {
+      std::uint64_t x = 0, y = 0;
+      std::memcpy(&x, static_cast<const char*>(a) + at, size);
+      std::memcpy(&y, static_cast<const char*>(b) + at, size);
+      for (std::uint64_t left = bits(x, y); left; left &= left - 1) *to++ = static_cast<std::int32_t>(at + __builtin_ctzll(left) / 8);
+    };
+    std::int64_t at = 0;
+    for (; at + 8 <= layer_.inputs; at += 8) take(at, 8);
+    take(at, layer_.inputs - at);
+    inputs.resize(to - inputs.data());
+  }
+
+  std::int8_t& weight(std::int64_t input, std::int64_t neuron) { return layer_.kernel[neuron * layer_.inputs + input]; }
+
+  std::int64_t potential(std::int64_t neuron) {
+    std::int64_t sum = 0;
+    for (const std::int32_t i : active_) sum += weight(i, neuron);
+    return sum;
+  }
+
+  std::int64_t find_winner(std::int64_t label) {
+    const std::int64_t first = label < 0 ? 0 : label * layer_.each, last = label < 0 ? layer_.neurons : first + layer_.each;
+    std::int64_t winner = first;
+    std::pair<std::int64_t, std::int64_t> best;
+    for (std::int64_t n = first; n < last; ++n) {
+      const std::pair value{potential(n) - layer_.threshold[n], -layer_.learned[n]};
+      if (n == first || value > best) winner = n, best = value;
+    }
+    return winner;
+  }
+
+  // The `count` of some inputs that come first by lot.
+  void draw(Inputs& inputs, std::int64_t winner, std::int64_t count) {
+    if (count < static_cast<std::int64_t>(inputs.size())) {
+      auto& lots = layer_.scratch.lots;
+      lots.clear();
+      for (const std::int32_t i : inputs) lots.emplace_back(mix(layer_.seed, winner, layer_.learned[winner], i), i);
+      std::nth_element(lots.begin(), lots.begin() + count, lots.end());
+      for (std::int64_t k = 0; k < count; ++k) inputs[k] = lots[k].second;
+    }
+    inputs.resize(count);
+  }
+
+  void swap(std::int64_t winner) {
+    Inputs &idle = layer_.scratch.idle, &wanted = layer_.scratch.wanted;
+    const std::int8_t* connected = &weight(0, winner);
+    keep(idle, connected, spikes_, [](std::uint64_t c, std::uint64_t s) { return c & ~s; });
+    keep(wanted, spikes_, connected, [](std::uint64_t s, std::uint64_t c) { return s & ~c; });
+    const std::int64_t most = static_cast<std::int64_t>(std::min(idle.size(), wanted.size()));
+    const std::int64_t count = (most * layer_.plasticity[winner] + layer_.unit - 1) / layer_.unit;
+    draw(idle, winner, count);
+    draw(wanted, winner, count);
+    for (const std::int32_t i : idle) weight(i, winner) = 0;
+    for (const std::int32_t i : wanted) weight(i, winner) = 1;
+  }
+
+  void remember(std::int64_t winner) {
+    const std::int64_t gain = layer_.plasticity[winner], loss = -(gain / 4), step = layer_.unit / 16;
+    struct Rank {
+      std::int64_t memory;
+      std::int8_t connected;
+      std::uint64_t lot;
+      std::int64_t input;
+      bool operator<(const Rank& other) const {
+        if (memory != other.memory) return memory > other.memory;
+        if (connected != other.connected) return connected > other.connected;
+        return lot != other.lot ? lot < other.lot : input < other.input;
+      }
+    };
+    std::vector<Rank> ranks;
+    for (std::int64_t i = 0; i < layer_.inputs; ++i) {
+      std::int16_t& memory = layer_.memory[winner * layer_.inputs + i];
+      const std::int64_t value = memory + floor_divide(spikes_[i] ? gain : loss, step);
+      memory = static_cast<std::int16_t>(std::clamp(value, -layer_.limit, layer_.limit));
+      ranks.push_back({memory, weight(i, winner), mix(layer_.seed, winner, layer_.learned[winner], i), i});
+      weight(i, winner) = 0;
+    }
+    std::nth_element(ranks.begin(), ranks.begin() + (layer_.weights - 1), ranks.end());
+    for (std::int64_t k = 0; k < layer_.weights; ++k) weight(ranks[k].input, winner) = 1;
+  }
+
+  Learning& layer_;
+  const std::uint8_t* spikes_;
+  Inputs& active_;
+};
+
+}  // namespace
+
+void learn(Learning& layer, const std::uint8_t* spikes, const std::int64_t* labels, std::int64_t count) {
+  for (std::int64_t n = 0; n < count; ++n) Sample(layer, spikes + n * layer.inputs).learn(labels[n]);
+}
+
+}  // namespace spica
