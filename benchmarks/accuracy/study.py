@@ -44,8 +44,9 @@ class Case:
     train: tuple[np.ndarray, np.ndarray]
     test: tuple[np.ndarray, np.ndarray]
     move: Callable[[np.ndarray, np.random.Generator], np.ndarray]
-    epochs: int
-    seeds: int  # of fine-tuning
+    epochs: int  # of fine-tuning, and how often it is done
+    seeds: int
+    tuned: tuple[str, ...] = tuple(SCHEMES)
 
     def __post_init__(self) -> None:
         self.net = spica.from_keras(self.model)
@@ -63,7 +64,9 @@ def load(name: str, folder: Path | None, model: Path | None) -> Case:
     assert folder and model, f"{name} needs --cifar and --{name}"
     data = load_cifar10(folder)
     trained = keras.models.load_model(model, compile=False)
-    return Case(name, trained, (data.train_x, data.train_y), (data.test_x, data.test_y), augmented, 3, 1)
+    return Case(
+        name, trained, (data.train_x, data.train_y), (data.test_x, data.test_y), augmented, 3, 1, ("4/4", "2/2", "1/1")
+    )
 
 
 def tuned(case: Case, quantized: Network, seed: int) -> float:
@@ -117,7 +120,7 @@ def rows(
             row("PTQ, a step a channel", scheme, seed, quantized, scheme, seed, per_channel_activations=True)
         row("onnxruntime", "8/8", seed, onnxruntime_int8, prepared, case.samples(seed), x, y)
     for seed in range(case.seeds):
-        for scheme in SCHEMES:
+        for scheme in case.tuned:
             row("QAT", scheme, seed, fine, scheme, seed)
     for seed in range(seeds if python else 0):
         for scheme, bits in SCHEMES.items():

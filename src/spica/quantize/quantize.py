@@ -20,8 +20,6 @@ from spica.layers import (
     GlobalAveragePooling2D,
     Input,
     Neural,
-    ReLU,
-    Requantize,
     Scale,
     SeparableConv2D,
     Softmax,
@@ -119,7 +117,7 @@ def quantize(
             moments = rehearsal.moments(twin, inputs[0]) if rehearsal and reconstruction else None
             layer = quantize_neural(twin, inputs[0], width, target, moments)
             if rehearsal and bias_correction:
-                layer = rehearsal.corrected(layer, twin, inputs)
+                layer = rehearsal.corrected(layer, twin, inputs, target)
         elif isinstance(twin, Add | Activation | GlobalAveragePooling2D):
             layer = _quantize_join(twin, inputs, target)
         layers.append(layer)
@@ -283,31 +281,11 @@ def quantize_neural(
     acc = infer(integer, [x])
     step = np.broadcast_to(np.ldexp(acc.scale.astype(np.float64), -acc.frac_bits), (acc.channels,))
     bias = None if layer.bias is None else rounding.quantize_bias(layer.bias, step)
-    activation = None if layer.activation is None else quantize_relu(layer.activation, step, target)
-    requantize = None if target is None else output_stage(acc.scale / np.float32(average), acc.frac_bits, target)
-    return replace(integer, bias=bias, activation=activation, pool=layer.pool, requantize=requantize)
-
-
-def quantize_relu(relu: ReLU, step: NDArray, target: TensorType | None) -> ReLU:
-    """Integer form of a rectifier on an accumulator of ``step``; a bound that the output saturates below is dropped."""
-    if relu.max_value is None:
-        return relu
-    if target is not None and (relu.max_value * np.exp2(target.frac_bits) >= target.range[1] - 0.5).all():
-        return replace(relu, max_value=None)
-    return replace(relu, max_value=rounding.quantize_bias(relu.max_value, step, rounding.BOUND_BITS))
-
-
-def output_stage(scale: NDArray, frac_bits: NDArray, target: TensorType) -> Requantize:
-    """The output stage that takes integers worth ``scale * 2**-frac_bits`` to those of ``target``."""
-    assert target.bits is not None
-    multiplier, exponent = rounding.quantize_scale(scale, rounding.multiplier_bits(scale, frac_bits, target))
-    return Requantize(
-        multiplier=multiplier,
-        shift=exponent + frac_bits - target.frac_bits,
-        bits=target.bits,
-        signed=target.signed,
-        frac_bits=target.frac_bits,
+    activation = None if layer.activation is None else rounding.quantize_relu(layer.activation, step, target)
+    requantize = (
+        None if target is None else rounding.output_stage(acc.scale / np.float32(average), acc.frac_bits, target)
     )
+    return replace(integer, bias=bias, activation=activation, pool=layer.pool, requantize=requantize)
 
 
 def _quantize_join(
@@ -318,7 +296,7 @@ def _quantize_join(
     name = "function" if isinstance(layer, Activation) else "activation"
     changes: dict = {}
     if (relu := getattr(layer, name, None)) is not None:
-        changes[name] = quantize_relu(relu, np.ldexp(plain.scale.astype(np.float64), -plain.frac_bits), target)
+        changes[name] = rounding.quantize_relu(relu, np.ldexp(plain.scale.astype(np.float64), -plain.frac_bits), target)
     if target is not None:
-        changes["requantize"] = output_stage(plain.scale, plain.frac_bits, target)
+        changes["requantize"] = rounding.output_stage(plain.scale, plain.frac_bits, target)
     return replace(layer, **changes)

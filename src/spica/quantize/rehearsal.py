@@ -13,11 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.engine.run import compute, make_ops
-from spica.layers import Neural
+from spica.layers import GlobalAverage, Neural
+from spica.layers.neural import WEIGHT_RANGE
 from spica.network import Layer, Network, TensorType
 from spica.network.record import forward_float, infer
 from spica.quantize.reconstruct import second_moments
-from spica.quantize.rounding import quantize_bias
+from spica.quantize.rounding import (
+    derivable,
+    multiplier_bits,
+    output_stage,
+    quantize_bias,
+    quantize_relu,
+    representable,
+)
+
+LARGEST_GAIN = 4.0
+"""How much a filter's spread is corrected at most."""
 
 MOST_SAMPLES = 256
 MOST_PIXELS = 1 << 22
@@ -40,17 +51,44 @@ class Rehearsal:
         """Second moments of what the layer's weights read in the integer network (see ``second_moments``)."""
         return second_moments(layer, kind.to_float(self.integers[layer.inputs[0]]))
 
-    def corrected(self, layer: Neural, twin: Neural, kinds: Sequence[TensorType]) -> Neural:
-        """The integer layer with biases that give every filter's accumulator the mean it has in the float network."""
+    def corrected(self, layer: Neural, twin: Neural, kinds: Sequence[TensorType], target: TensorType | None) -> Neural:
+        """The integer layer with every filter's accumulator brought to the mean it has in the float network.
+
+        Few bits also make sums smaller, layer by layer, until nothing passes the first step of an activation. So below
+        eight bits the output stage brings the spread back as well.
+
+        Args:
+            layer: the layer as rounding left it.
+            twin: the float layer.
+            kinds: types of the inputs.
+            target: type of the output; ``None`` where the accumulator leaves.
+        """
         wanted = forward_float(bare(twin), [self.floats[i] for i in twin.inputs])
-        plain = bare(layer)
+        plain = replace(bare(layer), bias=None)
         kind = infer(plain, kinds)
         got = kind.to_float(compute(plain, [self.integers[i] for i in layer.inputs], kinds, self.ops))
         axes = tuple(range(wanted.ndim - 1))
-        error = wanted.mean(axis=axes, dtype=np.float64) - got.mean(axis=axes, dtype=np.float64)
-        step = np.broadcast_to(np.ldexp(kind.scale.astype(np.float64), -kind.frac_bits), error.shape)
-        bias = 0 if layer.bias is None else layer.bias * step
-        return replace(layer, bias=quantize_bias(bias + error, step))
+        means = [t.mean(axis=axes, dtype=np.float64) for t in (wanted, got)]
+        step = np.broadcast_to(np.ldexp(kind.scale.astype(np.float64), -kind.frac_bits), means[0].shape)
+        gain, before, bits = np.ones_like(step), layer.weight_scale, layer.weight_bits
+        assert before is not None and bits is not None
+        if min(bits, *(k.bits or 8 for k in kinds)) < 8:
+            spread = [t.std(axis=axes, dtype=np.float64) for t in (wanted, got)]
+            gain = np.where(spread[1] > 0, spread[0] / np.maximum(spread[1], 1e-12), 1.0)
+            scale = derivable(before * np.clip(gain, 1 / LARGEST_GAIN, LARGEST_GAIN), WEIGHT_RANGE[bits][1])
+            if target is not None:
+                average = np.prod(wanted.shape[1:3]) if isinstance(layer.pool, GlobalAverage) else 1
+                outer = kind.scale / before / average
+                scale = representable(scale, outer, multiplier_bits(scale * outer, kind.frac_bits, target))
+                stage = output_stage(scale * outer, kind.frac_bits, target)
+                relu = None
+                if twin.activation is not None:
+                    relu = quantize_relu(twin.activation, step * scale / before, target)
+                layer = replace(layer, requantize=stage, activation=relu)
+            gain = scale / before
+            layer = replace(layer, weight_scale=scale)
+        bias = quantize_bias(means[0] - gain * means[1], gain * step)
+        return replace(layer, bias=bias)
 
     def advance(self, layer: Layer, twin: Layer, kinds: Sequence[TensorType]) -> None:
         """Run a finished layer in both networks; tensors that nobody reads any more are dropped."""

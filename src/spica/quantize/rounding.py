@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
+from spica.layers import ReLU, Requantize
 from spica.layers.neural import WEIGHT_RANGE
 from spica.network import TensorType
 
@@ -40,6 +43,19 @@ def multiplier_bits(scale: NDArray, frac_bits: NDArray, target: TensorType) -> N
     shift = exponent + frac_bits - target.frac_bits
     excess = np.maximum(shift - (BUFFER_BITS - int(target.range[1]).bit_length()), 0)
     return np.maximum(SCALE_BITS - excess, 1)
+
+
+def output_stage(scale: NDArray, frac_bits: NDArray, target: TensorType) -> Requantize:
+    """The output stage that takes integers worth ``scale * 2**-frac_bits`` to those of ``target``."""
+    assert target.bits is not None
+    multiplier, exponent = quantize_scale(scale, multiplier_bits(scale, frac_bits, target))
+    return Requantize(
+        multiplier=multiplier,
+        shift=exponent + frac_bits - target.frac_bits,
+        bits=target.bits,
+        signed=target.signed,
+        frac_bits=target.frac_bits,
+    )
 
 
 def representable(scale: NDArray, outer: NDArray, bits: NDArray) -> NDArray[np.float32]:
@@ -82,8 +98,12 @@ def weight_scale(kernel: NDArray[np.float32], bits: int, per_filter: bool = True
         step = top * shrink
         loss = ((np.minimum(np.rint(rows / step), high) * step - rows) ** 2).sum(axis=0)
         best, error = np.where(loss < error, step, best), np.minimum(loss, error)
-    # As other tools derive it: the clipping point times the reciprocal of the largest integer.
-    return (best * high).astype(np.float32) * (np.float32(1) / np.float32(high))
+    return derivable(best, high)
+
+
+def derivable(step: NDArray, high: int) -> NDArray[np.float32]:
+    """The step near ``step`` that other tools derive: the largest weight times the reciprocal of its integer."""
+    return (step * high).astype(np.float32) * (np.float32(1) / np.float32(high))
 
 
 def quantize_bias(bias: NDArray, step: NDArray, value_bits: int = BIAS_BITS) -> NDArray[np.int64]:
@@ -93,3 +113,12 @@ def quantize_bias(bias: NDArray, step: NDArray, value_bits: int = BIAS_BITS) -> 
     shift = np.maximum(np.ceil(np.log2(magnitude)).astype(np.int64) - value_bits, 0)
     limit = 1 << value_bits
     return np.clip(np.rint(np.ldexp(exact, -shift)), -limit, limit - 1).astype(np.int64) << shift
+
+
+def quantize_relu(relu: ReLU, step: NDArray, target: TensorType | None) -> ReLU:
+    """Integer form of a rectifier on an accumulator of ``step``; a bound that the output saturates below is dropped."""
+    if relu.max_value is None:
+        return relu
+    if target is not None and (relu.max_value * np.exp2(target.frac_bits) >= target.range[1] - 0.5).all():
+        return replace(relu, max_value=None)
+    return replace(relu, max_value=quantize_bias(relu.max_value, step, BOUND_BITS))

@@ -127,7 +127,7 @@ class Parameters(keras.layers.Layer):
         real = self.bias * _tensor(self.bias_unit)
         size = ops.abs(real)
         shift = sum(
-            (ops.cast(size > 2.0 ** (BIAS_BITS + k), "float32") for k in range(LARGEST_BIAS_SHIFT)),
+            (ops.cast(size > (2**BIAS_BITS - 0.5) * 2.0**k, "float32") for k in range(LARGEST_BIAS_SHIFT)),
             start=ops.zeros_like(size),
         )
         step = ops.take(_tensor(2.0 ** np.arange(LARGEST_BIAS_SHIFT + 1)), ops.cast(shift, "int32"))
