@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from spica.layers import (
     GlobalAveragePooling2D,
     MaxPool,
     MaxPool2D,
+    Reshape,
     SeparableConv2D,
 )
 from spica.network import Layer, Network
@@ -39,14 +41,21 @@ class Operation:
 def operations(net: Network) -> list[Operation]:
     """The operations of a network that ``spica.rewrite.prepare`` made; the last of each layer has the layer's name."""
     made: list[Operation] = []
+    same: dict[str, str] = {}  # layers that only write one pixel in another shape, and what they write so
     for layer in net:
-        if layer.inputs:
+        if isinstance(layer, Flatten | Reshape) and max(map(prod, _pixels(net, layer))) == 1:
+            same[layer.name] = same.get(layer.inputs[0], layer.inputs[0])
+        elif layer.inputs:
             steps = _steps(layer)
             for i, step in enumerate(steps):
                 step.name = layer.name if i == len(steps) - 1 else f"{layer.name}_{step.kind}"
-                step.inputs = list(layer.inputs) if i == 0 else [steps[i - 1].name]
+                step.inputs = [same.get(n, n) for n in layer.inputs] if i == 0 else [steps[i - 1].name]
             made += steps
     return made
+
+
+def _pixels(net: Network, layer: Layer) -> list[tuple[int, ...]]:
+    return [net.types[name].shape[:-1] for name in (layer.name, layer.inputs[0])]
 
 
 def _steps(layer: Layer) -> list[Operation]:

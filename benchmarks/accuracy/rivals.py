@@ -52,11 +52,14 @@ def onnxruntime_int8(net: Network, samples: NDArray[np.uint8], x: NDArray[np.uin
     return float((outputs.argmax(axis=1) == y).mean())
 
 
+UNSUPPORTED = "not supported to quantize"
+"""What quantizeml warns of where it would leave the rest of a network in floats; taken for a refusal here."""
+
 QUANTIZE = """
 import json, sys, warnings
 import numpy as np, tf_keras as keras
 from quantizeml.models import QuantizationParams, quantize
-warnings.filterwarnings("error", message=".*not supported to quantize.*")  # it would leave the rest in floats
+warnings.filterwarnings("error", message=".*not supported to quantize.*")
 spec, arrays, w, a, first = sys.argv[1], np.load(sys.argv[2]), *map(int, sys.argv[3:6])
 spec = json.load(open(spec))
 L = keras.layers
@@ -126,6 +129,8 @@ def quantizeml(
         np.savez(values, samples=samples, x=x, y=y, **arrays)
         command = [python, "-c", QUANTIZE, str(described), str(values), *map(str, bits)]
         done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
+    if UNSUPPORTED in done.stderr:
         return None
+    if done.returncode:
+        raise RuntimeError(f"quantizeml at {bits}: {done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
