@@ -20,9 +20,7 @@ constexpr std::int64_t floor_divide(std::int64_t a, std::int64_t b) { return a /
 
 class Sample {
  public:
-  Sample(Learning& layer, const std::uint8_t* spikes) : layer_(layer), spikes_(spikes), active_(layer.scratch.active) {
-    keep(active_, spikes, spikes, [](std::uint64_t x, std::uint64_t) { return x; });
-  }
+  Sample(Learning& layer, const std::uint8_t* spikes) : layer_(layer), spikes_(spikes) {}
 
   void learn(std::int64_t label) {
     const std::int64_t winner = find_winner(label);
@@ -54,11 +52,12 @@ class Sample {
     inputs.resize(to - inputs.data());
   }
 
-  std::int8_t& weight(std::int64_t input, std::int64_t neuron) { return layer_.kernel[neuron * layer_.inputs + input]; }
+  std::int8_t* weights(std::int64_t neuron) { return layer_.kernel + neuron * layer_.inputs; }
 
   std::int64_t potential(std::int64_t neuron) {
-    std::int64_t sum = 0;
-    for (const std::int32_t i : active_) sum += weight(i, neuron);
+    const std::int8_t* connected = weights(neuron);
+    std::int32_t sum = 0;
+    for (std::int64_t i = 0; i < layer_.inputs; ++i) sum += connected[i] & spikes_[i];
     return sum;
   }
 
@@ -86,46 +85,50 @@ class Sample {
   }
 
   void swap(std::int64_t winner) {
-    Inputs &idle = layer_.scratch.idle, &wanted = layer_.scratch.wanted;
-    const std::int8_t* connected = &weight(0, winner);
+    Inputs &idle = layer_.scratch.out, &wanted = layer_.scratch.in;
+    std::int8_t* connected = weights(winner);
     keep(idle, connected, spikes_, [](std::uint64_t c, std::uint64_t s) { return c & ~s; });
     keep(wanted, spikes_, connected, [](std::uint64_t s, std::uint64_t c) { return s & ~c; });
     const std::int64_t most = static_cast<std::int64_t>(std::min(idle.size(), wanted.size()));
     const std::int64_t count = (most * layer_.plasticity[winner] + layer_.unit - 1) / layer_.unit;
     draw(idle, winner, count);
     draw(wanted, winner, count);
-    for (const std::int32_t i : idle) weight(i, winner) = 0;
-    for (const std::int32_t i : wanted) weight(i, winner) = 1;
+    for (const std::int32_t i : idle) connected[i] = 0;
+    for (const std::int32_t i : wanted) connected[i] = 1;
   }
 
+  // Memories are counted by value, so that the least that gets a connection is found without sorting them.
   void remember(std::int64_t winner) {
-    const std::int64_t gain = layer_.plasticity[winner], loss = -(gain / 4), step = layer_.unit / 16;
-    struct Rank {
-      std::int64_t memory;
-      std::int8_t connected;
-      std::uint64_t lot;
-      std::int64_t input;
-      bool operator<(const Rank& other) const {
-        if (memory != other.memory) return memory > other.memory;
-        if (connected != other.connected) return connected > other.connected;
-        return lot != other.lot ? lot < other.lot : input < other.input;
-      }
-    };
-    std::vector<Rank> ranks;
+    const std::int64_t gain = layer_.plasticity[winner], step = layer_.unit / 16, limit = layer_.limit;
+    const std::int64_t changes[] = {floor_divide(-(gain / 4), step), gain / step};
+    std::int16_t* memory = layer_.memory + winner * layer_.inputs;
+    std::int8_t* connected = weights(winner);
+    auto& counts = layer_.scratch.counts;
+    counts.assign(2 * limit + 1, 0);
     for (std::int64_t i = 0; i < layer_.inputs; ++i) {
-      std::int16_t& memory = layer_.memory[winner * layer_.inputs + i];
-      const std::int64_t value = memory + floor_divide(spikes_[i] ? gain : loss, step);
-      memory = static_cast<std::int16_t>(std::clamp(value, -layer_.limit, layer_.limit));
-      ranks.push_back({memory, weight(i, winner), mix(layer_.seed, winner, layer_.learned[winner], i), i});
-      weight(i, winner) = 0;
+      const std::int64_t value = std::clamp(memory[i] + changes[spikes_[i] != 0], -limit, limit);
+      memory[i] = static_cast<std::int16_t>(value);
+      ++counts[value + limit];
     }
-    std::nth_element(ranks.begin(), ranks.begin() + (layer_.weights - 1), ranks.end());
-    for (std::int64_t k = 0; k < layer_.weights; ++k) weight(ranks[k].input, winner) = 1;
+    std::int64_t least = limit, left = layer_.weights;
+    for (; left > counts[least + limit]; --least) left -= counts[least + limit];
+
+    Inputs &stay = layer_.scratch.out, &join = layer_.scratch.in;  // of those with the least, connected or not
+    stay.clear();
+    join.clear();
+    for (std::int64_t i = 0; i < layer_.inputs; ++i) {
+      if (memory[i] == least) (connected[i] ? stay : join).push_back(static_cast<std::int32_t>(i));
+      connected[i] = memory[i] > least;
+    }
+    const auto stayed = std::min(left, static_cast<std::int64_t>(stay.size()));
+    draw(stay, winner, stayed);
+    draw(join, winner, left - stayed);
+    for (const std::int32_t i : stay) connected[i] = 1;
+    for (const std::int32_t i : join) connected[i] = 1;
   }
 
   Learning& layer_;
   const std::uint8_t* spikes_;
-  Inputs& active_;
 };
 
 }  // namespace

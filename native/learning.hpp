@@ -15,9 +15,10 @@ struct Learning {
   std::int64_t each, weights, min_plasticity, decay, competition, unit, limit;
   std::uint64_t seed;
   struct {
-    std::vector<std::int32_t> active, idle, wanted;
+    std::vector<std::int32_t> out, in;
     std::vector<std::pair<std::uint64_t, std::int32_t>> lots;
-  } scratch = {};  // lists of inputs, kept so that a sample allocates nothing
+    std::vector<std::int64_t> counts;
+  } scratch = {};  // kept so that a sample allocates nothing
 };
 
 // Learns samples of binary spikes (count x inputs), one after the other; a label below zero stands for none.
