@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "quantize": {"rewrite", "engine", "layers", "network", "errors", "progress"},
     "export": {"importers", "rewrite", "layers", "network", "errors"},
     "hardware": {"engine", "layers", "network", "progress", "errors"},
-    "learning": {"engine", "layers", "network", "errors", "progress"},
+    "learning": {"quantize", "engine", "layers", "network", "errors", "progress"},
     "training": {"quantize", "rewrite", "engine", "layers", "network", "errors"},
     "zoo": {
         "learning",

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 import spica
 from networks import SEEDS
+from spica.hardware import learning_step
 from spica.layers import Conv2D, Dequantize, Flatten, Input, LearningDense, ReLU, Requantize
 from spica.layers.learning import UNIT
-from spica.learning import elbow
+from spica.learning import binarize, elbow
 from spica.learning.rules import State
 
 
@@ -210,6 +211,48 @@ def test_the_learned_network_maps_and_runs_on_the_chip(learner):
     last = next(layer for layer in chip.statistics.layers if layer.layer == "learning")
     assert last.nps == 1 and last.energy_uj > 0
     assert last.events == pytest.approx(learner.features(x).sum() / len(x))
+
+
+def test_a_step_is_charged_for_the_winners_inputs(learner):
+    x, y = patterns()
+    chip = spica.map(learner.fit(x, y).network, "AKD1000")
+    with pytest.raises(spica.SpicaError, match="call forward first"):
+        learning_step(chip)
+    chip.forward(x)
+    step, device = learning_step(chip), chip.device
+    per_input, bits = {"swap": (2, 1), "prototype": (4, 9)}[learner.layer.rule]
+    assert step.accesses == per_input * 384 and step.memory_bytes == 384 * 6 * bits // 8
+    assert step.energy_uj == pytest.approx(step.accesses * device.dense_pj * 1e-6)
+    assert step.latency_ms == pytest.approx(chip.statistics.latency_ms + step.cycles / (1e3 * device.clock_mhz))
+    assert "modelled" in str(step) and "assumed" in str(step)
+    plain = spica.map(extractor(), "AKD1000")
+    plain.forward(x)
+    with pytest.raises(spica.SpicaError, match="no learning layer"):
+        learning_step(plain)
+
+
+@pytest.mark.parametrize("rate", [0.03, 0.08])
+def test_thresholds_let_every_channel_fire_as_often(rate):
+    x, _ = patterns(count=200)
+    spikes = binarize(extractor(bits=4), "spikes", x, rate=rate)
+    fired = spikes.run(x).tensors["spikes"]
+    assert set(np.unique(fired)) == {0, 1}
+    np.testing.assert_allclose(fired.mean(axis=(0, 1, 2)), rate, atol=0.02)
+    assert spica.learn(spikes, 3, samples=x).fit(*patterns(count=200)).score(*patterns(seed=5)) > 0.9
+
+
+def test_no_threshold_lies_where_the_rectifier_stops():
+    x = np.zeros((4, 8, 8, 1), np.uint8)
+    assert not binarize(extractor(bits=4), "spikes", x).run(x).tensors["spikes"].any()
+
+
+@pytest.mark.parametrize(
+    ("layer", "rate", "message"),
+    [("flat", 0.1, "choose one of spikes"), ("no", 0.1, "choose"), ("spikes", 1, "below 1")],
+)
+def test_thresholds_that_cannot_be_are_refused(layer, rate, message):
+    with pytest.raises(spica.SpicaError, match=message):
+        binarize(extractor(bits=4), layer, patterns()[0], rate=rate)
 
 
 def test_elbow_finds_how_many_ways_a_class_looks():

@@ -5,6 +5,7 @@ from spica.hardware.chip import MappedNetwork
 from spica.hardware.compatibility import Finding, Report, check
 from spica.hardware.device import Device, device_names, load_device
 from spica.hardware.explore import Design, Exploration, explore
+from spica.hardware.learning import LearningStep, learning_step
 from spica.hardware.mapping import MODES, map_network
 from spica.hardware.placement import NP, Placement
 from spica.hardware.power import Power
@@ -20,6 +21,7 @@ __all__ = [
     "Finding",
     "Fixed",
     "LayerCost",
+    "LearningStep",
     "MappedNetwork",
     "NPCost",
     "Placement",
@@ -31,6 +33,7 @@ __all__ = [
     "device_names",
     "explore",
     "fix",
+    "learning_step",
     "load_device",
     "map_network",
     "two_digits",

@@ -14,6 +14,9 @@ from spica.layers.arithmetic import Stage
 from spica.network.record import Facts, Layer, Ops, facts, forward_integer, infer, record
 from spica.network.tensor import TensorType
 
+MEMORY_BITS = 8
+"""Bits of what a neuron remembers of an input."""
+
 POTENTIAL_BITS = 27
 """Value bits of a neuron's potential."""
 
@@ -116,6 +119,6 @@ def _(layer: LearningDense, inputs: Sequence[TensorType], output: TensorType) ->
         macs=layer.kernel.size,
         outputs=neurons,
         fan_out=neurons,
-        weight_bits_per_filter=rows,
+        weight_bits_per_filter=rows * (1 + (MEMORY_BITS if layer.memory.shape[1] else 0)),
         filters=neurons,
     )

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.engine import _native  # type: ignore[attr-defined]
-from spica.layers.learning import UNIT, LearningDense
+from spica.layers.learning import MEMORY_BITS, UNIT, LearningDense
 
 RULES = ("swap", "prototype")
-MEMORY_LIMIT = 127
-"""Largest magnitude that a prototype's memory of an input holds: eight bits."""
+MEMORY_LIMIT = (1 << MEMORY_BITS - 1) - 1
+"""Largest magnitude that a prototype's memory of an input holds."""
 
 
 class State:

@@ -1,0 +1,47 @@
+"""Binary spikes without training: thresholds under which a layer's channels fire equally often."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from spica.errors import SpicaError
+from spica.layers import Neural, Requantize
+from spica.network import Network
+from spica.quantize.rounding import quantize_scale
+
+RATE = 0.1
+"""Share of samples and places at which a channel fires; the study of docs/learning.md chose it."""
+
+
+def binarize(network: Network, layer: str, samples: ArrayLike, *, rate: float = RATE) -> Network:
+    """End an integer network at one of its layers, as binary spikes that a learning layer can read.
+
+    Each channel gets a threshold of its own, such that it fires at a share ``rate`` of what samples give it, but at
+    nothing that its rectifier stops. No labels and no training are needed; only the layer's output stage changes.
+
+    Args:
+        network: an integer network.
+        layer: name of a convolution or dense layer with an output stage.
+        samples: ``(N, ...)``, what the network reads; some hundred are enough.
+        rate: share of firing, above 0 and below 1.
+
+    Raises:
+        SpicaError: where there is no such layer, or the rate is none.
+    """
+    place = next((i for i, record in enumerate(network) if record.name == layer), None)
+    found = None if place is None else network.layers[place]
+    if place is None or not isinstance(found, Neural) or found.requantize is None:
+        able = [r.name for r in network if isinstance(r, Neural) and r.requantize is not None]
+        raise SpicaError(f"{network.name}: {layer!r} has no output stage to change; choose one of {', '.join(able)}")
+    if not 0 < rate < 1:
+        raise SpicaError(f"rate is {rate!r}, but must be above 0 and below 1")
+    before = network.layers[:place]
+    open_ended = Network((*before, replace(found, requantize=None)), (layer,), network.name)
+    potentials = open_ended.run(samples).tensors[layer]
+    thresholds = np.maximum(np.quantile(potentials.reshape(-1, potentials.shape[-1]), 1 - rate, axis=0), 1)
+    multiplier, shift = quantize_scale(0.5 / thresholds)  # the output stage rounds a half up to the first step
+    fires = Requantize(multiplier=multiplier, shift=shift, bits=1, signed=False, frac_bits=np.zeros((), np.int64))
+    return Network((*before, replace(found, requantize=fires)), (layer,), network.name)
