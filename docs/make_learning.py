@@ -23,9 +23,9 @@ def mean(rows: list[dict], key: str, **where: float) -> float:
     return 100 * statistics.mean(row[key] for row in rows if where.items() <= row.items())
 
 
-def methods() -> str:
+def methods(of: dict[str, list[dict]]) -> str:
     table = []
-    for name, rows in results()["methods"].items():
+    for name, rows in of.items():
         new = [f"{mean(rows, 'new', shots=s):.1f}" for s in SHOTS]
         old = [f"{mean(rows, 'old', shots=s):.1f}" for s in SHOTS]
         if "before" in rows[0]:
@@ -37,7 +37,7 @@ def methods() -> str:
 
 def choices() -> str:
     table = []
-    for name, changes in results()["choices"].items():
+    for name, changes in results()["digits"]["choices"].items():
         for case in changes:
             value = list(case["change"].values())[-1]
             lost = 100 * case["rows"][0]["before"] - mean(case["rows"], "old", shots=5)
@@ -46,36 +46,54 @@ def choices() -> str:
 
 
 def arrivals() -> str:
-    found = results()["arrivals"]
+    found = results()["digits"]["arrivals"]
     counts = [row["classes"] for row in next(iter(found.values()))]
     rows = [(name, *[f"{100 * row['accuracy']:.1f}" for row in of]) for name, of in found.items()]
     return markdown(("classes", *map(str, counts)), rows)
 
 
 def noise() -> str:
-    found = results()["noise"]
+    found = results()["digits"]["noise"]
     shares = sorted({row["share"] for row in next(iter(found.values()))})
     rows = [(name, *[f"{mean(of, 'new', share=s):.1f}" for s in shares]) for name, of in found.items()]
     return markdown(("new digits, % right", *[f"{s:.0%} wrong" for s in shares]), rows)
 
 
 def times() -> str:
-    found = results()["times_ms"]
-    ratio = found["learning"] / found["inference"]
+    rows = [
+        (name, f"{of['inference']:.3f}", f"{of['learning']:.3f}", f"{of['learning'] / of['inference']:.2f}")
+        for name, of in results()["digits"]["times_ms"].items()
+    ]
+    return markdown(("one sample, ms", "inference", "learning, its inference included", "ratio"), rows)
+
+
+def vocabulary() -> str:
+    found = results()["words"]["vocabulary"]
+    rows = [(name, *[f"{100 * row['accuracy']:.1f}" for row in of]) for name, of in found.items()]
+    return markdown(("neurons a word", *[str(row["neurons"]) for row in found["swap"]]), rows)
+
+
+def words() -> str:
+    found = results()["words"]
     return (
-        f"One inference takes {found['inference']:.3f} ms, learning one sample {found['learning']:.3f} ms, its own "
-        f"inference included: {ratio:.2f} times as long (one thread, one sample at a time, from Python)."
+        f"The classifier of 25 words gets {found['float_accuracy']:.1%} in float and {found['integer_accuracy']:.1%} "
+        f"with 4 bits; {found['density']:.0%} of its {found['inputs']} binary features fire, and a neuron has "
+        f"{found['proposed_weights']} connections."
     )
 
 
 def elbow() -> str:
-    found = results()["elbow"]
+    found = results()["digits"]["elbow"]
     missed = ("spikes missed", *[f"{share:.1%}" for share in found["curve"].values()])
     return f"{markdown(('neurons a class', *found['curve']), [missed])}\n\nProposed: {found['best']}."
 
 
 SECTIONS = {
-    "methods": methods,
+    "methods": lambda: methods(results()["digits"]["methods"]),
+    "extractors": lambda: methods(results()["digits"]["extractors"]),
+    "words": words,
+    "word methods": lambda: methods(results()["words"]["methods"]),
+    "vocabulary": vocabulary,
     "choices": choices,
     "arrivals": arrivals,
     "noise": noise,

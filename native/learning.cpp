@@ -74,7 +74,7 @@ class Sample {
 
   // The `count` of some inputs that come first by lot.
   void draw(Inputs& inputs, std::int64_t winner, std::int64_t count) {
-    if (count < static_cast<std::int64_t>(inputs.size())) {
+    if (0 < count && count < static_cast<std::int64_t>(inputs.size())) {
       auto& lots = layer_.scratch.lots;
       lots.clear();
       for (const std::int32_t i : inputs) lots.emplace_back(mix(layer_.seed, winner, layer_.learned[winner], i), i);

@@ -161,3 +161,25 @@ def test_shifts_move_images_and_lose_nothing_inside():
     assert (moved.sum(axis=(1, 2, 3)) == 9).all()
     rows, columns = np.nonzero(moved[..., 0])[1:]
     assert set(rows) == set(columns) == {2, 3, 4, 5, 6}
+
+
+def test_the_demo_of_learning_says_what_it_promises(tmp_path, monkeypatch, capsys):
+    code, out, _ = call(monkeypatch, capsys, "demo", "learning", "--epochs", 1, "--out", tmp_path / "demo", "--json")
+    facts = json.loads(out)
+    assert code == 0 and len(facts["by_picture"]) == facts["pictures"] + 1
+    assert facts["new_before"] < 0.05 < 0.3 < facts["new_after"]
+    assert facts["old_after"] > facts["old_before"] - 0.05
+    assert facts["learning_uj"] > facts["inference_uj"] > 0
+    assert all(Path(path).stat().st_size > 1000 for path in facts["files"].values())
+    assert spica.learn(spica.load(facts["files"]["network"])).classes == 10
+
+
+def test_teach_serves_the_page_until_it_is_interrupted(tmp_path, monkeypatch, capsys):
+    from http.server import HTTPServer
+
+    from test_teach import network
+
+    network().save(tmp_path / "net.spica")
+    monkeypatch.setattr(HTTPServer, "serve_forever", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+    code, out, _ = call(monkeypatch, capsys, "teach", tmp_path / "net.spica", "--port", 0, "--no-browse")
+    assert code == 130 and out.startswith("http://127.0.0.1:")

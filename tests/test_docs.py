@@ -20,7 +20,10 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "CON
 
 def code_blocks():
     for page in PAGES:
-        for number, code in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)):
+        blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+        if page.parent.name == "examples":  # whose blocks go on where the last one stopped
+            blocks = ["\n".join(blocks)]
+        for number, code in enumerate(blocks):
             yield pytest.param(code, id=f"{page.name}-{number}")
 
 

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from spica.cli import bench, chip, compare, demo, network
+from spica.cli import bench, chip, compare, demo, network, teach
 from spica.errors import SpicaError
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 
 for command in (
     demo.demo,
+    teach.teach,
     network.summary,
     network.quantize,
     network.finetune,

@@ -48,11 +48,12 @@ class LearningStep:
         for name, words in (("latency_ms", "latency, inference included, ms"), ("energy_uj", "of it dynamic, uJ")):
             value = self.latency_ms if name == "latency_ms" else self.energy_uj + inference.dynamic_energy_uj
             figures.append((words, two_digits(value), " to ".join(map(two_digits, band(name, value)))))
+        cycles, energy = two_digits(self.cycles), two_digits(self.energy_uj)
         return "\n".join(
             [
                 f"The learning layer: {self.nps} NP{'s' if self.nps > 1 else ''}, {self.memory_bytes:,} bytes",
-                f"A step: {self.accesses:,} accesses, {two_digits(self.cycles)} cycles, "
-                f"{two_digits(self.energy_uj)} uJ beside the inference (modelled; assumed: an access costs what a fully connected weight does)",
+                f"A step: {self.accesses:,} accesses, {cycles} cycles, {energy} uJ beside the inference "
+                "(modelled; assumed: an access costs what a fully connected weight does)",
                 table(figures, left=1),
             ]
         )

@@ -42,6 +42,7 @@ class LearningDense(Layer):
         learned: samples that each neuron has learned.
         memory: (inputs, neurons), what a "prototype" neuron remembers of its samples; without columns otherwise.
         seed: of everything that the rule draws by lot.
+        names: of the classes, where they have any.
     """
 
     kernel: NDArray[np.int8]
@@ -57,6 +58,7 @@ class LearningDense(Layer):
     learned: NDArray[np.int64]
     memory: NDArray[np.int16]
     seed: int
+    names: tuple[str, ...] = ()
 
 
 @infer.register
@@ -80,6 +82,8 @@ def _(layer: LearningDense, inputs: Sequence[TensorType]) -> TensorType:
         raise SpicaError(f"{where}: plasticity, threshold and learned must be integers, one a neuron")
     if layer.memory.shape[0] != rows or layer.memory.shape[1] not in (0, neurons):
         raise SpicaError(f"{where}: its memory {layer.memory.shape} does not fit its kernel {layer.kernel.shape}")
+    if layer.names and len(layer.names) * layer.neurons_per_class != neurons:
+        raise SpicaError(f"{where}: {len(layer.names)} names do not fit {neurons // layer.neurons_per_class} classes")
     bits = max(layer.weights_per_neuron.bit_length() + 1, 2)
     return TensorType((neurons // layer.neurons_per_class,), bits, True)
 

@@ -120,7 +120,7 @@ class Learner:
             raise SpicaError(f"cannot add {count} classes; add at least 1")
         layer, each = self.layer, self.layer.neurons_per_class
         neurons = layer.kernel.shape[1]
-        more = count * each
+        more, first = count * each, neurons // each
         memory = more if layer.memory.shape[1] else 0
         wider = replace(
             layer,
@@ -129,8 +129,8 @@ class Learner:
             plasticity=np.pad(layer.plasticity, (0, more)),
             threshold=np.pad(layer.threshold, (0, more)),
             learned=np.pad(layer.learned, (0, more)),
+            names=(*layer.names, *map(str, range(first, first + count))) if layer.names else (),
         )
-        first = neurons // each
         self._become(blank(wider, range(first, first + count)))
         return self
 
@@ -236,6 +236,7 @@ def learn(
         learned=nothing,
         memory=np.zeros((inputs, neurons if rule == "prototype" else 0), np.int16),
         seed=seed,
+        names=(),
     )
     layer = blank(layer, range(classes))
     end = Dequantize(name=f"{LAYER}/dequantize", inputs=(LAYER,))

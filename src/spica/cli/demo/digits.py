@@ -5,19 +5,18 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-import typer
 
 import spica
-from spica.cli.output import Json, emit
 from spica.data import load_digits
-from spica.errors import SpicaError
 from spica.hardware import MappedNetwork, two_digits
 from spica.network import Network
 from spica.network.file import write_atomically
 from spica.network.summary import table
+from spica.report import overview, write_page
+from spica.report.figures import to_png
 
 CALIBRATION_SAMPLES = 1024
 DEVICE = "AKD1000"
@@ -40,22 +39,9 @@ class Demo:
     backend: str
 
 
-def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the network, the page and the picture.")] = Path("spica-demo"),
-    epochs: Annotated[int, typer.Option(help="Passes over the training digits.")] = 12,
-    seed: Annotated[int, typer.Option(help="Of the training.")] = 0,
-    json: Json = False,
-) -> None:
+def show(out: Path, epochs: int, seed: int) -> tuple[dict[str, Any], str]:
     """Train a digit classifier, quantise it, map it to a chip, and measure what runs there."""
-    from spica.report import overview, write_page
-    from spica.report.figures import load_pyplot, to_png
-
     start = time.perf_counter()
-    load_pyplot()  # a missing library should be known before the training, not after
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SpicaError(f"{out}: cannot be made ({error.strerror}); choose another folder with --out") from None
     digits = load_digits()
     result = run_demo(digits, epochs, seed)
     chip = result.chip
@@ -80,7 +66,7 @@ def demo(
         f"Accuracies are of {facts['test_samples']} digits that training never saw. Events are counted; cycles, time, "
         "power and energy are modelled from them, not measured. Device names say what a virtual device models.",
     )
-    emit(facts, as_text(facts, statistics.band), json)
+    return facts, as_text(facts, statistics.band)
 
 
 def run_demo(digits: Any, epochs: int, seed: int) -> Demo:
