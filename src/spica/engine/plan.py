@@ -1,4 +1,8 @@
-"""How a network is run: in parts, each either one layer by itself or many layers as one native program."""
+"""How a network is run: in parts, each either one layer by itself or many layers as one native program.
+
+A layer that looks back at frames is two parts: one that keeps the frames and lays them out, and, at the beginning of a
+program, the convolution that reads them.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.engine.record import Recorder, Unrecorded, Value
+from spica.layers.temporal import Temporal, window_shape
 from spica.network import Layer, Network, TensorType
 from spica.network.record import forward_integer, initial_state
 
@@ -23,12 +28,14 @@ class Part:
         layers: in the network's order.
         reads, writes: names of the tensors that it takes and gives.
         program: their native program; without one, the part is one layer.
+        looks_back: whether it only makes that layer's windows of past frames.
     """
 
     layers: tuple[Layer, ...]
     reads: tuple[str, ...]
     writes: tuple[str, ...]
     program: Compiled | None = None
+    looks_back: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +86,8 @@ def _plan(net: Network, kept: frozenset[str]) -> list[Part]:
         if not layer.inputs:
             continue
         current = groups[-1][1] if groups else None
-        if current is not None and current.add(layer):
+        # Windows are made before the program that reads them, so what they are made of must be done by then.
+        if current is not None and not isinstance(layer, Temporal) and current.add(layer):
             groups[-1][0].append(layer)
             continue
         fresh = _Recording(net.types)
@@ -89,11 +97,18 @@ def _plan(net: Network, kept: frozenset[str]) -> list[Part]:
         later = {name for others, _ in groups[i + 1 :] for layer in others for name in layer.inputs} | kept
         if recording is None:
             parts.append(Part(tuple(layers), layers[0].inputs, (layers[0].name,)))
-        else:
-            writes = [layer.name for layer in layers if layer.name in later]
-            compiled = recording.compile(layers, writes)
-            parts.append(Part(tuple(layers), tuple(recording.inputs), tuple(writes), compiled))
+            continue
+        if isinstance(first := layers[0], Temporal):
+            parts.append(Part((first,), first.inputs, (window_name(first),), looks_back=True))
+        writes = [layer.name for layer in layers if layer.name in later]
+        compiled = recording.compile(layers, writes)
+        parts.append(Part(tuple(layers), tuple(recording.inputs), tuple(writes), compiled))
     return parts
+
+
+def window_name(layer: Temporal) -> str:
+    """Name of the tensor of windows that a layer reads."""
+    return f"{layer.name}/window"
 
 
 def compile_layer(layer: Layer, types: Sequence[TensorType]) -> Compiled | None:
@@ -114,32 +129,41 @@ class _Recording:
     def add(self, layer: Layer) -> bool:
         """Record one more layer; false, and nothing recorded, where it cannot be."""
         types = self._types(layer)
-        if any(t.is_float for t in types) or initial_state(layer, types) is not None:
+        temporal = isinstance(layer, Temporal)
+        if any(t.is_float for t in types) or (initial_state(layer, types) is not None and not temporal):
             return False
         mark = self.recorder.mark()
         fresh: dict[str, Value] = {}
+        names = [window_name(layer)] if isinstance(layer, Temporal) else layer.inputs
         try:
-            for name, kind in zip(layer.inputs, types):
+            for name, kind in zip(names, types):
                 if name not in self.values and name not in fresh:
-                    fresh[name] = self.recorder.input(kind.shape, *kind.range, kind.dtype)
+                    shape = window_shape(layer, kind) if isinstance(layer, Temporal) else kind.shape
+                    fresh[name] = self.recorder.input(shape, *kind.range, kind.dtype)
             known = self.values | fresh
             self.recorder.layer = layer.name
-            read = [known[name] for name in layer.inputs]
+            read = [known[name] for name in names]
             made: Any = forward_integer(layer, read, types, self.recorder)  # type: ignore[arg-type]
-            counters = [self.recorder.count(v) for v in read]
+            # Of a window only the newest frame is new; who lays it out counts that.
+            counters = [] if temporal else [self.recorder.count(v) for v in read]
         except Unrecorded:
             self.recorder.reset(mark)
             return False
         self.values |= {**fresh, layer.name: made}
         self.inputs |= fresh
-        self.counters[layer.name] = counters
+        if not temporal:
+            self.counters[layer.name] = counters
         return True
 
     def compile(self, layers: Sequence[Layer], writes: Sequence[str]) -> Compiled:
         outputs = [self.values[name] for name in writes]
         program = self.recorder.build(list(self.inputs.values()), outputs)
         formats = tuple((v.shape[1:], np.dtype(v.dtype)) for v in outputs)
-        sizes = {layer.name: sum(int(np.prod(t.shape)) for t in self._types(layer)) for layer in layers}
+        sizes = {
+            layer.name: sum(int(np.prod(t.shape)) for t in self._types(layer))
+            for layer in layers
+            if layer.name in self.counters
+        }
         return Compiled(program, formats, self.counters, sizes, tuple(self.recorder.choosing))
 
     def _types(self, layer: Layer) -> list[TensorType]:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from spica.engine.plan import Compiled, Part, layer_by_layer, plan
 from spica.engine.reference import Reference
 from spica.errors import SpicaError
+from spica.layers.temporal import Temporal, look_back
 from spica.network import Layer, Network, TensorType
 from spica.network.record import State, forward_float, forward_stateful, initial_state
 
@@ -52,7 +53,8 @@ def run(
 
     Args:
         net: a float or an integer network.
-        x: samples ``(N, H, W, C)`` or ``(N, C)``; a list of arrays where the network has several inputs.
+        x: samples ``(N, H, W, C)`` or ``(N, C)``; a list of arrays where the network has several inputs. Samples of a
+            network with memory are frames in their order; it also takes clips ``(S, T, ...)``, each from rest.
         engine: "native" or "reference"; they give the same integers. Float networks always run in numpy.
         threads: threads of the native engine; all processors by default.
         batch_size: samples that go through the layers together; the result does not depend on it.
@@ -69,24 +71,65 @@ def run(
     if unknown := [k for k in kept if k not in net.types]:
         raise SpicaError(f"{net.name} has no tensor {unknown[0]!r} to keep")
     ops, result = make_ops(engine, threads), Run()
-    native = engine == "native" and not all(kind.is_float for kind in net.types.values())
-    parts = plan(net, kept) if native else layer_by_layer(net)
-    memory = Memory(net, [layer for part in parts if part.program is None for layer in part.layers])
+    parts = parts_of(net, kept, engine)
 
-    def step(part: Part, read: list[NDArray]) -> list[NDArray]:
-        if part.program is not None:
-            made, events = part.program(read, ops.threads, count)  # type: ignore[attr-defined]
-            if count:
-                add_counts(result, part.program, events, len(read[0]))
-            return made
-        (layer,) = part.layers
-        if count:
-            count_events(result, layer, read)
-        return [compute(layer, read, net.input_types(layer), ops, memory)]
+    def frames(x: Any, streams: int, batch_size: int) -> dict[str, NDArray]:
+        memory = Memory(net, streams)
 
-    result.tensors = walk(net, x, parts, step, kept, batch_size)
+        def step(part: Part, read: list[NDArray]) -> list[NDArray]:
+            return take_step(net, part, read, ops, memory, result if count else None)
+
+        return walk(net, x, parts, step, kept, batch_size)
+
+    clips = as_clips(net, x)
+    if clips is None:
+        result.tensors = frames(x, 1, batch_size)
+    else:
+        pieces = []
+        for some in np.array_split(clips, range(*_steps(len(clips), batch_size // clips.shape[1]))):
+            flat = frames(some.reshape(-1, *some.shape[2:]), len(some), some.shape[0] * some.shape[1])
+            pieces.append({name: a.reshape(*some.shape[:2], *a.shape[1:]) for name, a in flat.items()})
+        result.tensors = {name: np.concatenate([piece[name] for piece in pieces]) for name in kept}
     result.samples = len(result.tensors[kept[0]]) if kept else 0
     return result
+
+
+def as_clips(net: Network, x: Any) -> NDArray | None:
+    """Samples as clips ``(S, T, ...)``, where a network with memory is given such; each starts from rest."""
+    if len(net.inputs) != 1 or not any(initial_state(layer, net.input_types(layer)) is not None for layer in net):
+        return None
+    clips = np.asarray(x)
+    return clips if clips.ndim == len(net.types[net.inputs[0].name].shape) + 2 and clips.size else None
+
+
+def _steps(count: int, step: int) -> tuple[int, int, int]:
+    step = max(step, 1)
+    return step, count, step
+
+
+def parts_of(net: Network, kept: Sequence[str], engine: str) -> list[Part]:
+    """How ``engine`` runs a network: float networks and the reference layer by layer, others in programs."""
+    native = engine == "native" and not all(kind.is_float for kind in net.types.values())
+    return plan(net, kept) if native else layer_by_layer(net)
+
+
+def take_step(
+    net: Network, part: Part, read: list[NDArray], ops: Reference, memory: Memory, counts: Run | None = None
+) -> list[NDArray]:
+    """What a part writes, given what it reads; ``counts`` takes up the events."""
+    if part.program is not None:
+        made, events = part.program(read, ops.threads, counts is not None)  # type: ignore[attr-defined]
+        if counts is not None:
+            add_counts(counts, part.program, events, len(read[0]))
+        return made
+    (layer,) = part.layers
+    if counts is not None:
+        count_events(counts, layer, read)
+    if part.looks_back:
+        assert isinstance(layer, Temporal)
+        windows, memory.states[layer.name] = look_back(layer, read[0], memory.states[layer.name])
+        return [windows]
+    return [compute(layer, read, net.input_types(layer), ops, memory)]
 
 
 def walk(
@@ -139,10 +182,8 @@ def make_ops(engine: str, threads: int | None) -> Reference:
 class Memory:
     """The state of every layer that has one, from frame to frame: a run's or a stream's, never the network's."""
 
-    def __init__(self, net: Network, layers: Iterable[Layer] | None = None) -> None:
-        """Of all layers, or of those given."""
-        of = net if layers is None else layers
-        states = {layer.name: initial_state(layer, net.input_types(layer)) for layer in of}
+    def __init__(self, net: Network, streams: int = 1) -> None:
+        states = {layer.name: initial_state(layer, net.input_types(layer), streams) for layer in net}
         self.states: dict[str, State] = {name: state for name, state in states.items() if state is not None}
 
 

@@ -2,48 +2,102 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
+from os import PathLike
+from pathlib import Path
+from statistics import median
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
 
-from spica.engine.plan import Part, layer_by_layer
-from spica.engine.run import BATCH, Memory, compute, make_ops, walk
+from spica.engine.plan import Part
+from spica.engine.run import BATCH, Memory, check_array, make_ops, parts_of, take_step, walk
 from spica.errors import SpicaError
 from spica.network import Network
+from spica.network.file import write_atomically
 from spica.network.record import State
+
+RECENT = 1024
+"""Pushes whose time is remembered."""
 
 
 class Stream:
-    """One stream of frames through a network; ``net.stream()`` opens it.
+    """Frames through a network, one stream or many side by side; ``net.stream()`` opens it.
 
-    The state (frame buffers, recurrent states) belongs to the stream: many streams of one network are independent of
-    each other. It starts cleared.
+    The state (frame buffers, recurrent states) belongs to the stream and starts cleared. ``push`` returns when its
+    frames are done and nothing is queued: whoever pushes too fast waits, and memory stays as it is, however long the
+    stream.
+
+    Attributes:
+        network: what the frames go through.
+        streams: how many streams go side by side.
+        frames: frames of each that have been pushed.
     """
 
-    def __init__(self, net: Network, *, engine: str = "native", threads: int | None = None) -> None:
-        self.network = net
+    def __init__(self, net: Network, *, streams: int = 1, engine: str = "native", threads: int | None = None) -> None:
+        """Open ``streams`` streams of ``net``, independent of each other; options as ``Network.run``."""
+        if not isinstance(streams, int) or streams < 1:
+            raise SpicaError(f"streams is {streams!r}, but must be an integer of at least 1")
+        if len(net.inputs) != 1:
+            raise SpicaError(f"{net.name}: has {len(net.inputs)} inputs; a stream has one")
+        self.network, self.streams, self.frames = net, streams, 0
         self._ops = make_ops(engine, threads)
-        self._memory: Memory | None = Memory(net)
+        self._parts = parts_of(net, net.outputs, engine)
+        self._memory: Memory | None = Memory(net, streams)
+        self._rest: NDArray | list[NDArray] | None = None
+        self._seconds: deque[float] = deque(maxlen=RECENT)
 
     def push(self, frames: ArrayLike) -> NDArray | list[NDArray]:
-        """Outputs (float32) for the next frames ``(N, H, W, C)``, usually one; the same as in one long ``forward``."""
-        net, memory = self.network, self._open()
+        """Outputs (float32) for the next frames; the same as in one long ``forward``.
 
-        def step(part: Part, read: list[NDArray]) -> list[NDArray]:
-            (layer,) = part.layers
-            return [compute(layer, read, net.input_types(layer), self._ops, memory)]
+        An empty frame after which nothing that is remembered has changed is not computed again until something comes.
 
-        tensors = walk(net, frames, layer_by_layer(net), step, net.outputs, BATCH)
-        outputs = [net.types[name].to_float(tensors[name]) for name in net.outputs]
-        return outputs[0] if len(outputs) == 1 else outputs
+        Args:
+            frames: ``(N, ...)``: the next frames of the only stream, usually one; the next frame of each of many.
+
+        Raises:
+            SpicaError: where frames do not fit, or the stream is closed.
+        """
+        memory, start = self._open(), time.perf_counter()
+        source = self.network.inputs[0].name
+        x = check_array(source, self.network.types[source], frames)
+        if self.streams > 1 and len(x) != self.streams:
+            raise SpicaError(f"{self.network.name}: {len(x)} frames for {self.streams} streams; push one for each")
+        empty = len(x) == self.streams and not x.any()
+        outputs = self._rest
+        if not empty or outputs is None:
+            before = memory.states if empty else {}
+            memory.states = dict(memory.states)
+            outputs = self._take(x, memory)
+            settled = empty and all(_equal(before[name], memory.states[name]) for name in before)
+            self._rest = outputs if settled else None
+        self.frames += len(x) // self.streams
+        self._seconds.append(time.perf_counter() - start)
+        return [a.copy() for a in outputs] if isinstance(outputs, list) else outputs.copy()
+
+    @property
+    def latency_ms(self) -> float:
+        """Milliseconds that a push takes, the median of the last thousand; measured.
+
+        Raises:
+            SpicaError: before the first.
+        """
+        if not self._seconds:
+            raise SpicaError(f"{self.network.name}: nothing has been pushed yet")
+        return 1e3 * median(self._seconds)
 
     def reset(self) -> None:
         """Clear the state, as at the start."""
-        self._open().states = Memory(self.network).states
+        self._become(Memory(self.network, self.streams).states)
+        self.frames = 0
 
     def state(self) -> dict[str, State]:
-        """A copy of what every layer remembers, by layer name."""
+        """A copy of what every layer remembers, by layer name; the first axis of each array is that of the streams."""
         return {name: tuple(a.copy() for a in state) for name, state in self._open().states.items()}
 
     def restore(self, state: dict[str, State]) -> None:
@@ -55,8 +109,34 @@ class Stream:
         mine = self._open().states
         same = state.keys() == mine.keys() and all(_formats(state[name]) == _formats(mine[name]) for name in mine)
         if not same:
-            raise SpicaError(f"{self.network.name}: not a state of this network; use one that its stream gave")
-        self._open().states = {name: tuple(a.copy() for a in saved) for name, saved in state.items()}
+            raise SpicaError(
+                f"{self.network.name}: not a state of this network with {self.streams} streams; use one that it gave"
+            )
+        self._become({name: tuple(a.copy() for a in saved) for name, saved in state.items()})
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the state to a file, atomically (safetensors: nothing in it is executed)."""
+        tensors = {f"{name}#{i}": a for name, state in self._open().states.items() for i, a in enumerate(state)}
+        write_atomically(path, save_tensors({name: np.ascontiguousarray(a) for name, a in tensors.items()}))
+
+    def load(self, path: str | PathLike[str]) -> None:
+        """Go on from a state that ``save`` wrote.
+
+        Raises:
+            SpicaError: where the file cannot be read, or is not one of this network's.
+        """
+        try:
+            tensors = load_tensors(Path(path).read_bytes())
+        except OSError as error:
+            raise SpicaError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+        except SafetensorError as error:
+            raise SpicaError(f"{path}: not a whole file of a stream's state ({error})") from None
+        names = {name.rpartition("#")[0]: 0 for name in tensors}
+        counts = {name: sum(key.rpartition("#")[0] == name for key in tensors) for name in names}
+        try:
+            self.restore({name: tuple(tensors[f"{name}#{i}"] for i in range(n)) for name, n in counts.items()})
+        except KeyError as error:
+            raise SpicaError(f"{path}: not a file of a stream's state ({error})") from None
 
     def close(self) -> None:
         """Forget the state; the stream takes no more frames."""
@@ -70,11 +150,31 @@ class Stream:
     ) -> None:
         self.close()
 
+    def _take(self, x: NDArray, memory: Memory) -> NDArray | list[NDArray]:
+        net = self.network
+
+        def step(part: Part, read: list[NDArray]) -> list[NDArray]:
+            return self._step(part, read, memory)
+
+        tensors = walk(net, x, self._parts, step, net.outputs, BATCH if self.streams == 1 else self.streams)
+        outputs = [net.types[name].to_float(tensors[name]) for name in net.outputs]
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def _step(self, part: Part, read: list[NDArray], memory: Memory) -> list[NDArray]:
+        return take_step(self.network, part, read, self._ops, memory)
+
     def _open(self) -> Memory:
         if self._memory is None:
             raise SpicaError(f"{self.network.name}: this stream is closed; open another with net.stream()")
         return self._memory
 
+    def _become(self, states: dict[str, State]) -> None:
+        self._open().states, self._rest = states, None
+
 
 def _formats(state: State) -> list[tuple[tuple[int, ...], np.dtype]]:
     return [(a.shape, a.dtype) for a in state]
+
+
+def _equal(a: State, b: State) -> bool:
+    return all(np.array_equal(x, y) for x, y in zip(a, b))

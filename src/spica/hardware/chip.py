@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spica.engine.plan import Part, layer_by_layer
-from spica.engine.run import BATCH, Memory, compute, make_ops, walk
+from spica.engine.reference import Reference
+from spica.engine.run import BATCH, Memory, as_clips, compute, make_ops, walk
+from spica.engine.stream import Stream
 from spica.errors import SpicaError
 from spica.hardware.activity import Activity, expected_activity, join, measure
 from spica.hardware.device import Device
@@ -70,7 +73,8 @@ class MappedNetwork:
         """Outputs (float32) for a batch, computed band by band and group by group, and metered.
 
         Args:
-            x: samples ``(N, H, W, C)`` or ``(N, C)`` of the input's integer type; a list where there are several.
+            x: samples ``(N, H, W, C)`` or ``(N, C)`` of the input's integer type; a list where there are several. A
+                network with memory takes frames in order, or clips ``(S, T, ...)``.
             engine: "native" or "reference".
             threads: threads of the native engine; all processors by default.
             batch_size: samples that go through the layers together.
@@ -81,23 +85,39 @@ class MappedNetwork:
         Raises:
             SpicaError: where samples do not fit the network's input, or an option is unknown.
         """
-        net, ops, memory = self.network, make_ops(engine, threads), Memory(self.network)
-        places = {placement.layer: placement for placement in self.placements}
+        net, ops = self.network, make_ops(engine, threads)
         seen: dict[str, list[Activity]] = defaultdict(list)
 
-        def step(part: Part, read: list[NDArray]) -> list[NDArray]:
-            (layer,) = part.layers
-            place, types = places.get(layer.name), net.input_types(layer)
-            if place is not None:
-                seen[layer.name].append(measure(read[0]))
-                if isinstance(layer, Cuttable) and len(place.nps) > 1:
-                    return [forward_pieces(layer, place.bands, place.groups, read[0], types[0], ops, memory)]
-            return [compute(layer, read, types, ops, memory)]
+        def frames(x: Any) -> list[NDArray]:
+            memory = Memory(net)
+            tensors = walk(net, x, layer_by_layer(net), partial(self.step, ops, memory, seen), net.outputs, batch_size)
+            return [net.types[name].to_float(tensors[name]) for name in net.outputs]
 
-        tensors = walk(net, x, layer_by_layer(net), step, net.outputs, batch_size)
-        self._statistics = self._meter({name: join(parts) for name, parts in seen.items()})
-        outputs = [net.types[name].to_float(tensors[name]) for name in net.outputs]
+        clips = as_clips(net, x)
+        outputs = frames(x) if clips is None else [np.stack(of) for of in zip(*map(frames, clips))]
+        self.count(seen)
         return outputs[0] if len(outputs) == 1 else outputs
+
+    def step(
+        self, ops: Reference, memory: Memory, seen: dict[str, list[Activity]], part: Part, read: list[NDArray]
+    ) -> list[NDArray]:
+        """One layer as the device runs it, piece by piece; what it receives is added to ``seen``."""
+        (layer,) = part.layers
+        types = self.network.input_types(layer)
+        place = next((p for p in self.placements if p.layer == layer.name), None)
+        if place is not None:
+            seen[layer.name].append(measure(read[0]))
+            if isinstance(layer, Cuttable) and len(place.nps) > 1:
+                return [forward_pieces(layer, place.bands, place.groups, read[0], types[0], ops, memory)]
+        return [compute(layer, read, types, ops, memory)]
+
+    def count(self, seen: Mapping[str, Sequence[Activity]]) -> None:
+        """Make ``statistics`` those of what was seen."""
+        self._statistics = self._meter({name: join(parts) for name, parts in seen.items()})
+
+    def stream(self, **options: Any) -> ChipStream:
+        """Open a stream of frames through the device; see ``spica.engine.Stream``. Options: ``engine``, ``threads``."""
+        return ChipStream(self, **options)
 
     def predict(self, x: ArrayLike, **options: Any) -> NDArray[np.int64]:
         """Class label of every sample: the index of the largest output; options as ``forward``."""
@@ -126,3 +146,25 @@ class MappedNetwork:
         several = f"{self.chips} x " if self.chips > 1 else ""
         passes = f" in {self.passes} passes" if self.passes > 1 else ""
         return f"<MappedNetwork {name!r} on {several}{device.name}: {self.nps} of {device.nps} NPs{passes}>"
+
+
+class ChipStream(Stream):
+    """A stream that runs as the device would, band by band and group by group; ``chip.stream()`` opens it.
+
+    The device's ``statistics`` are those of the last push.
+    """
+
+    def __init__(self, chip: MappedNetwork, *, engine: str = "native", threads: int | None = None) -> None:
+        super().__init__(chip.network, engine=engine, threads=threads)
+        self.chip, self._parts = chip, layer_by_layer(chip.network)
+        self._seen: dict[str, list[Activity]] = {}
+
+    def push(self, frames: ArrayLike) -> NDArray | list[NDArray]:
+        self._seen = defaultdict(list)
+        self._rest = None  # a device meters empty frames too
+        outputs = super().push(frames)
+        self.chip.count(self._seen)
+        return outputs
+
+    def _step(self, part: Part, read: list[NDArray], memory: Memory) -> list[NDArray]:
+        return self.chip.step(self._ops, memory, self._seen, part, read)

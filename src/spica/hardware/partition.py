@@ -13,7 +13,6 @@ from spica.engine.reference import Reference
 from spica.engine.run import Memory, compute
 from spica.errors import SpicaError
 from spica.layers import (
-    BufferTempConv,
     Conv2D,
     ConvTranspose2D,
     Dense,
@@ -27,12 +26,12 @@ from spica.layers import (
     neural,
 )
 from spica.layers.arithmetic import Padding, Pair
+from spica.layers.temporal import Temporal
 from spica.network import TensorType
 from spica.network.record import infer, initial_state
 
 Windowed = Conv2D | SeparableConv2D | DepthwiseConv2D
 Transposed = ConvTranspose2D | DepthwiseConvTranspose2D
-Temporal = BufferTempConv | DepthwiseBufferTempConv
 Convolution = Windowed | Transposed | Temporal
 """Layers whose rows several NPs can share."""
 

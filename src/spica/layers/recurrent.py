@@ -54,9 +54,10 @@ def _(layer: StatefulRecurrent, inputs: Sequence[TensorType]) -> TensorType:
 
 
 @initial_state.register
-def _(layer: StatefulRecurrent, inputs: Sequence[TensorType]) -> State:
-    """Real and imaginary parts, zeros (C,)."""
-    return (np.zeros(inputs[0].channels, np.int64), np.zeros(inputs[0].channels, np.int64))
+def _(layer: StatefulRecurrent, inputs: Sequence[TensorType], streams: int = 1) -> State:
+    """Real and imaginary parts, zeros (streams, C)."""
+    zeros = np.zeros((streams, inputs[0].channels), np.int64)
+    return zeros, zeros
 
 
 @forward_stateful.register
@@ -70,12 +71,13 @@ def _(
         buffer_bits=layer.input_bits, low=-limit, high=limit - 1,
     )  # fmt: skip
     leave = neural.output_stage(out, kind, value_bits=BUFFER_BITS)
-    steps = ops.finish(x.reshape(-1, x.shape[-1]), arrive)
-    states = np.empty((len(steps), x.shape[-1], 2), np.int64)
-    for i, step in enumerate(steps):
-        parts = ops.turn((state[0], state[1]), (layer.a_real, layer.a_imag), step, BUFFER_BITS)
-        state = tuple(ops.finish(part[None], leave)[0].astype(np.int64) for part in parts)
-        states[i, :, 0], states[i, :, 1] = state
+    streams = len(state[0])
+    steps = ops.finish(x.reshape(-1, x.shape[-1]), arrive).reshape(streams, -1, x.shape[-1])
+    states = np.empty((*steps.shape, 2), np.int64)
+    for i in range(steps.shape[1]):
+        parts = ops.turn((state[0], state[1]), (layer.a_real, layer.a_imag), steps[:, i], BUFFER_BITS)
+        state = tuple(ops.finish(part, leave).astype(np.int64) for part in parts)
+        states[:, i, :, 0], states[:, i, :, 1] = state
     return states.reshape(*x.shape, 2).astype(kind.dtype), state
 
 

@@ -1,39 +1,83 @@
 """Convolutions over time: they hold the last frames in a buffer and make one output for each new frame.
 
-The batch axis of these layers is time. A buffer starts with zeros and goes with the run, never with the network.
+The batch axis of these layers is time. A buffer starts with zeros and goes with the run, never with the network. What
+it holds is laid out as an image whose rows are moments and whose columns are all pixels, so that the layer itself is an
+ordinary convolution over one column of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
 from spica.layers import neural
 from spica.layers.neural import Neural
-from spica.network.record import Facts, Ops, State, facts, forward_stateful, infer, initial_state, record
+from spica.network.record import (
+    Facts,
+    Ops,
+    State,
+    facts,
+    forward_float,
+    forward_integer,
+    forward_stateful,
+    infer,
+    initial_state,
+    record,
+)
 from spica.network.tensor import TensorType
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Temporal(Neural):
+    """A layer with a buffer of frames. Its ``forward_float`` and ``forward_integer`` read windows of ``look_back``."""
+
+    kernel: NDArray
+    accumulator_bits: int = 31
+
+    @property
+    def frames(self) -> int:
+        """Frames that an output is made of."""
+        return len(self.kernel)
+
+
 @record
-class BufferTempConv(Neural):
+class BufferTempConv(Temporal):
     """Sum over the last T frames of each pixel's channels, with ``kernel`` (T, C, F), oldest frame first."""
 
-    kernel: NDArray
-    accumulator_bits: int = 31
-
 
 @record
-class DepthwiseBufferTempConv(Neural):
+class DepthwiseBufferTempConv(Temporal):
     """Sum over the last T frames of each value on its own, with ``kernel`` (T, C), oldest frame first."""
 
-    kernel: NDArray
-    accumulator_bits: int = 31
+
+def look_back(layer: Temporal, x: NDArray, state: State) -> tuple[NDArray, State]:
+    """The last T frames at each moment, and the state after the last one.
+
+    Args:
+        layer: what says T.
+        x: new frames ``(S * N, H, W, C)`` of S streams, all of the first one's before those of the second.
+        state: the frames before them ``(S, T - 1, H, W, C)``.
+
+    Returns:
+        Windows ``(S * N, T, H * W, C)``.
+    """
+    streams, frame = len(state[0]), x.shape[1:]
+    history = np.concatenate([state[0], x.reshape(streams, -1, *frame)], axis=1)
+    height, width, channels = frame
+    windows = np.moveaxis(sliding_window_view(history, layer.frames, axis=1), -1, 2)
+    after = history[:, history.shape[1] - (layer.frames - 1) :]
+    return windows.reshape(len(x), layer.frames, height * width, channels), (after,)
 
 
-Temporal = BufferTempConv | DepthwiseBufferTempConv
+def window_shape(layer: Temporal, frame: TensorType) -> tuple[int, int, int]:
+    """Shape of one window of frames of this type."""
+    height, width, channels = frame.shape
+    return layer.frames, height * width, channels
 
 
 def _infer(layer: Temporal, inputs: Sequence[TensorType], filters: int) -> TensorType:
@@ -58,57 +102,60 @@ def _(layer: DepthwiseBufferTempConv, inputs: Sequence[TensorType]) -> TensorTyp
     return _infer(layer, inputs, layer.kernel.shape[1])
 
 
-@initial_state.register(BufferTempConv)
-@initial_state.register(DepthwiseBufferTempConv)
-def _(layer: Temporal, inputs: Sequence[TensorType]) -> State:
-    """The frames before the first: zeros (T - 1, H, W, C)."""
-    return (np.zeros((len(layer.kernel) - 1, *inputs[0].shape), inputs[0].dtype),)
-
-
-def _frames(layer: Temporal, x: NDArray, state: State) -> tuple[NDArray, State]:
-    """The last T frames at each moment (N, T, H, W, C), and the state after the last one."""
-    depth = len(layer.kernel)
-    history = np.concatenate([state[0], x])
-    return np.stack([history[i : i + len(x)] for i in range(depth)], axis=1), (history[len(x) :],)
+@initial_state.register
+def _(layer: Temporal, inputs: Sequence[TensorType], streams: int = 1) -> State:
+    """The frames before the first: zeros (streams, T - 1, H, W, C)."""
+    return (np.zeros((streams, layer.frames - 1, *inputs[0].shape), inputs[0].dtype),)
 
 
 @forward_stateful.register
 def _(
-    layer: BufferTempConv, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops, state: State
+    layer: Temporal, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops, state: State
 ) -> tuple[NDArray, State]:
-    frames, state = _frames(layer, inputs[0], state)
-    n, depth, h, w, c = frames.shape
-
-    def flat(frames: NDArray) -> NDArray:
-        return frames.transpose(0, 2, 3, 1, 4).reshape(n, h, w, depth * c)
-
+    windows, state = look_back(layer, inputs[0], state)
     if types[0].is_float:
-        return neural.finish_float(layer, flat(frames) @ layer.kernel.reshape(depth * c, -1)), state
-    frames, kernel, peak = neural.align(frames, layer.kernel, types[0], layer.accumulator_bits, ops)
-    stacked, kernel = flat(frames), kernel.reshape(1, 1, depth * c, -1)
+        return forward_float(layer, [windows]).reshape(len(windows), *types[0].shape[:2], -1), state
+    return forward_integer(layer, [windows], types, ops), state
+
+
+@forward_float.register
+def _(layer: BufferTempConv, inputs: Sequence[NDArray]) -> NDArray:
+    """Of windows (N, T, P, C): (N, 1, P, F)."""
+    return neural.finish_float(layer, np.einsum("ntpc,tcf->npf", inputs[0], layer.kernel, optimize=True)[:, None])
+
+
+@forward_float.register
+def _(layer: DepthwiseBufferTempConv, inputs: Sequence[NDArray]) -> NDArray:
+    """Of windows (N, T, P, C): (N, 1, P, C)."""
+    return neural.finish_float(layer, np.einsum("ntpc,tc->npc", inputs[0], layer.kernel)[:, None])
+
+
+NO_PADDING = ((0, 0), (0, 0))
+
+
+@forward_integer.register
+def _(layer: BufferTempConv, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
+    (kind,) = types
+    windows, kernel, peak = neural.align(inputs[0], layer.kernel[:, None], kind, layer.accumulator_bits, ops)
     bound = neural.bound(peak, kernel)
-    acc = ops.convolve(stacked, kernel, (1, 1), ((0, 0), (0, 0)), np.zeros(depth * c, np.int64), bound)
-    return ops.finish(acc, neural.stage(layer, acc.shape, infer(layer, types))), state
+    acc = ops.convolve(windows, kernel, (1, 1), NO_PADDING, np.zeros(kind.channels, np.int64), bound)
+    return _finished(layer, acc, kind, ops)
 
 
-@forward_stateful.register
-def _(
-    layer: DepthwiseBufferTempConv, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops, state: State
-) -> tuple[NDArray, State]:
-    frames, state = _frames(layer, inputs[0], state)
-    if types[0].is_float:
-        return neural.finish_float(layer, np.einsum("nthwc,tc->nhwc", frames, layer.kernel)), state
-    kernel = neural.shifted(layer.kernel, neural.input_shift(types[0]))
-    n, depth, h, w, c = frames.shape
-    # Time becomes the window's height, and all pixels its width.
-    column = frames.reshape(n, depth, h * w, c)
-    bound = neural.bound(neural.largest(types[0]), kernel)
-    acc = ops.convolve_depthwise(column, kernel[:, None], (1, 1), ((0, 0), (0, 0)), bound).reshape(n, h, w, c)
-    return ops.finish(acc, neural.stage(layer, acc.shape, infer(layer, types))), state
+@forward_integer.register
+def _(layer: DepthwiseBufferTempConv, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
+    (kind,) = types
+    kernel = neural.shifted(layer.kernel, neural.input_shift(kind))
+    bound = neural.bound(neural.largest(kind), kernel)
+    return _finished(layer, ops.convolve_depthwise(inputs[0], kernel[:, None], (1, 1), NO_PADDING, bound), kind, ops)
 
 
-@facts.register(BufferTempConv)
-@facts.register(DepthwiseBufferTempConv)
+def _finished(layer: Temporal, acc: NDArray, kind: TensorType, ops: Ops) -> NDArray:
+    acc = acc.reshape(len(acc), *kind.shape[:2], acc.shape[-1])
+    return ops.finish(acc, neural.stage(layer, acc.shape, infer(layer, [kind])))
+
+
+@facts.register
 def _(layer: Temporal, inputs: Sequence[TensorType], output: TensorType) -> Facts:
     (x,) = inputs
     depthwise = isinstance(layer, DepthwiseBufferTempConv)

@@ -97,7 +97,7 @@ class Network:
         return _engine()[0](self, x, **options)
 
     def stream(self, **options: Any):
-        """Open a stream that takes frames one by one; see ``spica.engine.Stream``. Options: ``engine``, ``threads``."""
+        """Open a stream that takes frames one by one, or many at once; see ``spica.engine.Stream`` for options."""
         return _engine()[1](self, **options)
 
     def forward(self, x: ArrayLike | Sequence[ArrayLike], **options: Any) -> NDArray | list[NDArray]:
@@ -105,7 +105,8 @@ class Network:
 
         Args:
             x: array ``(N, H, W, C)`` or ``(N, C)`` of the input's integer type (any float for a float network);
-                a list of arrays where the network has several inputs.
+                a list of arrays where the network has several inputs. A network with memory takes its frames in
+                order, or clips ``(S, T, ...)``.
             options: ``engine="native" | "reference"``, ``threads``, ``batch_size``.
 
         Returns:
@@ -116,8 +117,14 @@ class Network:
         return floats[0] if len(floats) == 1 else floats
 
     def predict(self, x: ArrayLike, **options: Any) -> NDArray[np.int64]:
-        """Class label of every sample: the index of the largest output (``forward`` gives the outputs)."""
-        return classes(self.name, self.forward(x, **options))
+        """Class label of every sample: the index of the largest output (``forward`` gives the outputs).
+
+        A clip ``(T, ...)`` has one label: outputs of its frames are averaged.
+        """
+        outputs = self.forward(x, **options)
+        if not isinstance(outputs, list) and outputs.ndim == len(self.types[self.outputs[0]].shape) + 2:
+            outputs = outputs.mean(axis=1)
+        return classes(self.name, outputs)
 
     def evaluate(self, x: ArrayLike, labels: ArrayLike, **options: Any) -> float:
         """Fraction of samples whose predicted class is the label, 0 to 1."""

@@ -152,12 +152,15 @@ def forward_integer(layer: Any, inputs: Sequence[NDArray], types: Sequence[Tenso
 
 
 State = tuple[NDArray, ...]
-"""What a layer with memory keeps from one batch to the next."""
+"""What a layer with memory keeps from one batch to the next; the first axis of each array is that of streams."""
 
 
 @singledispatch
-def initial_state(layer: Any, inputs: Sequence[TensorType]) -> State | None:
-    """The state that ``layer`` starts from, where it has memory; its batch axis is time."""
+def initial_state(layer: Any, inputs: Sequence[TensorType], streams: int = 1) -> State | None:
+    """The state that ``layer`` starts from, where it has memory.
+
+    Its batch axis is time: the frames of a first stream, then those of a second, as many of each.
+    """
     return None
 
 
