@@ -39,6 +39,7 @@ MAY_IMPORT = {
         "errors",
         "progress",
     },
+    "temporal": {"errors"},
     "teach": {"learning", "hardware", "layers", "network", "errors"},
     "report": {
         "learning",

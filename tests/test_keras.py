@@ -180,7 +180,7 @@ def test_passes_leave_only_layers_that_hardware_has(keras):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda k: [k.LSTM(4)], "lstm.*Keras layer LSTM is not supported; use convolutions over time"),
+        (lambda k: [k.LSTM(4)], "lstm.*Keras layer LSTM is not supported; hardware has no layer"),
         (lambda k: [k.Conv2D(4, 3, dilation_rate=2)], "conv2d.*dilation"),
         (lambda k: [k.Conv2D(6, 3, groups=3)], "conv2d.*in 3 groups is not supported; use groups=1"),
         (lambda k: [k.Conv2D(4, 3, activation="tanh")], "conv2d.*activation 'tanh' is not supported"),

@@ -267,10 +267,12 @@ def to_input_integers(net: Network, x: ArrayLike) -> NDArray:
 
     Args:
         net: an integer network with one input.
-        x: samples ``(N, ...)`` of real numbers.
+        x: samples ``(N, ...)`` of real numbers; clips where the network has memory.
 
     Returns:
         ``round(x / scale)``, saturated to the input's bits, in its dtype.
     """
-    kind = net.types[net.inputs[0].name]
-    return kind.from_float(check_array(net.inputs[0].name, TensorType(kind.shape), x))
+    source = net.inputs[0].name
+    kind, clips = net.types[source], as_clips(net, x)
+    frames = check_array(source, TensorType(kind.shape), x if clips is None else clips.reshape(-1, *kind.shape))
+    return kind.from_float(frames if clips is None else frames.reshape(clips.shape))

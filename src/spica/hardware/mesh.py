@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.hardware.activity import Activity
-from spica.hardware.partition import DEPTHWISE, split
+from spica.hardware.partition import split
 from spica.hardware.placement import INPUT_UNIT, NP, Placement
+from spica.layers import DEPTHWISE
 from spica.network import Network
 
 Link = tuple[int, tuple[int, int], tuple[int, int]]

@@ -13,20 +13,20 @@ from spica.engine.reference import Reference
 from spica.engine.run import Memory, compute
 from spica.errors import SpicaError
 from spica.layers import (
+    DEPTHWISE,
     Conv2D,
     ConvTranspose2D,
     Dense,
-    DepthwiseBufferTempConv,
     DepthwiseConv2D,
     DepthwiseConvTranspose2D,
     GlobalAverage,
     MaxPool,
     SeparableConv2D,
+    Temporal,
     arithmetic,
     neural,
 )
 from spica.layers.arithmetic import Padding, Pair
-from spica.layers.temporal import Temporal
 from spica.network import TensorType
 from spica.network.record import infer, initial_state
 
@@ -37,9 +37,6 @@ Convolution = Windowed | Transposed | Temporal
 
 Cuttable = Convolution | Dense
 """Layers whose filters several NPs can share."""
-
-DEPTHWISE = (DepthwiseConv2D, DepthwiseConvTranspose2D, DepthwiseBufferTempConv)
-"""Those whose filters each read one channel."""
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,11 @@ from spica.errors import SpicaError
 from spica.layers import (
     Activation,
     Add,
+    BufferTempConv,
     Concatenate,
     Conv2D,
     Dense,
+    DepthwiseBufferTempConv,
     DepthwiseConv2D,
     Flatten,
     GlobalAveragePooling2D,
@@ -29,7 +31,8 @@ from spica.layers import (
     Softmax,
     ZeroPad,
 )
-from spica.network import Layer, Network
+from spica.network import Layer, Network, TensorType
+from spica.network.record import infer
 
 IDENTITIES = {
     "Dropout",
@@ -47,11 +50,14 @@ HINTS = {
     "LeakyReLU": "use ReLU",
     "PReLU": "use ReLU",
     "ELU": "use ReLU",
-    "Conv1D": "reshape to an image of height 1 and use Conv2D",
+    "Conv1D": "over time use spica.temporal.TemporalConv; else reshape to an image of height 1 and use Conv2D",
+    "Conv3D": "use keras.layers.TimeDistributed(Conv2D) and spica.temporal.TemporalConv",
+    "GlobalAveragePooling1D": "leave the average over time out, and train on labels for every frame",
+    "GlobalAveragePooling3D": "leave the average over time out, and train on labels for every frame",
     "UpSampling2D": "use a transposed convolution",
     "LayerNormalization": "use BatchNormalization",
-    "LSTM": "use convolutions over time",
-    "GRU": "use convolutions over time",
+    "LSTM": "hardware has no layer for its products of gates; use spica.temporal.TemporalConv, or run it on the host",
+    "GRU": "hardware has no layer for its products of gates; use spica.temporal.TemporalConv, or run it on the host",
 }
 """What to use instead of some layers that hardware does not have."""
 
@@ -61,7 +67,8 @@ def from_keras(model: Any) -> Network:
 
     Args:
         model: a ``keras.Model``: sequential or functional, with channels last. Nested models are inlined; dropout
-            and other layers that do nothing at inference vanish.
+            and other layers that do nothing at inference vanish. A model of clips ``(T, ...)``, with the layers of
+            ``spica.temporal`` in it, becomes the network of one frame, which remembers the last ones.
 
     Returns:
         A float ``Network`` that computes what ``model.predict`` computes.
@@ -75,18 +82,25 @@ def from_keras(model: Any) -> Network:
             f"{getattr(model, 'name', model)!s:.60}: not a built Sequential or functional Keras 3 model; "
             "call model.build(input_shape), or write a subclassed model as a functional one"
         )
-    graph = _Graph()
+    graph = _Graph(over_time=any(type(layer).__name__ in OVER_TIME for layer in functional._flatten_layers()))
     graph.add_model(functional)
-    return Network(tuple(graph.layers), tuple(graph.tensors[id(t)] for t in functional.outputs), model.name)
+    outputs = tuple(graph.tensors[id(t)] for t in functional.outputs)
+    if graph.over_time:
+        graph.flatten(outputs)
+    return Network(tuple(graph.layers), outputs, model.name)
 
 
 class _Graph:
-    """Collects records while walking a model; knows which record wrote each Keras tensor."""
+    """Collects records while walking a model; knows which record wrote each Keras tensor.
 
-    def __init__(self) -> None:
+    ``over_time`` says that the first axis after the batch's is time, of which a network reads one frame.
+    """
+
+    def __init__(self, over_time: bool) -> None:
+        self.over_time = over_time
         self.layers: list[Layer] = []
         self.tensors: dict[int, str] = {}
-        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.types: dict[str, TensorType] = {}
 
     def add_model(self, model: Any) -> None:
         for depth in sorted(model._nodes_by_depth, reverse=True):
@@ -98,7 +112,7 @@ class _Graph:
         if node.is_input:
             for tensor in node.outputs:
                 if id(tensor) not in self.tensors:  # a nested model's input is bound by the call to it
-                    self.add(tensor, [Input(name=layer.name, shape=_input_shape(layer, tensor))])
+                    self.add(tensor, self._input(layer, tensor))
             return
         inputs = tuple(self.tensors[id(t)] for t in node.input_tensors)
         nested = getattr(layer, "_functional", None) or layer
@@ -107,6 +121,8 @@ class _Graph:
             self.add_model(nested)
             self.tensors.update({id(t): self.tensors[id(inner)] for t, inner in zip(node.outputs, nested.outputs)})
             return
+        each = type(layer).__name__ == "TimeDistributed"
+        layer = layer.layer if each else layer
         kind = type(layer).__name__
         if kind in IDENTITIES:
             self.tensors[id(node.outputs[0])] = inputs[0]
@@ -115,8 +131,25 @@ class _Graph:
         if convert is None:
             hint = HINTS.get(kind, f"Spica takes {', '.join(sorted(set(CONVERTERS) | {'Dropout'}))}")
             raise SpicaError(f"{layer.name}: Keras layer {kind} is not supported; {hint}")
-        shape = tuple(node.input_tensors[0].shape[1:])
-        self.add(node.outputs[0], convert(layer, layer.name, inputs, shape))
+        if self.over_time and not each and kind not in PER_FRAME:
+            raise SpicaError(f"{layer.name}: Keras layer {kind} would mix frames; wrap it in TimeDistributed")
+        self.add(node.outputs[0], convert(layer, node.operation.name, inputs, self.types[inputs[0]].shape))
+
+    def _input(self, layer: Any, tensor: Any) -> list[Layer]:
+        """Of one sample; of one frame of a clip, which is then an image."""
+        shape = tuple(tensor.shape[1 + self.over_time :])
+        if any(size is None for size in shape):
+            raise SpicaError(f"{layer.name}: input shape {shape} has unknown sizes; build the model with fixed ones")
+        source = Input(name=layer.name, shape=shape)
+        return [source, *_as_image(source.name, (source.name,), shape)] if self.over_time else [source]
+
+    def flatten(self, outputs: Sequence[str]) -> None:
+        """Let dense layers at the end give ``(K,)``, not an image of one pixel."""
+        for i, layer in reversed(list(enumerate(self.layers))):
+            if layer.name in outputs and isinstance(layer, Conv2D) and self.types[layer.name].shape[:2] == (1, 1):
+                flat = Flatten(name=f"{layer.name}/flatten", inputs=layer.inputs)
+                last = Dense(name=layer.name, inputs=(flat.name,), kernel=layer.kernel[0, 0], bias=layer.bias)
+                self.layers[i : i + 1] = [flat, last]
 
     def add(self, tensor: Any, records: Sequence[Layer]) -> None:
         """Add a chain of records, each made unique in name; the last one writes ``tensor``."""
@@ -125,7 +158,9 @@ class _Graph:
         for layer in records:
             name = next(n for n in _candidates(layer.name) if n not in taken)
             taken.add(name)
-            self.layers.append(replace(layer, name=name, inputs=tuple(renamed.get(i, i) for i in layer.inputs)))
+            made = replace(layer, name=name, inputs=tuple(renamed.get(i, i) for i in layer.inputs))
+            self.layers.append(made)
+            self.types[name] = infer(made, [self.types[i] for i in made.inputs])
             renamed[layer.name] = name
         self.tensors[id(tensor)] = self.layers[-1].name if records else self.tensors[id(tensor)]
 
@@ -133,13 +168,6 @@ class _Graph:
 def _candidates(name: str):
     yield name
     yield from (f"{name}_{i}" for i in range(2, 1 << 30))
-
-
-def _input_shape(layer: Any, tensor: Any) -> tuple[int, ...]:
-    shape = tuple(tensor.shape[1:])
-    if any(size is None for size in shape):
-        raise SpicaError(f"{layer.name}: input shape {shape} has unknown sizes; build the model with fixed ones")
-    return shape
 
 
 # -- one function for each Keras layer: (layer, name, input names, input shape) -> records ---------------------
@@ -360,10 +388,31 @@ def _zero_pad(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, 
     return [ZeroPad(name=name, inputs=inputs, padding=(tuple(layer.padding[0]), tuple(layer.padding[1])))]
 
 
+def _temporal(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
+    kind = BufferTempConv if type(layer).__name__ == "TemporalConv" else DepthwiseBufferTempConv
+    image = _as_image(name, inputs, shape)
+    inputs = (image[0].name,) if image else inputs
+    return [*image, kind(name=name, inputs=inputs, kernel=_array(layer.kernel), bias=_bias(layer))]
+
+
+def _as_image(name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
+    """What makes an image of one pixel of plain channels."""
+    return [Reshape(name=f"{name}/image", inputs=inputs, shape=(1, 1, *shape))] if len(shape) == 1 else []
+
+
 def _softmax(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
     _require(layer, layer.axis in (-1, len(shape)), f"softmax along axis {layer.axis}", "use the last axis")
     return [Softmax(name=name, inputs=inputs)]
 
+
+OVER_TIME = ("DepthwiseTemporalConv", "TemporalConv", "TimeDistributed")
+"""Layers by which a model is known to read clips."""
+
+PER_FRAME = {
+    "Activation", "Add", "BatchNormalization", "Concatenate", "Dense", "ReLU", "Rescaling",
+    "DepthwiseTemporalConv", "Softmax", "TemporalConv",
+}  # fmt: skip
+"""Layers that do the same to every frame of a clip as they do to the clip."""
 
 CONVERTERS: dict[str, Callable[[Any, str, tuple[str, ...], tuple[int, ...]], list[Layer]]] = {
     "Activation": _activation_layer,
@@ -374,6 +423,7 @@ CONVERTERS: dict[str, Callable[[Any, str, tuple[str, ...], tuple[int, ...]], lis
     "Conv2D": _conv2d,
     "Dense": _dense,
     "DepthwiseConv2D": _depthwise,
+    "DepthwiseTemporalConv": _temporal,
     "Flatten": _flatten,
     "GlobalAveragePooling2D": _global_average,
     "MaxPooling2D": _max_pool,
@@ -383,5 +433,6 @@ CONVERTERS: dict[str, Callable[[Any, str, tuple[str, ...], tuple[int, ...]], lis
     "Reshape": _reshape,
     "SeparableConv2D": _separable,
     "Softmax": _softmax,
+    "TemporalConv": _temporal,
     "ZeroPadding2D": _zero_pad,
 }

@@ -15,10 +15,14 @@ from spica.layers.quantizer import Dequantize, Quantize, QuantizeLinear, Rescali
 from spica.layers.recurrent import StatefulRecurrent
 from spica.layers.separable import SeparableConv2D
 from spica.layers.shape import Concatenate, Flatten, Permute, Reshape, Take
-from spica.layers.temporal import BufferTempConv, DepthwiseBufferTempConv
+from spica.layers.temporal import BufferTempConv, DepthwiseBufferTempConv, Temporal
 from spica.layers.transposed import ConvTranspose2D, DepthwiseConvTranspose2D
 
+DEPTHWISE = (DepthwiseConv2D, DepthwiseConvTranspose2D, DepthwiseBufferTempConv)
+"""Layers whose filters each read one channel."""
+
 __all__ = [
+    "DEPTHWISE",
     "Activation",
     "Add",
     "BufferTempConv",
@@ -51,5 +55,6 @@ __all__ = [
     "Softmax",
     "StatefulRecurrent",
     "Take",
+    "Temporal",
     "ZeroPad",
 ]

@@ -12,7 +12,16 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from spica.layers import Conv2D, Dense, DepthwiseConv2D, Flatten, MaxPool2D, Neural, SeparableConv2D
+from spica.layers import (
+    DEPTHWISE,
+    BufferTempConv,
+    Conv2D,
+    Dense,
+    Flatten,
+    MaxPool2D,
+    Neural,
+    SeparableConv2D,
+)
 from spica.network import Layer, Network
 
 
@@ -74,7 +83,7 @@ def scale_output(layer: Layer, gain: NDArray[np.float32]) -> Layer:
 def scale_input(layer: Layer, factor: NDArray[np.float32]) -> Layer:
     if isinstance(layer, SeparableConv2D):
         return replace(layer, depthwise_kernel=layer.depthwise_kernel * factor)
-    if isinstance(layer, DepthwiseConv2D):
+    if isinstance(layer, DEPTHWISE):
         return replace(layer, kernel=layer.kernel * factor)
-    assert isinstance(layer, Conv2D | Dense)
+    assert isinstance(layer, Conv2D | Dense | BufferTempConv)
     return replace(layer, kernel=layer.kernel * (factor[:, None] if factor.ndim else factor))

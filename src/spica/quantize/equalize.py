@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from spica.layers import Conv2D, Dense, DepthwiseConv2D, Neural, SeparableConv2D
+from spica.layers import DEPTHWISE, Conv2D, Dense, DepthwiseConv2D, Neural, SeparableConv2D, Temporal
 from spica.network import Layer, Network
 from spica.quantize.align import scale_input, scale_output, weighted_readers
 
@@ -38,7 +38,7 @@ def equalize(net: Network, reach: dict[str, NDArray[np.float64]]) -> tuple[Netwo
             continue
         if layer.activation is not None and layer.activation.max_value is not None:
             continue  # a rectifier has one bound for all channels
-        share = 1.0 if all(isinstance(layers[r], DepthwiseConv2D) for r in readers) else 0.5
+        share = 1.0 if all(isinstance(layers[r], DEPTHWISE) for r in readers) else 0.5
         weights = np.max([_read_weights(layers[r]) for r in readers], axis=0)
         gain = _gain(channels, weights, share)
         layers[name] = scale_output(layer, gain)
@@ -60,6 +60,8 @@ def _read_weights(layer: Layer) -> NDArray:
     """Largest weight on each channel that a layer reads."""
     if isinstance(layer, SeparableConv2D):
         return np.abs(layer.depthwise_kernel).max(axis=(0, 1))
-    assert isinstance(layer, Conv2D | Dense | DepthwiseConv2D)
+    assert isinstance(layer, Conv2D | Dense | Temporal | DepthwiseConv2D)
     kernel = np.abs(layer.kernel)
-    return kernel.max(axis=(0, 1)) if kernel.ndim == 3 else kernel.reshape(-1, *kernel.shape[-2:]).max(axis=(0, 2))
+    if isinstance(layer, DEPTHWISE):
+        return kernel.reshape(-1, kernel.shape[-1]).max(axis=0)
+    return kernel.reshape(-1, *kernel.shape[-2:]).max(axis=(0, 2))

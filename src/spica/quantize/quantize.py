@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spica.engine.run import check_array
+from spica.engine.run import as_clips, check_array
 from spica.errors import SpicaError
 from spica.layers import (
     Activation,
@@ -70,7 +70,8 @@ def quantize(
         net: a float network with one input.
         samples: a few hundred typical inputs ``(N, H, W, C)`` or ``(N, C)``, as the float network reads them. Samples
             of type uint8 or int8 are what the integer network will read; real ones are given an 8-bit scale
-            (``spica.to_input_integers`` applies it).
+            (``spica.to_input_integers`` applies it). For a network with memory: frames in order, or clips
+            ``(S, T, ...)``.
         weights: bits of the weights, 1, 2, 4 or 8; or bits by layer name, 8 where a layer is not named.
         activations: bits of the activations between layers, 1, 2, 4 or 8, or bits by layer name. Below eight they are
             unsigned.
@@ -92,7 +93,10 @@ def quantize(
     _check_options(original, net, weights, activations, first_layer_weights, ranges)
     _check_layers(net)
     source = net.inputs[0]
-    real = check_array(source.name, net.types[source.name], samples)
+    clips, kind = as_clips(net, samples), net.types[source.name]
+    frames = samples if clips is None else clips.reshape(-1, *kind.shape)
+    real = check_array(source.name, kind, frames)
+    real = real if clips is None else real.reshape(clips.shape)
     reader = _input(source, samples, real)
     formats = _formats(net, activations)
     alike = "tensor" if not equalization else "equalized tensor"

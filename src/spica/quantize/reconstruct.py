@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from spica.layers import Conv2D, Dense, DepthwiseConv2D, Neural, arithmetic, neural
+from spica.layers import DEPTHWISE, Conv2D, Dense, DepthwiseConv2D, Neural, Temporal, arithmetic, neural
 
 DAMPING = 0.01
 """Share of the mean second moment that is added to each, so that rarely used inputs do not run away."""
@@ -25,7 +25,7 @@ def second_moments(layer: Neural, x: NDArray[np.float32]) -> NDArray[np.float64]
 
     Args:
         layer: a float or integer convolution or dense layer.
-        x: its real input (N, ...).
+        x: its real input (N, ...); windows (N, T, P, C) of one that looks back.
 
     Returns:
         The moments, or nothing for layers of another kind or too large.
@@ -35,10 +35,15 @@ def second_moments(layer: Neural, x: NDArray[np.float32]) -> NDArray[np.float64]
         rows = rows[_spread(len(rows))]
     elif isinstance(layer, Conv2D | DepthwiseConv2D):
         rows = _window_rows(layer, x)
+    elif isinstance(layer, Temporal):
+        moments = x.swapaxes(1, 2).reshape(-1, x.shape[1], x.shape[3])  # (N * P, T, C)
+        rows = moments[_spread(len(moments))]
+        depthwise = isinstance(layer, DEPTHWISE)
+        rows = rows.swapaxes(1, 2) if depthwise else rows.reshape(len(rows), -1)
     else:
         return None
     rows = rows.astype(np.float64)
-    if isinstance(layer, DepthwiseConv2D):
+    if isinstance(layer, DEPTHWISE):
         return np.einsum("pci,pcj->cij", rows, rows) / len(rows)
     return None if rows.shape[1] > MOST_INPUTS else rows.T @ rows / len(rows)
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from spica.engine.run import compute, make_ops
 from spica.layers import GlobalAverage, Neural
 from spica.layers.neural import WEIGHT_RANGE
+from spica.layers.temporal import Temporal, look_back
 from spica.network import Layer, Network, TensorType
 from spica.network.record import forward_float, infer
 from spica.quantize.reconstruct import second_moments
@@ -39,17 +40,22 @@ class Rehearsal:
     """The tensors of a float network and of its integer form, as far as that has been made."""
 
     def __init__(self, net: Network, source: str, real: NDArray[np.float32], integers: NDArray) -> None:
-        """Start with the samples, ``real`` as the float network reads them, ``integers`` as the integer one does."""
+        """Start with the samples, ``real`` as the float network reads them, ``integers`` as the integer one does.
+
+        They are samples, frames in their order, or clips ``(S, T, ...)``.
+        """
+        frame = net.types[source].shape
         pixels = int(np.prod(real.shape[1:-1]))
         count = max(min(MOST_SAMPLES, MOST_PIXELS // max(pixels, 1)), 16)
+        self.streams = min(count, len(real)) if real.ndim == len(frame) + 2 else 1
         self.net, self.ops = net, make_ops("native", None)
-        self.floats = {source: real[:count]}
-        self.integers = {source: integers[:count]}
+        self.floats = {source: real[:count].reshape(-1, *frame)}
+        self.integers = {source: integers[:count].reshape(-1, *frame)}
         self.last_reader = {name: layer.name for layer in net for name in layer.inputs}
 
     def moments(self, layer: Neural, kind: TensorType) -> NDArray[np.float64] | None:
         """Second moments of what the layer's weights read in the integer network (see ``second_moments``)."""
-        return second_moments(layer, kind.to_float(self.integers[layer.inputs[0]]))
+        return second_moments(layer, kind.to_float(self._read(layer, self.integers)[0]))
 
     def corrected(self, layer: Neural, twin: Neural, kinds: Sequence[TensorType], target: TensorType | None) -> Neural:
         """The integer layer with every filter's accumulator brought to the mean it has in the float network.
@@ -63,10 +69,10 @@ class Rehearsal:
             kinds: types of the inputs.
             target: type of the output; ``None`` where the accumulator leaves.
         """
-        wanted = forward_float(bare(twin), [self.floats[i] for i in twin.inputs])
+        wanted = forward_float(bare(twin), self._read(twin, self.floats))
         plain = replace(bare(layer), bias=None)
         kind = infer(plain, kinds)
-        got = kind.to_float(compute(plain, [self.integers[i] for i in layer.inputs], kinds, self.ops))
+        got = kind.to_float(compute(plain, self._read(plain, self.integers), kinds, self.ops))
         axes = tuple(range(wanted.ndim - 1))
         means = [t.mean(axis=axes, dtype=np.float64) for t in (wanted, got)]
         step = np.broadcast_to(np.ldexp(kind.scale.astype(np.float64), -kind.frac_bits), means[0].shape)
@@ -92,11 +98,20 @@ class Rehearsal:
 
     def advance(self, layer: Layer, twin: Layer, kinds: Sequence[TensorType]) -> None:
         """Run a finished layer in both networks; tensors that nobody reads any more are dropped."""
-        self.floats[layer.name] = forward_float(twin, [self.floats[i] for i in twin.inputs])
-        self.integers[layer.name] = compute(layer, [self.integers[i] for i in layer.inputs], kinds, self.ops)
+        shape = self.net.types[layer.name].shape
+        self.floats[layer.name] = forward_float(twin, self._read(twin, self.floats)).reshape(-1, *shape)
+        self.integers[layer.name] = compute(layer, self._read(layer, self.integers), kinds, self.ops)
         for name in set(layer.inputs):
             if self.last_reader[name] == layer.name:
                 del self.floats[name], self.integers[name]
+
+    def _read(self, layer: Layer, tensors: dict[str, NDArray]) -> list[NDArray]:
+        """What a layer reads, in windows where it looks back."""
+        read = [tensors[name] for name in layer.inputs]
+        if not isinstance(layer, Temporal):
+            return read
+        rest = np.zeros((self.streams, layer.frames - 1, *read[0].shape[1:]), read[0].dtype)
+        return [look_back(layer, read[0], (rest,))[0]]
 
 
 def bare(layer: Neural) -> Neural:

@@ -11,7 +11,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from spica.layers import Conv2D, Dense, DepthwiseConv2D, MaxPool, Neural, Scale, SeparableConv2D
+from spica.layers import (
+    DEPTHWISE,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    MaxPool,
+    Neural,
+    Scale,
+    SeparableConv2D,
+    Temporal,
+)
 from spica.network import Layer, Network
 from spica.rewrite.merge import merge_pairs
 
@@ -44,6 +54,11 @@ def _fold_behind(layer: Neural, scale: Scale) -> Layer | None:
 
 def _fold_in_front(scale: Scale, layer: Neural, reads_input: bool) -> Layer | None:
     factor, offset = scale.scale, scale.offset
+    if isinstance(layer, Temporal):
+        if offset.any():
+            return None  # the frames before the first are zeros behind the Scale
+        depthwise = isinstance(layer, DEPTHWISE)
+        return _shifted(layer, scale, offset, kernel=layer.kernel * (factor if depthwise else factor[:, None]))
     if isinstance(layer, Dense):
         added, kernel = offset @ layer.kernel, layer.kernel * factor[:, None]
         return _shifted(layer, scale, added, kernel=kernel)

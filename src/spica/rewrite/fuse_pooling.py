@@ -7,9 +7,7 @@ average must see the accumulator itself, and all channels on one exponent, which
 from dataclasses import replace
 
 from spica.layers import (
-    DepthwiseBufferTempConv,
-    DepthwiseConv2D,
-    DepthwiseConvTranspose2D,
+    DEPTHWISE,
     GlobalAverage,
     GlobalAveragePooling2D,
     MaxPool2D,
@@ -17,8 +15,6 @@ from spica.layers import (
 )
 from spica.network import Layer, Network
 from spica.rewrite.merge import merge_pairs
-
-DEPTHWISE = DepthwiseConv2D | DepthwiseConvTranspose2D | DepthwiseBufferTempConv
 
 
 def fuse_pooling(net: Network) -> Network:

@@ -27,7 +27,8 @@ def trainable(quantized: Network, net: Network | None = None, *, sparsity: float
     one.
 
     Args:
-        quantized: an integer network with one input and no memory, as ``spica.quantize`` gives it.
+        quantized: an integer network with one input, as ``spica.quantize`` gives it. With frame buffers, the model
+            reads clips ``(S, T, ...)``.
         net: the float network that it was made from. Weights then start where they were before rounding, within the
             integers that they were rounded to; otherwise at the integers.
         sparsity: strength of a loss on activity after rectifiers, by its share in the network's synapse operations.
@@ -80,7 +81,8 @@ def finetune(
 
     Args:
         quantized: the integer network.
-        x: samples ``(N, ...)`` as integers that it reads (``spica.to_input_integers`` makes them of real ones).
+        x: samples ``(N, ...)`` as integers that it reads (``spica.to_input_integers`` makes them of real ones); clips
+            ``(S, T, ...)`` of a network with memory, whose every frame then has its clip's class.
         y: class of each sample ``(N,)``; without, the float network alone teaches.
         net: the float network it was made from.
         epochs: passes over the samples.

@@ -9,7 +9,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from spica.layers import Activation, Concatenate, Flatten, GlobalAveragePooling2D, MaxPool2D, Neural, SeparableConv2D
+from spica.layers import (
+    DEPTHWISE,
+    Activation,
+    Concatenate,
+    Flatten,
+    GlobalAveragePooling2D,
+    MaxPool2D,
+    Neural,
+    SeparableConv2D,
+)
 from spica.network import Layer, Network
 
 LARGEST_FRACTION = 0.49
@@ -60,8 +69,7 @@ def _fit(twin: Neural, layer: Neural, gain: NDArray) -> tuple[dict[str, NDArray[
         kernel, fit = _units(twin.depthwise_kernel / gain, layer.depthwise_kernel, per_filter=False)
         found["depthwise_kernel"], factor, gain = kernel, fit, np.ones(())
     kernel = twin.kernel  # type: ignore[attr-defined]
-    depthwise = kernel.ndim == 3  # one filter a channel
-    kernel = kernel / (gain if depthwise or gain.ndim == 0 else gain[:, None])
+    kernel = kernel / (gain if isinstance(twin, DEPTHWISE) or gain.ndim == 0 else gain[:, None])
     found["kernel"], fit = _units(kernel, layer.kernel, per_filter=True)  # type: ignore[attr-defined]
     return found, fit * factor * scale
 

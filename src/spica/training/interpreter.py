@@ -185,6 +185,16 @@ class Primitives:
         tensor = ops.cast(x.tensor, "float32") * step * ops.convert_to_tensor(kind.scale)
         return Value(x.shape, tensor, (0, 0), np.float32)
 
+    def look_back(self, x: Value, frames: int, length: int) -> Value:
+        """Windows of the last ``frames`` of clips of ``length``, laid out as by ``spica.layers.temporal.look_back``."""
+        _, height, width, channels = x.shape
+        clips = ops.reshape(x.tensor, (-1, length, height * width, channels))
+        clips = ops.pad(clips, ((0, 0), (frames - 1, 0), (0, 0), (0, 0)))
+        windows = ops.stack([clips[:, i : i + length] for i in range(frames)], axis=2)
+        shape = (1, frames, height * width, channels)
+        limits = min(x.range[0], 0), max(x.range[1], 0)
+        return replace(x, shape=shape, tensor=ops.reshape(windows, (-1, *shape[1:])), range=limits)
+
     def turn(self, state: tuple, factor: tuple, x: Value, value_bits: int) -> Any:
         raise SpicaError(f"{self.layer}: a recurrent layer cannot be trained as integers yet")
 

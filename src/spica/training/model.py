@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from spica.errors import SpicaError
-from spica.layers import Neural
+from spica.layers import Neural, Temporal
 from spica.network import Network
 from spica.network.record import forward_integer, initial_state
 from spica.training.interpreter import Differentiable, Exact
@@ -16,7 +16,7 @@ from spica.training.parameters import Fractions, Parameters
 
 
 class Trainable(keras.Model):
-    """Reads the integers that the network reads and gives its outputs (float32).
+    """Reads the integers that the network reads and gives its outputs (float32); clips of a network with memory.
 
     In training its arithmetic has gradients; otherwise its outputs are those of the network that ``spica.convert``
     makes of it, to the bit. One sub-layer for each layer with weights holds the parameters under the layer's name.
@@ -32,11 +32,15 @@ class Trainable(keras.Model):
             if isinstance(layer, Neural)
         }
         self.shares = _shares(network)
+        self.over_time = any(isinstance(layer, Temporal) for layer in network)
         self.built = True
 
     def call(self, x: Any, training: bool | None = False) -> Any:
         run: Any = Differentiable() if training else Exact()
         net = self.network
+        length = x.shape[1] if self.over_time else 1
+        if self.over_time:
+            x = ops.reshape(x, (-1, *x.shape[2:]))
         values: dict[str, Any] = {}
         for layer in net:
             run.layer = layer.name
@@ -46,12 +50,16 @@ class Trainable(keras.Model):
             if (parameters := self.parameters_of.get(layer.name)) is not None:
                 layer = parameters.smooth() if training else parameters.exact()
             read = [values[name] for name in layer.inputs]
+            if isinstance(layer, Temporal):
+                read = [run.look_back(read[0], layer.frames, length)]
             values[layer.name] = forward_integer(layer, read, net.input_types(layer), run)
         if training and self.sparsity:
             self.add_loss(self.sparsity * sum(self.shares[n] * ops.mean(a) for n, a in run.activities))
         made = [values[name] for name in net.outputs]
         floats = [v if net.types[n].is_float else run.to_float(v, net.types[n]) for n, v in zip(net.outputs, made)]
         tensors = [value.tensor for value in floats]
+        if self.over_time:
+            tensors = [ops.reshape(t, (-1, length, *t.shape[1:])) for t in tensors]
         return tensors[0] if len(tensors) == 1 else tensors
 
     def integer(self) -> Network:
@@ -68,7 +76,7 @@ def _check(network: Network) -> None:
         raise SpicaError(f"{network.name}: has {len(network.inputs)} inputs; training takes networks with one")
     for layer in network:
         types = network.input_types(layer)
-        if layer.inputs and initial_state(layer, types) is not None:
+        if layer.inputs and not isinstance(layer, Temporal) and initial_state(layer, types) is not None:
             raise SpicaError(
                 f"{layer.name}: {type(layer).__name__} remembers frames, and cannot be trained as integers yet"
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spica.engine.run import check_array
+from spica.engine.run import as_clips, check_array
 from spica.errors import SpicaError
 from spica.layers import Softmax
 from spica.network import Network
@@ -15,7 +15,7 @@ from spica.network.record import forward_float
 def targets(
     quantized: Network, net: Network | None, x: ArrayLike, y: ArrayLike | None, distillation: float
 ) -> NDArray[np.float32]:
-    """Probability of every class for every sample ``(N, classes)``.
+    """Probability of every class for every sample ``(N, classes)``; for every frame of clips ``(S, T, classes)``.
 
     The cross-entropy with a mixture of two distributions is the mixture of the two cross-entropies.
     """
@@ -27,12 +27,14 @@ def targets(
             f"{quantized.name}: is no classifier with one output; use spica.trainable with a loss of your own"
         )
     source = quantized.inputs[0].name
-    samples = check_array(source, quantized.types[source], x)
+    clips, reads = as_clips(quantized, x), quantized.types[source]
+    samples = check_array(source, reads, x if clips is None else clips.reshape(-1, *reads.shape))
+    samples = samples if clips is None else samples.reshape(clips.shape)
     if y is None and net is None:
         raise SpicaError("fine-tuning needs labels, or the float network as a teacher")
     taught = None
     if net is not None and (y is None or distillation > 0):
-        taught = probabilities(net, quantized.types[source].to_float(samples))
+        taught = probabilities(net, reads.to_float(samples))
     if y is None:
         assert taught is not None
         return taught
@@ -42,6 +44,8 @@ def targets(
     if labels.min() < 0 or labels.max() >= kind.channels:
         raise SpicaError(f"labels reach from {labels.min()} to {labels.max()}, but there are {kind.channels} classes")
     known = np.eye(kind.channels, dtype=np.float32)[labels]
+    if clips is not None:
+        known = np.repeat(known[:, None], clips.shape[1], axis=1)
     return known if taught is None else distillation * taught + np.float32(1 - distillation) * known
 
 

@@ -1,0 +1,262 @@
+"""Networks over time: clips in Keras, frames on the chip, and the same numbers from both."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import spica
+from networks import SEEDS, integer_networks
+from spica.layers import BufferTempConv, Conv2D, Dense, DepthwiseBufferTempConv, Reshape
+
+CLIPS = np.random.default_rng(0).normal(size=(24, 6, 8, 8, 2)).astype(np.float32)
+LABELS = np.arange(24) % 3
+
+
+def video(keras, basis=None):
+    """Spatial and temporal layers of both kinds, a residual, an average over each frame."""
+    from spica.temporal import DepthwiseTemporalConv, TemporalConv
+
+    layers = keras.layers
+    keras.utils.set_random_seed(0)
+    source = x = keras.Input((6, 8, 8, 2))
+    x = layers.TimeDistributed(layers.Conv2D(4, 3, padding="same"), name="spatial")(x)
+    x = layers.ReLU()(layers.BatchNormalization(name="norm")(x))
+    x = layers.ReLU()(TemporalConv(5, 4, basis, name="temporal")(x))
+    y = DepthwiseTemporalConv(3, basis, name="depthwise")(x)
+    x = layers.ReLU()(layers.Add()([x, y]))
+    x = layers.TimeDistributed(layers.GlobalAveragePooling2D())(x)
+    return keras.Model(source, layers.Dense(3, name="classes")(layers.Dropout(0.2)(x)))
+
+
+def series(keras, scale=False):
+    from spica.temporal import TemporalConv
+
+    layers = keras.layers
+    first = [layers.Rescaling(1 / 4)] if scale else []
+    return keras.Sequential(
+        [keras.Input((20, 6)), *first, TemporalConv(8, 5), layers.BatchNormalization(), layers.ReLU(),
+         TemporalConv(4, 3, use_bias=False), layers.ReLU(), layers.Dense(2)]
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def jacobi(keras):
+    from spica.temporal import Jacobi
+
+    return Jacobi
+
+
+@pytest.fixture(scope="module")
+def float_net(keras):
+    return spica.from_keras(video(keras))
+
+
+@pytest.fixture(scope="module")
+def quantized(float_net):
+    return spica.quantize(float_net, CLIPS, weights=4, activations=4)
+
+
+@pytest.mark.parametrize("count", [None, 3])
+def test_the_network_of_a_frame_computes_what_the_model_of_clips_does(count, keras, jacobi):
+    model = video(keras, None if count is None else jacobi(count))
+    net = spica.from_keras(model)
+    assert isinstance(net["temporal"], BufferTempConv) and isinstance(net["depthwise"], DepthwiseBufferTempConv)
+    np.testing.assert_allclose(net.forward(CLIPS), model.predict(CLIPS, verbose=0), atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [False, True])
+def test_series_become_images_of_one_pixel(scale, keras):
+    model = series(keras, scale)
+    net = spica.from_keras(model)
+    assert net.inputs[0].shape == (6,) and isinstance(net.layers[1], Reshape) and isinstance(net.layers[-1], Dense)
+    x = np.random.default_rng(1).normal(size=(5, 20, 6)).astype(np.float32)
+    np.testing.assert_allclose(net.forward(x), model.predict(x, verbose=0), atol=1e-5)
+    qnet = spica.quantize(net, x)
+    integers = spica.to_input_integers(qnet, x)
+    assert integers.shape == x.shape
+    assert np.corrcoef(qnet.forward(integers).ravel(), net.forward(x).ravel())[0, 1] > 0.99
+
+
+def test_a_model_is_saved_with_its_polynomials(keras, jacobi, tmp_path):
+    model = video(keras, jacobi(3, 0.5, 0.25))
+    model.save(tmp_path / "video.keras")
+    again = keras.models.load_model(tmp_path / "video.keras")
+    np.testing.assert_array_equal(again.predict(CLIPS, verbose=0), model.predict(CLIPS, verbose=0))
+
+
+@pytest.mark.parametrize(("alpha", "beta"), [(0, 0), (-0.25, -0.25), (1, 0.5)])
+def test_polynomials_are_orthogonal_under_their_weight(alpha, beta, jacobi):
+    x, step = np.linspace(-1, 1, 200_001, retstep=True)
+    values = jacobi(5, alpha, beta)._at(x[1:-1])
+    gram = (values * ((1 - x[1:-1]) ** alpha * (1 + x[1:-1]) ** beta)) @ values.T * step
+    off = gram / np.sqrt(np.outer(np.diag(gram), np.diag(gram))) - np.eye(5)
+    assert np.abs(off).max() < 2e-2
+    if alpha == beta == 0:
+        wanted = np.polynomial.legendre.legvander(x[1:-1], 4).T
+        np.testing.assert_allclose(values, wanted, atol=1e-9)
+
+
+@pytest.mark.parametrize(("count", "alpha"), [(0, 0.0), (3, -1.0)])
+def test_polynomials_that_are_none_are_refused(count, alpha, jacobi):
+    with pytest.raises(spica.SpicaError, match="count must be at least 1"):
+        jacobi(count, alpha)
+
+
+def test_at_twice_the_rate_a_slow_clip_gives_the_same(keras, jacobi):
+    from spica.temporal import TemporalConv, resample
+
+    model = keras.Sequential([keras.Input((40, 3)), TemporalConv(4, 16, jacobi(3)), keras.layers.Dense(2)])
+    time = np.linspace(0, 1, 40, endpoint=False)[:, None] * np.array([1.0, 0.5, 0.25]) * 2 * np.pi
+    slow, fast = np.sin(time)[None], np.sin(np.repeat(time, 2, axis=0))[None]
+    twice = resample(model, 2)
+    assert twice.layers[-2].frames == 32
+    wanted, got = model.predict(slow, verbose=0), twice.predict(fast, verbose=0)[:, 1::2]
+    assert np.abs(wanted - got)[:, 16:].max() < 0.05 * np.abs(wanted).max()
+    plain = keras.Sequential([keras.Input((40, 3)), TemporalConv(4, 16)])
+    for rate, which, message in ((2, plain, "plain weights"), (0, model, "above 0")):
+        with pytest.raises(spica.SpicaError, match=message):
+            resample(which, rate)
+
+
+def test_layers_that_would_mix_frames_are_named(keras):
+    from spica.temporal import TemporalConv
+
+    layers = keras.layers
+    model = keras.Sequential([keras.Input((9, 8, 1)), layers.Conv2D(3, 3, name="mixes"), TemporalConv(4, 3)])
+    with pytest.raises(
+        spica.SpicaError, match="mixes: Keras layer Conv2D would mix frames; wrap it in TimeDistributed"
+    ):
+        spica.from_keras(model)
+    model = keras.Sequential([keras.Input((9, 4)), TemporalConv(4, 3), layers.GlobalAveragePooling1D(name="mean")])
+    with pytest.raises(spica.SpicaError, match="mean: Keras layer GlobalAveragePooling1D"):
+        spica.from_keras(model)
+
+
+def ratio(wanted, got):
+    """Signal-to-noise ratio in decibels."""
+    return 10 * np.log10((wanted**2).sum() / ((wanted - got) ** 2).sum())
+
+
+@pytest.mark.parametrize(("weights", "activations", "least"), [(8, 8, 34), (4, 8, 30), (4, 4, 25)])
+def test_quantising_keeps_the_outputs(weights, activations, least, float_net):
+    qnet = spica.quantize(float_net, CLIPS, weights=weights, activations=activations)
+    integers, wanted = spica.to_input_integers(qnet, CLIPS), float_net.forward(CLIPS)
+    got = qnet.forward(integers)
+    assert ratio(wanted, got) > least
+    np.testing.assert_array_equal(got, qnet.forward(integers, engine="reference", batch_size=7))
+    plain = {"equalization": False, "reconstruction": False, "bias_correction": False}
+    rough = spica.quantize(float_net, CLIPS, weights=weights, activations=activations, **plain)
+    assert ratio(wanted, got) > ratio(wanted, rough.forward(integers)) - 0.5
+
+
+def test_fine_tuning_learns_clips_and_stays_exact(float_net, quantized, keras):
+    integers = spica.to_input_integers(quantized, CLIPS)
+    model = spica.trainable(quantized, float_net)
+    np.testing.assert_array_equal(model.predict(integers, verbose=0), quantized.forward(integers))
+    model.compile(keras.optimizers.Adam(1e-2), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(integers, np.repeat(LABELS[:, None], 6, axis=1), epochs=2, verbose=0)
+    learned = spica.convert(model)
+    got = model.predict(integers, verbose=0)
+    np.testing.assert_array_equal(got, learned.forward(integers, engine="reference"))
+    assert (got != quantized.forward(integers)).any()
+    fitted = spica.finetune(quantized, integers, LABELS, net=float_net, epochs=1, distillation=0.5)
+    assert 0 <= fitted.evaluate(integers, LABELS) <= 1
+
+
+def test_a_clip_has_one_label(quantized):
+    integers = spica.to_input_integers(quantized, CLIPS)
+    wanted = quantized.forward(integers).mean(axis=1).argmax(axis=1)
+    np.testing.assert_array_equal(quantized.predict(integers), wanted)
+    assert quantized.evaluate(integers, wanted) == 1
+
+
+def test_clips_start_from_rest(quantized):
+    integers = spica.to_input_integers(quantized, CLIPS)
+    whole = quantized.forward(integers, batch_size=50)
+    for clip, outputs in zip(integers, whole):
+        np.testing.assert_array_equal(quantized.forward(clip), outputs)
+
+
+def test_engines_count_the_same_events(quantized):
+    integers = spica.to_input_integers(quantized, CLIPS[:3])
+    native, reference = (quantized.run(integers, engine=e, count=True) for e in ("native", "reference"))
+    assert native.events == reference.events and native.inputs == reference.inputs
+
+
+@settings(max_examples=25, deadline=None)
+@given(integer_networks(memory=True), SEEDS, st.integers(2, 4))
+def test_streams_side_by_side_are_streams_alone(network_and_batch, seed, streams):
+    net, x = network_and_batch
+    random = np.random.default_rng(seed)
+    clips = random.choice(x, (streams, 7))
+    clips[:, 3:5] = 0
+    with net.stream(streams=streams, threads=1) as together:
+        frames = [together.push(clips[:, i]) for i in range(clips.shape[1])]
+    for i, clip in enumerate(clips):
+        with net.stream(engine="reference") as alone:
+            wanted = np.concatenate([alone.push(frame[None]) for frame in clip])
+        np.testing.assert_array_equal(np.stack([frame[i] for frame in frames]), wanted)
+        np.testing.assert_array_equal(net.forward(clip, batch_size=3), wanted)
+
+
+def test_a_chip_streams_the_same_integers(keras):
+    x = np.random.default_rng(2).normal(size=(4, 20, 6)).astype(np.float32)
+    qnet = spica.quantize(spica.from_keras(series(keras)), x)
+    integers = spica.to_input_integers(qnet, x)
+    chip = spica.map(qnet, "Akida2-6", mode="all")
+    whole = qnet.forward(integers)
+    np.testing.assert_array_equal(chip.forward(integers), whole)
+    events = chip.statistics.events
+    with chip.stream() as stream:
+        got = np.concatenate([stream.push(frame[None]) for frame in integers[0]])
+        np.testing.assert_array_equal(got, whole[0])
+        busy = chip.statistics.events
+        for _ in range(9):
+            stream.push(np.zeros_like(integers[0, :1]))
+        assert chip.statistics.events < busy and events > 0
+
+
+def test_the_state_of_streams_is_kept_in_a_file(quantized, tmp_path):
+    integers = spica.to_input_integers(quantized, CLIPS[:2])
+    with quantized.stream(streams=2) as stream:
+        for i in range(4):
+            stream.push(integers[:, i])
+        stream.save(tmp_path / "state")
+        wanted = stream.push(integers[:, 4])
+        assert stream.frames == 5 and 0 < stream.latency_ms < 1000
+    with quantized.stream(streams=2) as again, quantized.stream() as other:
+        again.load(tmp_path / "state")
+        np.testing.assert_array_equal(again.push(integers[:, 4]), wanted)
+        again.reset()
+        np.testing.assert_array_equal(again.push(integers[:, 0]), quantized.forward(integers)[:, 0])
+        for call, message in (
+            (lambda: other.load(tmp_path / "state"), "with 1 streams"),
+            (lambda: again.load(tmp_path / "absent"), "cannot be read"),
+            (lambda: again.load(__file__), "not a whole file"),
+            (lambda: again.push(integers[:1, 0]), "1 frames for 2 streams"),
+            (lambda: other.latency_ms, "nothing has been pushed"),
+            (lambda: quantized.stream(streams=0), "at least 1"),
+        ):
+            with pytest.raises(spica.SpicaError, match=message):
+                call()
+
+
+def test_nothing_is_computed_for_frames_that_change_nothing(quantized, monkeypatch):
+    empty = np.zeros((1, *quantized.inputs[0].shape), quantized.types[quantized.inputs[0].name].dtype)
+    with quantized.stream() as stream:
+        busy = spica.to_input_integers(quantized, CLIPS)[0]
+        outputs = [stream.push(frame[None]) for frame in busy] + [stream.push(empty) for _ in range(8)]
+        wanted = quantized.forward(np.concatenate([busy, *[empty] * 8]))
+        np.testing.assert_array_equal(np.concatenate(outputs), wanted)
+        monkeypatch.setattr(type(stream), "_take", None)
+        outputs[-1][:] = 99  # what a caller does with an answer is his own
+        np.testing.assert_array_equal(stream.push(empty), wanted[-1:])
+        with pytest.raises(TypeError):
+            stream.push(busy[:1])
+
+
+def test_layers_of_a_frame_keep_their_kind(quantized):
+    assert isinstance(quantized["spatial"], Conv2D) and quantized["temporal"].weight_bits == 4
