@@ -183,3 +183,13 @@ def test_teach_serves_the_page_until_it_is_interrupted(tmp_path, monkeypatch, ca
     monkeypatch.setattr(HTTPServer, "serve_forever", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
     code, out, _ = call(monkeypatch, capsys, "teach", tmp_path / "net.spica", "--port", 0, "--no-browse")
     assert code == 130 and out.startswith("http://127.0.0.1:")
+
+
+def test_the_demo_of_streaming_says_what_it_promises(tmp_path, monkeypatch, capsys):
+    code, out, _ = call(monkeypatch, capsys, "demo", "stream", "--epochs", 2, "--out", tmp_path / "demo", "--json")
+    facts = json.loads(out)
+    assert code == 0 and facts["right"] <= facts["digits"] == len(facts["seen"])
+    assert facts["accuracy_8bit"] > 0.5 and facts["right"] > 0.4 * facts["digits"]
+    assert 0 < facts["quiet_mw"] < facts["busy_mw"] / 2
+    assert facts["engine_empty_frame_us"] < facts["engine_frame_us"]
+    assert spica.load(facts["files"]["network"])["temporal"].frames == 5

@@ -71,7 +71,8 @@ def test_a_program_gives_what_the_primitives_give(data, seed):
     stage = draw(stages(random, outputs))
     largest = max(high, -low) * int(np.abs(kernel).sum(axis=tuple(range(kernel.ndim - 1 + depthwise)))[..., None].max())
 
-    expected = arithmetic.finish(getattr(arithmetic, name)(x, kernel, strides, padding, *fill, largest), stage)
+    sums = getattr(arithmetic, name)(x, kernel, strides, padding, *fill, largest)
+    expected = arithmetic.finish(sums, stage)
     recorder = Recorder()
     value = recorder.input(x.shape[1:], low, high, np.int32)
     try:
@@ -79,7 +80,7 @@ def test_a_program_gives_what_the_primitives_give(data, seed):
         program = recorder.build([value], [made])
     except Unrecorded:
         reach = largest + (0 if stage.bias is None else int(np.abs(stage.bias).max()))
-        assert expected.max() >= 1 << 31 or reach >= 1 << 31 or reach * x[0, ..., 0].size >= 1 << 31, stage
+        assert expected.max() >= 1 << 31 or reach >= 1 << 31 or reach * sums[0, ..., 0].size >= 1 << 31, stage
         return
     got = np.empty(expected.shape, np.int64)
     program.run([x.astype(np.int32)], [got], len(x), draw(st.integers(1, 5)), draw(st.booleans()))

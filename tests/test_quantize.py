@@ -260,19 +260,13 @@ def test_repairs_bring_four_bits_nearer_to_float():
 
 
 @settings(max_examples=30, deadline=None)
-@given(SEEDS, st.sampled_from([1, 3, 7]), st.integers(2, 12), st.integers(1, 5))
-def test_reconstruction_lowers_the_error_of_sums(seed, high, inputs, filters):
+@given(SEEDS, st.sampled_from([0, 1, 3, 7]), st.integers(1, 12), st.integers(1, 5))
+def test_reconstruction_rounds_to_the_nearest_where_inputs_are_independent(seed, high, inputs, filters):
     random = np.random.default_rng(seed)
-    mixing = random.normal(size=(inputs, inputs)) / np.sqrt(inputs)
-    x = random.normal(size=(500, inputs)) @ mixing
-    kernel = random.uniform(-1, 1, (inputs, filters))
-    scale = np.full(filters, 1 / high)
-    moments = x.T @ x / len(x)
-    errors = [
-        float((((kernel - k * scale).T @ moments) * (kernel - k * scale).T).sum())
-        for k in (np.clip(np.rint(kernel / scale), -high, high), round_weights(kernel, scale, high, moments))
-    ]
-    assert errors[1] <= 1.3 * errors[0] + 1e-9  # greedy, so not always lower; on average it is, below
+    kernel, scale = random.uniform(-1, 1, (inputs, filters)), random.uniform(0.1, 1, filters)
+    moments = np.diag(random.uniform(0.1, 5, inputs))
+    nearest = np.clip(np.rint(kernel / scale), -high, high) if high else np.where(kernel >= 0, 1, -1)
+    np.testing.assert_array_equal(round_weights(kernel, scale, high, moments), nearest)
 
 
 def test_reconstruction_is_better_on_average():

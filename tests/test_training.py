@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import spica
 from networks import SEEDS, integer_networks
-from spica.layers import Activation, BufferTempConv, Conv2D, Dense, Input, ReLU
+from spica.layers import Activation, Conv2D, Dense, Input, ReLU, Requantize, StatefulRecurrent
 from spica.training.teacher import probabilities
 from test_quantize import SAMPLES, float_network
 
@@ -182,22 +182,16 @@ def test_bad_requests_are_refused(change, message, keras):
 def test_networks_that_cannot_be_trained_are_refused_by_name(keras):
     with pytest.raises(spica.SpicaError, match="quantize it first"):
         spica.trainable(small_classifier())
-    kernel, stage = np.ones((2, 1, 1), np.int8), None
-    frames = spica.Network(
-        (
-            Input(name="frames", shape=(2, 2, 1), bits=8),
-            BufferTempConv(
-                name="memory",
-                inputs=("frames",),
-                kernel=kernel,
-                weight_bits=2,
-                weight_scale=np.ones(1, np.float32),
-                requantize=stage,
-            ),
-        ),
-        ("memory",),
+    one, stage = (
+        np.ones(2, np.int64),
+        Requantize(multiplier=np.array(1), shift=np.array(0), bits=8, signed=True, frac_bits=np.array(0)),
     )
-    with pytest.raises(spica.SpicaError, match="memory: BufferTempConv remembers"):
+    memory = StatefulRecurrent(
+        name="memory", inputs=("steps",), a_real=one, a_imag=one, a_frac_bits=(0, 0), requantize=stage,
+        input_multiplier=one, input_shift=one, input_bits=8,
+    )  # fmt: skip
+    frames = spica.Network((Input(name="steps", shape=(3, 2), bits=8), memory), ("memory",))
+    with pytest.raises(spica.SpicaError, match="memory: StatefulRecurrent remembers"):
         spica.trainable(frames)
     with pytest.raises(spica.SpicaError, match=r"not made by spica\.trainable"):
         spica.convert(Activation)

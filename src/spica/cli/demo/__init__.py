@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from spica.cli.demo import digits, learning
+from spica.cli.demo import digits, learning, stream
 from spica.cli.output import Json, emit
 from spica.errors import SpicaError
 from spica.report.figures import load_pyplot
@@ -17,9 +17,10 @@ from spica.report.figures import load_pyplot
 class Which(StrEnum):
     digits = "digits"
     learning = "learning"
+    stream = "stream"
 
 
-SHOWN = {Which.digits: digits.show, Which.learning: learning.show}
+SHOWN = {Which.digits: digits.show, Which.learning: learning.show, Which.stream: stream.show}
 
 
 def demo(
@@ -29,7 +30,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Of the training.")] = 0,
     json: Json = False,
 ) -> None:
-    """Digits, trained, quantised and run on a chip; or a new digit, learned on the chip from five pictures."""
+    """Digits, trained, quantised and run on a chip; a new digit, learned there from five pictures; or a live stream."""
     load_pyplot()  # a missing library should be known before the training, not after
     try:
         out.mkdir(parents=True, exist_ok=True)

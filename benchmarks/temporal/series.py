@@ -1,0 +1,76 @@
+"""The series that the study learns: people who say a vowel, people who move, and synthesised words.
+
+The first two are real and come with the package aeon (``pip install --no-deps aeon``), from the UEA archive (Bagnall
+et al., 2018). Frames are scaled to mean 0 and deviation 1 by what is trained on.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from spica.data import mfcc, synthesise_keywords
+from spica.errors import SpicaError
+
+
+@dataclass(frozen=True)
+class Series:
+    """Clips ``(S, T, C)`` of float32 and a class for each."""
+
+    name: str
+    about: str
+    train_x: np.ndarray
+    train_y: np.ndarray
+    test_x: np.ndarray
+    test_y: np.ndarray
+
+    @property
+    def classes(self) -> int:
+        return int(self.train_y.max()) + 1
+
+
+def vowels() -> Series:
+    about = "nine men say two Japanese vowels: who speaks? 12 cepstra, resampled to 25 frames; 270 and 370 utterances"
+    return _archive("JapaneseVowels", "JapaneseVowels_eq", about)
+
+
+def motions() -> Series:
+    about = (
+        "rest, walk, run, badminton by a smart watch: acceleration and rotation, 100 frames of 0.1 s, 40 and 40 clips"
+    )
+    return _archive("BasicMotions", "BasicMotions", about)
+
+
+def words() -> Series:
+    spoken = synthesise_keywords(150)
+    x, y, heard = mfcc(spoken.waves)[..., 0].astype(np.float32), spoken.labels, spoken.speakers < 120
+    about = "35 words by espeak-ng, no human: 10 cepstra of 49 frames, 120 voices to train and 30 others to test"
+    return _scaled("words", about, x[heard], y[heard], x[~heard], y[~heard])
+
+
+def _archive(folder: str, name: str, about: str) -> Series:
+    package = importlib.util.find_spec("aeon")
+    if package is None or not package.submodule_search_locations:
+        raise SpicaError(f"{name} comes with aeon; run: pip install --no-deps aeon")
+    where = Path(package.submodule_search_locations[0]) / "datasets" / "data" / folder
+    (train_x, train_names), (test_x, test_names) = (_read(where / f"{name}_{part}.ts") for part in ("TRAIN", "TEST"))
+    known = sorted(set(train_names))
+    train_y, test_y = (np.array([known.index(n) for n in names]) for names in (train_names, test_names))
+    return _scaled(folder, about, train_x, train_y, test_x, test_y)
+
+
+def _read(path: Path) -> tuple[np.ndarray, list[str]]:
+    """A file of the archive: on each line the channels of a clip, and its class."""
+    _, _, data = path.read_text().partition("@data\n")
+    rows = [line.split(":") for line in data.split("\n") if line]
+    clips = np.array([[[float(v) for v in channel.split(",")] for channel in row[:-1]] for row in rows], np.float32)
+    return clips.transpose(0, 2, 1), [row[-1] for row in rows]
+
+
+def _scaled(name: str, about: str, x: np.ndarray, y: np.ndarray, test_x: np.ndarray, test_y: np.ndarray) -> Series:
+    mean, deviation = x.mean(axis=(0, 1)), x.std(axis=(0, 1)) + 1e-6
+    scaled = [((a - mean) / deviation).astype(np.float32) for a in (x, test_x)]
+    return Series(name, about, scaled[0], y, scaled[1], test_y)

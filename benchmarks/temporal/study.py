@@ -1,0 +1,180 @@
+"""Temporal networks against a GRU and a plain CNN on series: ``python study.py``.
+
+All are trained alike, labels for every frame, and answer for a clip by the mean of their frames. The temporal network
+is also quantised to eight bits, streamed frame by frame, and placed on a second-generation device.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from series import Series, motions, vowels, words
+
+import spica
+from spica.training import load_keras
+
+DEVICE = "Akida2-1"
+FRAMES, POLYNOMIALS = 8, 4
+BATCH, RATE = 32, 4e-3
+STREAMED = 1000
+SERIES: dict[str, tuple[Callable[[], Series], int, int]] = {
+    "vowels": (vowels, 60, 5), "motions": (motions, 120, 5), "words": (words, 20, 3)
+}  # fmt: skip
+"""Each with epochs of training and seeds."""
+
+
+def tenn(width: int, series: Series, basis: bool = False) -> Any:
+    """Dense layers on every frame, and between them each channel looks back at eight frames."""
+    from spica.temporal import DepthwiseTemporalConv, Jacobi
+
+    keras = load_keras()
+    layers = keras.layers
+    model = keras.Sequential([keras.Input(series.train_x.shape[1:]), layers.Dense(width, use_bias=False)])
+    for _ in range(2):
+        kernels = Jacobi(POLYNOMIALS) if basis else None
+        for layer in (DepthwiseTemporalConv(FRAMES, kernels, use_bias=False), layers.Dense(width, use_bias=False)):
+            for each in (layers.BatchNormalization(), layers.ReLU(), layer):
+                model.add(each)
+    for each in (layers.BatchNormalization(), layers.ReLU(), layers.Dropout(0.2), layers.Dense(series.classes)):
+        model.add(each)
+    return model
+
+
+def gru(width: int, series: Series) -> Any:
+    keras = load_keras()
+    layers = keras.layers
+    recurrent = layers.GRU(width, return_sequences=True)
+    source = keras.Input(series.train_x.shape[1:])
+    return keras.Sequential([source, recurrent, layers.Dropout(0.2), layers.Dense(series.classes)])
+
+
+def cnn(width: int, series: Series) -> Any:
+    """Convolutions that see five frames, later ones as well: it has to wait for the clip."""
+    keras = load_keras()
+    layers = keras.layers
+    model = keras.Sequential([keras.Input(series.train_x.shape[1:])])
+    for _ in range(3):
+        convolution = layers.Conv1D(width, 5, padding="same", use_bias=False)
+        for each in (convolution, layers.BatchNormalization(), layers.ReLU()):
+            model.add(each)
+    model.add(layers.Dropout(0.2))
+    model.add(layers.Dense(series.classes))
+    return model
+
+
+MODELS: dict[str, Callable[[Series], Any]] = {
+    "GRU, 48": lambda series: gru(48, series),
+    "CNN, 24": lambda series: cnn(24, series),
+    "TENN, 56": lambda series: tenn(56, series),
+    "TENN, 32": lambda series: tenn(32, series),
+    "TENN, 32, polynomials": lambda series: tenn(32, series, basis=True),
+}
+
+
+def work(model: Any) -> int:
+    """Multiply-accumulates for one frame."""
+    total = 0
+    for layer in model.layers:
+        kind = type(layer).__name__
+        if kind == "GRU":
+            kernel, recurrent, *_ = layer.get_weights()
+            total += kernel.size + recurrent.size
+        elif kind == "DepthwiseTemporalConv":
+            total += layer.frames * layer.output.shape[-1]
+        elif kind in ("Dense", "Conv1D"):
+            total += layer.get_weights()[0].size
+    return total
+
+
+def trained(model: Any, series: Series, epochs: int, seed: int) -> Any:
+    keras = load_keras()
+    x, random = series.train_x, np.random.default_rng(seed)
+    y = np.repeat(series.train_y[:, None], x.shape[1], axis=1)
+    rate = keras.optimizers.schedules.CosineDecay(RATE, epochs * -(-len(x) // BATCH))
+    model.compile(keras.optimizers.Adam(rate), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    for _ in range(epochs):
+        moved = x + random.normal(0, 0.1, x.shape).astype(np.float32)
+        model.fit(moved, y, batch_size=BATCH, verbose=0)
+    return model
+
+
+def accuracy(outputs: np.ndarray, labels: np.ndarray) -> float:
+    return float((outputs.mean(axis=1).argmax(axis=1) == labels).mean())
+
+
+def on_chip(model: Any, series: Series) -> dict[str, float]:
+    """The eight-bit network: its accuracy on clips, frame by frame, and what a frame costs on a device."""
+    qnet = spica.quantize(spica.from_keras(model), series.train_x)
+    x = spica.to_input_integers(qnet, series.test_x)
+    whole = qnet.forward(x)
+    frames = x.reshape(-1, *x.shape[2:])[:STREAMED]
+    with qnet.stream(threads=1) as stream:
+        streamed = np.concatenate([stream.push(frame[None]) for frame in frames])
+        latency = stream.latency_ms
+    np.testing.assert_array_equal(streamed, qnet.forward(frames, engine="reference"))
+    chip = spica.map(qnet, DEVICE)
+    chip.forward(x[:20])
+    found = chip.statistics
+    return {
+        "accuracy_8bit": accuracy(whole, series.test_y),
+        "nps": found.nps,
+        "latency_us": 1e3 * found.latency_ms,
+        "energy_nj": 1e3 * found.dynamic_energy_uj,
+        "engine_us": 1e3 * latency,
+    }
+
+
+def rows(series: Series, epochs: int, seeds: int) -> list[dict[str, Any]]:
+    keras = load_keras()
+    found = []
+    for name, build in MODELS.items():
+        for seed in range(seeds):
+            keras.utils.set_random_seed(seed)
+            model = trained(build(series), series, epochs, seed)
+            outputs = np.asarray(keras.ops.convert_to_numpy(model.predict(series.test_x, verbose=0)))
+            row = {
+                "model": name,
+                "seed": seed,
+                "accuracy": accuracy(outputs, series.test_y),
+                "parameters": model.count_params(),
+                "macs": work(model),
+            }
+            found.append(row | (on_chip(model, series) if name.startswith("TENN") else {}))
+    return found
+
+
+def table(name: str, found: list[dict[str, Any]]) -> Table:
+    shown = Table("model", "accuracy", "8 bits", "parameters", "MACs a frame", title=name)
+    for model in MODELS:
+        of = [row for row in found if row["model"] == model]
+        mean = [statistics.mean(row.get(key, float("nan")) for row in of) for key in ("accuracy", "accuracy_8bit")]
+        shown.add_row(model, *(f"{100 * m:.1f}" for m in mean), f"{of[0]['parameters']:,}", f"{of[0]['macs']:,}")
+    return shown
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--series", nargs="+", default=list(SERIES), choices=SERIES)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "study.json")
+    options = parser.parse_args()
+    known = json.loads(options.out.read_text()) if options.out.exists() else {}
+    console = Console(width=120)
+    for name in options.series:
+        load, epochs, seeds = SERIES[name]
+        series = load()
+        known[name] = {"about": series.about, "rows": rows(series, epochs, seeds)}
+        console.print(table(name, known[name]["rows"]))
+        options.out.parent.mkdir(exist_ok=True)
+        options.out.write_text(json.dumps(known, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""Events of a camera, binned to frames as they come, and digits as such a camera would see them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spica.errors import SpicaError
+
+
+class EventBinner:
+    """Frames of a fixed time each, out of events in order of time; it holds one frame and nothing else.
+
+    Pixels count their events, up to 255: channel 0 those that became darker, channel 1 those that became brighter.
+
+    Args:
+        height, width: of the sensor.
+        microseconds: length of a frame.
+        start: time at which the first frame begins, in microseconds.
+    """
+
+    def __init__(self, height: int, width: int, microseconds: int, start: int = 0) -> None:
+        if min(height, width, microseconds) < 1:
+            raise SpicaError(f"a sensor of {height} x {width} with frames of {microseconds} us is none")
+        self.shape, self.microseconds = (height, width, 2), microseconds
+        self._end = start + microseconds
+        self._counts = np.zeros(self.shape, np.int64)
+        self._last = start
+
+    def push(self, t: ArrayLike, x: ArrayLike, y: ArrayLike, p: ArrayLike) -> Iterator[NDArray[np.uint8]]:
+        """Take more events and give every frame ``(H, W, 2)`` that they complete, the empty ones between as well.
+
+        Args:
+            t: times in microseconds ``(N,)``, none before those of the last push.
+            x, y: column and row of each.
+            p: polarity, 0 or 1.
+
+        Raises:
+            SpicaError: for events out of order or off the sensor.
+        """
+        t, x, y, p = (np.atleast_1d(np.asarray(a)).astype(np.int64) for a in (t, x, y, p))
+        if not len(t) == len(x) == len(y) == len(p):
+            raise SpicaError(f"events need t, x, y and p alike, but there are {len(t)}, {len(x)}, {len(y)}, {len(p)}")
+        if len(t) and ((np.diff(t) < 0).any() or t[0] < self._last):
+            raise SpicaError("events are out of order; sort them by time")
+        for name, values, size in (("x", x, self.shape[1]), ("y", y, self.shape[0]), ("p", p, 2)):
+            if len(t) and (values.min() < 0 or values.max() >= size):
+                raise SpicaError(f"{name} reaches from {values.min()} to {values.max()}, but must be 0 to {size - 1}")
+        return self._frames(t, x, y, p)
+
+    def _frames(self, t: NDArray, x: NDArray, y: NDArray, p: NDArray) -> Iterator[NDArray[np.uint8]]:
+        done = 0
+        while done < len(t):
+            upto = int(np.searchsorted(t, self._end))
+            np.add.at(self._counts, (y[done:upto], x[done:upto], p[done:upto]), 1)
+            self._last, done = int(t[upto - 1]) if upto else self._last, upto
+            if done < len(t):
+                yield self._take()
+
+    def flush(self) -> NDArray[np.uint8]:
+        """The frame that has begun, whether more events would come or not."""
+        return self._take()
+
+    def _take(self) -> NDArray[np.uint8]:
+        frame = np.minimum(self._counts, 255).astype(np.uint8)
+        self._counts[:] = 0
+        self._last, self._end = max(self._last, self._end), self._end + self.microseconds
+        return frame
+
+
+SACCADES = np.array([(0, 0), (1, 1), (2, 2), (3, 1), (4, 0), (3, 0), (2, 0), (1, 0), (0, 0), (0, 1), (1, 2), (1, 1)])
+"""Where a picture is, moment by moment: to and fro, as the eye moves and as pictures were shown to make N-MNIST."""
+
+THRESHOLD = 64
+"""Change of a pixel of 0 to 255 that is an event."""
+
+
+def seen_moving(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Pictures ``(N, H, W, 1)`` as a moving camera of events would see them: clips ``(N, 11, H, W, 2)`` of 0 and 1.
+
+    No camera took them: an event is a pixel that changes by a quarter of its range from one place to the next.
+    """
+    reach = SACCADES.max()
+    padded = np.pad(images[..., 0], ((0, 0), (reach, reach), (reach, reach))).astype(np.int16)
+    height, width = images.shape[1:3]
+    start = reach // 2
+    shown = np.stack(
+        [padded[:, start + dy : start + dy + height, start + dx : start + dx + width] for dy, dx in SACCADES], axis=1
+    )
+    change = np.diff(shown, axis=1)
+    return np.stack([change <= -THRESHOLD, change >= THRESHOLD], axis=-1).astype(np.uint8)
