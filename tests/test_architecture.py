@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "learning": {"quantize", "engine", "layers", "network", "errors", "progress"},
     "training": {"quantize", "rewrite", "engine", "layers", "network", "errors"},
     "zoo": {
+        "temporal",
         "learning",
         "training",
         "importers",

@@ -91,6 +91,14 @@ def test_the_page_on_learning_holds_its_results(monkeypatch):
     sys.modules.pop("make_learning")
 
 
+def test_the_page_on_time_holds_its_results(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    import make_temporal
+
+    assert make_temporal.PAGE.read_text() == make_temporal.page()
+    sys.modules.pop("make_temporal")
+
+
 def test_links_between_documents_lead_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):

@@ -205,3 +205,32 @@ def test_unbuilt_and_foreign_models_are_refused(keras):
     unknown = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(4, 3)])
     with pytest.raises(spica.SpicaError, match="has unknown sizes"):
         spica.from_keras(unknown)
+
+
+@pytest.mark.parametrize("kind", ["GRU", "LSTM"])
+def test_what_no_layer_can_express_is_left_to_the_host_by_name(kind, keras):
+    layers = keras.layers
+    from spica.temporal import TemporalConv
+
+    model = keras.Sequential(
+        [keras.Input((12, 6)), TemporalConv(8, 3), layers.ReLU(),
+         getattr(layers, kind)(5, return_sequences=True, name="gates"), layers.Dense(3, name="classes")]
+    )  # fmt: skip
+    x = np.random.default_rng(0).normal(size=(4, 12, 6)).astype(np.float32)
+    parts = spica.split(model)
+    assert parts.on_host == ("gates", "classes")
+    wanted = model.predict(x, verbose=0)
+    np.testing.assert_allclose(parts.finish(parts.network.forward(x)), wanted, atol=1e-5)
+    qnet = spica.quantize(parts.network, x)
+    got = parts.finish(qnet.forward(spica.to_input_integers(qnet, x)))
+    assert np.corrcoef(got.ravel(), wanted.ravel())[0, 1] > 0.98
+
+
+def test_a_model_that_can_be_taken_whole_is_not_split(keras):
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
+    whole, x = spica.split(model), np.ones((2, 6), np.float32)
+    assert whole.on_host == ()
+    np.testing.assert_allclose(whole.finish(whole.network.forward(x)), model.predict(x, verbose=0), atol=1e-6)
+    impossible = keras.Sequential([keras.Input((6, 2)), keras.layers.LSTM(3)])
+    with pytest.raises(spica.SpicaError, match="Keras layer LSTM"):
+        spica.split(impossible)

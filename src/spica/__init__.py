@@ -14,7 +14,7 @@ from spica.engine.run import to_input_integers
 from spica.errors import SpicaError
 from spica.hardware import check
 from spica.hardware import map_network as map
-from spica.importers import from_keras, from_quantizeml
+from spica.importers import from_keras, from_quantizeml, split
 from spica.learning import learn
 from spica.network import Network
 from spica.network.file import load
@@ -36,6 +36,7 @@ __all__ = [
     "map",
     "quantize",
     "recipe",
+    "split",
     "to_input_integers",
     "trainable",
 ]

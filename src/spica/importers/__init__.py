@@ -2,5 +2,6 @@
 
 from spica.importers.keras import from_keras
 from spica.importers.quantizeml import from_quantizeml
+from spica.importers.split import Split, split
 
-__all__ = ["from_keras", "from_quantizeml"]
+__all__ = ["Split", "from_keras", "from_quantizeml", "split"]

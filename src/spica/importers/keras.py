@@ -56,8 +56,8 @@ HINTS = {
     "GlobalAveragePooling3D": "leave the average over time out, and train on labels for every frame",
     "UpSampling2D": "use a transposed convolution",
     "LayerNormalization": "use BatchNormalization",
-    "LSTM": "hardware has no layer for its products of gates; use spica.temporal.TemporalConv, or run it on the host",
-    "GRU": "hardware has no layer for its products of gates; use spica.temporal.TemporalConv, or run it on the host",
+    "LSTM": "hardware has no layer for its products of gates; spica.split leaves it to the host",
+    "GRU": "hardware has no layer for its products of gates; spica.split leaves it to the host",
 }
 """What to use instead of some layers that hardware does not have."""
 
