@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import spica
 from networks import SEEDS, integer_networks
-from spica.layers import BufferTempConv, Conv2D, Dense, DepthwiseBufferTempConv, Reshape
+from spica.layers import BufferTempConv, Conv2D, Dense, DepthwiseBufferTempConv, DiagonalRecurrence, Input, Reshape
 
 CLIPS = np.random.default_rng(0).normal(size=(24, 6, 8, 8, 2)).astype(np.float32)
 LABELS = np.arange(24) % 3
@@ -260,3 +260,75 @@ def test_nothing_is_computed_for_frames_that_change_nothing(quantized, monkeypat
 
 def test_layers_of_a_frame_keep_their_kind(quantized):
     assert isinstance(quantized["spatial"], Conv2D) and quantized["temporal"].weight_bits == 4
+
+
+def recurrent(keras, length=40):
+    from spica.temporal import DiagonalSSM
+
+    layers = keras.layers
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [keras.Input((length, 5)), layers.Dense(16), DiagonalSSM(name="memory"), layers.Dense(12),
+         layers.BatchNormalization(), layers.ReLU(), layers.Dense(8), DiagonalSSM(), layers.Dense(3)]
+    )  # fmt: skip
+
+
+SIGNALS = np.random.default_rng(3).normal(size=(12, 40, 5)).astype(np.float32)
+
+
+def test_a_state_space_layer_is_trained_as_convolution_and_run_as_recurrence(keras, tmp_path):
+    model = recurrent(keras)
+    net = spica.from_keras(model)
+    wanted = model.predict(SIGNALS, verbose=0)
+    assert isinstance(net["memory"], DiagonalRecurrence)
+    np.testing.assert_allclose(net.forward(SIGNALS)[:, :, 0], wanted, atol=1e-4 * np.abs(wanted).max())
+    model.save(tmp_path / "ssm.keras")
+    np.testing.assert_array_equal(keras.models.load_model(tmp_path / "ssm.keras").predict(SIGNALS, verbose=0), wanted)
+    model.compile("adam", "mse")
+    before = model.get_layer("memory").get_weights()
+    model.fit(SIGNALS, np.zeros_like(wanted), epochs=1, verbose=0)
+    assert all((a != b).any() for a, b in zip(before, model.get_layer("memory").get_weights()))
+
+
+@pytest.mark.parametrize(("weights", "activations", "least"), [(8, 8, 30), (4, 8, 16)])
+def test_recurrent_networks_are_quantised_and_streamed(weights, activations, least, keras):
+    net = spica.from_keras(recurrent(keras))
+    qnet = spica.quantize(net, SIGNALS, weights=weights, activations=activations)
+    integers = spica.to_input_integers(qnet, SIGNALS)
+    whole = qnet.forward(integers)
+    assert ratio(net.forward(SIGNALS), whole) > least
+    np.testing.assert_array_equal(whole, qnet.forward(integers, engine="reference"))
+    with qnet.stream(streams=len(integers)) as stream:
+        frames = np.stack([stream.push(integers[:, i]) for i in range(40)], axis=1)
+    np.testing.assert_array_equal(frames, whole)
+    assert spica.check(qnet, "pico").ok
+
+
+def test_quantising_without_repairs_still_sees_the_states(keras):
+    net = spica.from_keras(recurrent(keras))
+    plain = {"equalization": False, "reconstruction": False, "bias_correction": False}
+    qnet = spica.quantize(net, SIGNALS, **plain)
+    assert ratio(net.forward(SIGNALS), qnet.forward(spica.to_input_integers(qnet, SIGNALS))) > 30
+
+
+def test_the_modes_of_a_memory_decay_and_spread():
+    from spica.temporal.recurrent import legendre_modes
+
+    modes = legendre_modes(8)
+    np.testing.assert_allclose(modes.real, -0.5, atol=1e-9)
+    assert (np.diff(modes.imag) > 0).all() and modes.imag[0] > 0
+
+
+def test_state_space_layers_that_cannot_be_are_refused(keras):
+    from spica.temporal import DiagonalSSM
+
+    for call, message in (
+        (lambda: DiagonalSSM(fastest=0), "0 < fastest"),
+        (lambda: DiagonalSSM()(np.zeros((2, 3, 4, 5), np.float32)), "clips of vectors"),
+    ):
+        with pytest.raises(spica.SpicaError, match=message):
+            call()
+    one = np.ones(2, np.float32)
+    forever = DiagonalRecurrence(name="forever", inputs=("x",), a_real=one, a_imag=one)
+    with pytest.raises(spica.SpicaError, match="never fade"):
+        spica.Network((Input(name="x", shape=(1, 2)), forever), ("forever",))

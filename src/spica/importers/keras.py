@@ -19,6 +19,7 @@ from spica.layers import (
     Dense,
     DepthwiseBufferTempConv,
     DepthwiseConv2D,
+    DiagonalRecurrence,
     Flatten,
     GlobalAveragePooling2D,
     Input,
@@ -82,7 +83,8 @@ def from_keras(model: Any) -> Network:
             f"{getattr(model, 'name', model)!s:.60}: not a built Sequential or functional Keras 3 model; "
             "call model.build(input_shape), or write a subclassed model as a functional one"
         )
-    graph = _Graph(over_time=any(type(layer).__name__ in OVER_TIME for layer in functional._flatten_layers()))
+    kinds = {type(layer).__name__ for layer in functional._flatten_layers()}
+    graph = _Graph(over_time=not kinds.isdisjoint(OVER_TIME), recurrent="DiagonalSSM" in kinds)
     graph.add_model(functional)
     outputs = tuple(graph.tensors[id(t)] for t in functional.outputs)
     if graph.over_time:
@@ -93,11 +95,12 @@ def from_keras(model: Any) -> Network:
 class _Graph:
     """Collects records while walking a model; knows which record wrote each Keras tensor.
 
-    ``over_time`` says that the first axis after the batch's is time, of which a network reads one frame.
+    ``over_time`` says that the first axis after the batch's is time, of which a network reads one frame; ``recurrent``,
+    that a frame is a stretch of one step.
     """
 
-    def __init__(self, over_time: bool) -> None:
-        self.over_time = over_time
+    def __init__(self, over_time: bool, recurrent: bool) -> None:
+        self.over_time, self.recurrent = over_time, recurrent
         self.layers: list[Layer] = []
         self.tensors: dict[int, str] = {}
         self.types: dict[str, TensorType] = {}
@@ -141,6 +144,8 @@ class _Graph:
         if any(size is None for size in shape):
             raise SpicaError(f"{layer.name}: input shape {shape} has unknown sizes; build the model with fixed ones")
         source = Input(name=layer.name, shape=shape)
+        if self.recurrent and len(shape) == 1:
+            return [source, Reshape(name=f"{source.name}/step", inputs=(source.name,), shape=(1, *shape))]
         return [source, *_as_image(source.name, (source.name,), shape)] if self.over_time else [source]
 
     def flatten(self, outputs: Sequence[str]) -> None:
@@ -276,7 +281,7 @@ def _dense(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...
     kernel, bias = _array(layer.kernel), _bias(layer)
     if len(shape) == 3:  # a dense layer on an image acts on every pixel: a 1x1 convolution
         return _with_activation(layer, Conv2D(name=name, inputs=inputs, kernel=kernel[None, None], bias=bias))
-    _require(layer, len(shape) == 1, f"Dense on shape {shape}", "put a Flatten before it")
+    _require(layer, len(shape) == 1 or shape[0] == 1, f"Dense on shape {shape}", "put a Flatten before it")
     return _with_activation(layer, Dense(name=name, inputs=inputs, kernel=kernel, bias=bias))
 
 
@@ -395,6 +400,11 @@ def _temporal(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, 
     return [*image, kind(name=name, inputs=inputs, kernel=_array(layer.kernel), bias=_bias(layer))]
 
 
+def _diagonal_ssm(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
+    real, imaginary = (_array(part) for part in layer.factors)
+    return [DiagonalRecurrence(name=name, inputs=inputs, a_real=real, a_imag=imaginary)]
+
+
 def _as_image(name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
     """What makes an image of one pixel of plain channels."""
     return [Reshape(name=f"{name}/image", inputs=inputs, shape=(1, 1, *shape))] if len(shape) == 1 else []
@@ -405,12 +415,12 @@ def _softmax(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, .
     return [Softmax(name=name, inputs=inputs)]
 
 
-OVER_TIME = ("DepthwiseTemporalConv", "TemporalConv", "TimeDistributed")
+OVER_TIME = ("DepthwiseTemporalConv", "DiagonalSSM", "TemporalConv", "TimeDistributed")
 """Layers by which a model is known to read clips."""
 
 PER_FRAME = {
     "Activation", "Add", "BatchNormalization", "Concatenate", "Dense", "ReLU", "Rescaling",
-    "DepthwiseTemporalConv", "Softmax", "TemporalConv",
+    "DepthwiseTemporalConv", "DiagonalSSM", "Softmax", "TemporalConv",
 }  # fmt: skip
 """Layers that do the same to every frame of a clip as they do to the clip."""
 
@@ -424,6 +434,7 @@ CONVERTERS: dict[str, Callable[[Any, str, tuple[str, ...], tuple[int, ...]], lis
     "Dense": _dense,
     "DepthwiseConv2D": _depthwise,
     "DepthwiseTemporalConv": _temporal,
+    "DiagonalSSM": _diagonal_ssm,
     "Flatten": _flatten,
     "GlobalAveragePooling2D": _global_average,
     "MaxPooling2D": _max_pool,

@@ -12,7 +12,7 @@ from spica.layers.neural import GlobalAverage, MaxPool, Neural, ReLU, Requantize
 from spica.layers.normalization import Scale, ZeroPad
 from spica.layers.pooling import GlobalAveragePooling2D, MaxPool2D
 from spica.layers.quantizer import Dequantize, Quantize, QuantizeLinear, Rescaling
-from spica.layers.recurrent import StatefulRecurrent
+from spica.layers.recurrent import DiagonalRecurrence, StatefulRecurrent
 from spica.layers.separable import SeparableConv2D
 from spica.layers.shape import Concatenate, Flatten, Permute, Reshape, Take
 from spica.layers.temporal import BufferTempConv, DepthwiseBufferTempConv, Temporal
@@ -34,6 +34,7 @@ __all__ = [
     "DepthwiseConv2D",
     "DepthwiseConvTranspose2D",
     "Dequantize",
+    "DiagonalRecurrence",
     "Flatten",
     "GlobalAverage",
     "GlobalAveragePooling2D",

@@ -81,6 +81,51 @@ def _(
     return states.reshape(*x.shape, 2).astype(kind.dtype), state
 
 
+@record
+class DiagonalRecurrence(Layer):
+    """The same in real numbers, of which the real part leaves: ``(T, C)``; quantised, it is ``StatefulRecurrent``.
+
+    Attributes:
+        a_real, a_imag: the factor of each channel (float32), of magnitude below 1.
+    """
+
+    a_real: NDArray[np.float32]
+    a_imag: NDArray[np.float32]
+
+
+@infer.register
+def _(layer: DiagonalRecurrence, inputs: Sequence[TensorType]) -> TensorType:
+    x = neural.one_input(layer, inputs)
+    if not x.is_float or len(x.shape) != 2 or not layer.a_real.shape == layer.a_imag.shape == (x.channels,):
+        raise SpicaError(f"{layer.name}: its {layer.a_real.shape} factors do not fit real numbers (T, C), but {x}")
+    if (np.hypot(layer.a_real, layer.a_imag) >= 1).any():
+        raise SpicaError(f"{layer.name}: a factor has magnitude 1 or more, so its state would never fade")
+    return x
+
+
+@initial_state.register
+def _(layer: DiagonalRecurrence, inputs: Sequence[TensorType], streams: int = 1) -> State:
+    """States, zeros (streams, C)."""
+    return (np.zeros((streams, inputs[0].channels), np.complex64),)
+
+
+def states_of(layer: DiagonalRecurrence, x: NDArray, state: NDArray) -> NDArray[np.complex64]:
+    """The state after every step (streams, steps, C) of ``x`` (S * N, T, C), from ``state`` (streams, C)."""
+    steps = x.reshape(len(state), -1, x.shape[-1])
+    factor, states = (layer.a_real + 1j * layer.a_imag).astype(np.complex64), np.empty(steps.shape, np.complex64)
+    for i in range(steps.shape[1]):
+        state = states[:, i] = factor * state + steps[:, i]
+    return states
+
+
+@forward_stateful.register
+def _(
+    layer: DiagonalRecurrence, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops, state: State
+) -> tuple[NDArray, State]:
+    states = states_of(layer, inputs[0], state[0])
+    return states.real.reshape(inputs[0].shape), (states[:, -1],)
+
+
 @facts.register
 def _(layer: StatefulRecurrent, inputs: Sequence[TensorType], output: TensorType) -> Facts:
     steps, channels = inputs[0].shape

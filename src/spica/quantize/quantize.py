@@ -16,16 +16,21 @@ from spica.layers import (
     Add,
     Conv2D,
     Dequantize,
+    DiagonalRecurrence,
     GlobalAverage,
     GlobalAveragePooling2D,
     Input,
     Neural,
+    Requantize,
     Scale,
     SeparableConv2D,
     Softmax,
+    StatefulRecurrent,
+    Take,
     ZeroPad,
 )
 from spica.layers.neural import WEIGHT_RANGE
+from spica.layers.recurrent import BUFFER_BITS
 from spica.network import Layer, Network, TensorType
 from spica.network.record import infer
 from spica.progress import progress as show
@@ -102,13 +107,17 @@ def quantize(
     alike = "tensor" if not equalization else "equalized tensor"
     net, steps = _fit_ranges(net, real, formats, "channel" if per_channel_activations else alike, ranges, progress)
     rehearsal = None
-    if reconstruction or bias_correction:
+    recurrent = any(
+        isinstance(layer, DiagonalRecurrence) for layer in net
+    )  # which need to be seen to choose their bits
+    if reconstruction or bias_correction or recurrent:
         rehearsal = Rehearsal(net, source.name, real, infer(reader, []).from_float(real))
 
     types: dict[str, TensorType] = {source.name: infer(reader, [])}
     layers: list[Layer] = [reader]
     for twin in show(net.layers[1:], "quantising", progress):
         layer, inputs, target = twin, [types[i] for i in twin.inputs], None
+        before: list[Layer] = []
         if twin.name in steps:
             frac_bits = -np.log2(steps[twin.name]).astype(np.int64)
             format = formats[twin.name]
@@ -124,10 +133,16 @@ def quantize(
                 layer = rehearsal.corrected(layer, twin, inputs, target)
         elif isinstance(twin, Add | Activation | GlobalAveragePooling2D):
             layer = _quantize_join(twin, inputs, target)
-        layers.append(layer)
-        types[layer.name] = infer(layer, inputs)
+        elif isinstance(twin, DiagonalRecurrence):
+            assert rehearsal is not None
+            state = quantize_recurrence(twin, inputs[0], rehearsal.largest_state(twin))
+            before = [state]
+            layer = Take(name=twin.name, inputs=(state.name,), axis=2, start=0, stop=1, keep_axis=False)
+        for made in (*before, layer):
+            layers.append(made)
+            types[made.name] = infer(made, [types[i] for i in made.inputs])
         if rehearsal:
-            rehearsal.advance(layer, twin, inputs)
+            rehearsal.advance([*before, layer], twin, types)
     outputs = []
     for name in net.outputs:
         layers.append(Dequantize(name=f"{name}/dequantize", inputs=(name,)))
@@ -236,7 +251,10 @@ def _input(layer: Layer, samples: ArrayLike, real: NDArray[np.float32]) -> Input
 
 def _has_output_stage(net: Network, layer: Layer) -> bool:
     """Whether a layer's accumulator must be brought down to activation bits: all but those only the caller reads."""
-    return isinstance(layer, Neural | Add | Activation | GlobalAveragePooling2D) and bool(net.consumers[layer.name])
+    readers = net.consumers[layer.name]
+    if isinstance(layer, Neural) and all(isinstance(reader, DiagonalRecurrence) for reader in readers):
+        return False  # a recurrence takes accumulators up as they are
+    return isinstance(layer, Neural | Add | Activation | GlobalAveragePooling2D) and bool(readers)
 
 
 def _is_rectified(layer: Layer) -> bool:
@@ -290,6 +308,40 @@ def quantize_neural(
         None if target is None else rounding.output_stage(acc.scale / np.float32(average), acc.frac_bits, target)
     )
     return replace(integer, bias=bias, activation=activation, pool=layer.pool, requantize=requantize)
+
+
+STATE_BITS = 16
+FACTOR_BITS = 15
+"""Value bits of the factors of a recurrence, all of them behind the point, as their magnitude is below 1."""
+
+STATE_MARGIN = 1.25
+"""How much further than in the samples its states may go."""
+
+
+def quantize_recurrence(layer: DiagonalRecurrence, x: TensorType, largest: float) -> StatefulRecurrent:
+    """Integer form of a recurrence whose states reach ``largest``; it reads accumulators of type ``x``."""
+    limit = (1 << FACTOR_BITS) - 1
+    real, imaginary = (
+        np.clip(np.rint(np.ldexp(a.astype(np.float64), FACTOR_BITS)), -limit, limit).astype(np.int64)
+        for a in (layer.a_real, layer.a_imag)
+    )
+    frac_bits = int(np.floor(np.log2(((1 << STATE_BITS - 1) - 1) / max(largest * STATE_MARGIN, 1e-6))))
+    frac_bits = min(frac_bits, STATE_BITS - 1)
+    multiplier, exponent = rounding.quantize_scale(x.scale)
+    return StatefulRecurrent(
+        name=f"{layer.name}/state",
+        inputs=layer.inputs,
+        a_real=real,
+        a_imag=imaginary,
+        a_frac_bits=(FACTOR_BITS, FACTOR_BITS),
+        requantize=Requantize(
+            multiplier=np.ones((), np.int64), shift=np.array(FACTOR_BITS), bits=STATE_BITS, signed=True,
+            frac_bits=np.array(frac_bits),
+        ),
+        input_multiplier=np.asarray(multiplier, np.int64),
+        input_shift=np.asarray(x.frac_bits + exponent - (frac_bits + FACTOR_BITS), np.int64),
+        input_bits=BUFFER_BITS,
+    )  # fmt: skip
 
 
 def _quantize_join(

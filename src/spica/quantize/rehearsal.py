@@ -6,18 +6,19 @@ needed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spica.engine.run import compute, make_ops
-from spica.layers import GlobalAverage, Neural
+from spica.layers import DiagonalRecurrence, GlobalAverage, Neural
 from spica.layers.neural import WEIGHT_RANGE
+from spica.layers.recurrent import states_of
 from spica.layers.temporal import Temporal, look_back
 from spica.network import Layer, Network, TensorType
-from spica.network.record import forward_float, infer
+from spica.network.record import forward_float, forward_stateful, infer, initial_state
 from spica.quantize.reconstruct import second_moments
 from spica.quantize.rounding import (
     derivable,
@@ -96,14 +97,32 @@ class Rehearsal:
         bias = quantize_bias(means[0] - gain * means[1], gain * step)
         return replace(layer, bias=bias)
 
-    def advance(self, layer: Layer, twin: Layer, kinds: Sequence[TensorType]) -> None:
-        """Run a finished layer in both networks; tensors that nobody reads any more are dropped."""
-        shape = self.net.types[layer.name].shape
-        self.floats[layer.name] = forward_float(twin, self._read(twin, self.floats)).reshape(-1, *shape)
-        self.integers[layer.name] = compute(layer, self._read(layer, self.integers), kinds, self.ops)
-        for name in set(layer.inputs):
-            if self.last_reader[name] == layer.name:
+    def largest_state(self, twin: DiagonalRecurrence) -> float:
+        """Largest magnitude of a real or imaginary part of the states in the float network."""
+        rest = np.zeros((self.streams, len(twin.a_real)), np.complex64)
+        states = states_of(twin, self.floats[twin.inputs[0]], rest)
+        return float(max(np.abs(states.real).max(), np.abs(states.imag).max()))
+
+    def advance(self, layers: Sequence[Layer], twin: Layer, types: Mapping[str, TensorType]) -> None:
+        """Run what was made of a layer in both networks; tensors that nobody reads any more are dropped.
+
+        Args:
+            layers: the integer layers, the last of which writes what ``twin`` does.
+            twin: the float layer.
+            types: of all tensors of the integer network so far.
+        """
+        self.floats[twin.name] = self._run(twin, self.floats, [self.net.types[i] for i in twin.inputs])
+        for layer in layers:
+            self.integers[layer.name] = self._run(layer, self.integers, [types[i] for i in layer.inputs])
+        for name in set(twin.inputs):
+            if self.last_reader[name] == twin.name:
                 del self.floats[name], self.integers[name]
+
+    def _run(self, layer: Layer, tensors: dict[str, NDArray], kinds: Sequence[TensorType]) -> NDArray:
+        state = initial_state(layer, kinds, self.streams)
+        if state is not None:
+            return forward_stateful(layer, [tensors[i] for i in layer.inputs], kinds, self.ops, state)[0]
+        return compute(layer, [tensors[i] for i in layer.inputs], kinds, self.ops)
 
     def _read(self, layer: Layer, tensors: dict[str, NDArray]) -> list[NDArray]:
         """What a layer reads, in windows where it looks back."""

@@ -8,6 +8,7 @@ A clip is ``(T, ...)`` frames. ``keras.layers.TimeDistributed`` takes the ordina
 
 from spica.temporal.layers import DepthwiseTemporalConv, TemporalConv
 from spica.temporal.polynomials import Jacobi
+from spica.temporal.recurrent import DiagonalSSM
 from spica.temporal.resample import resample
 
-__all__ = ["DepthwiseTemporalConv", "Jacobi", "TemporalConv", "resample"]
+__all__ = ["DepthwiseTemporalConv", "DiagonalSSM", "Jacobi", "TemporalConv", "resample"]
