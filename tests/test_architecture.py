@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "training": {"quantize", "rewrite", "engine", "layers", "network", "errors"},
     "zoo": {
         "temporal",
+        "vision",
         "learning",
         "training",
         "importers",
@@ -41,6 +42,7 @@ MAY_IMPORT = {
         "progress",
     },
     "temporal": {"errors"},
+    "vision": set(),
     "teach": {"learning", "hardware", "layers", "network", "errors"},
     "report": {
         "learning",

@@ -298,6 +298,12 @@ class Recorder:
     def turn(self, *_: Any) -> tuple[Value, Value]:
         raise Unrecorded("recurrence")
 
+    def normalise(self, _: Value) -> Value:
+        raise Unrecorded("normalisation")
+
+    def attend(self, *_: Any) -> Value:
+        raise Unrecorded("attention")
+
     def _add(self, step: Callable[[_native.Program], None]) -> None:
         self._steps.append((self.layer, step))
 

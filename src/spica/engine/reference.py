@@ -29,3 +29,5 @@ class Reference:
     spread = staticmethod(arithmetic.spread)
     to_float = staticmethod(arithmetic.to_float)
     turn = staticmethod(arithmetic.turn)
+    normalise = staticmethod(arithmetic.normalise)
+    attend = staticmethod(arithmetic.attend)

@@ -13,6 +13,7 @@ from spica.errors import SpicaError
 from spica.layers import (
     Activation,
     Add,
+    Attention,
     BufferTempConv,
     Concatenate,
     Conv2D,
@@ -21,8 +22,10 @@ from spica.layers import (
     DepthwiseConv2D,
     DiagonalRecurrence,
     Flatten,
+    Gelu,
     GlobalAveragePooling2D,
     Input,
+    LayerNormalization,
     MaxPool,
     MaxPool2D,
     ReLU,
@@ -30,6 +33,8 @@ from spica.layers import (
     Scale,
     SeparableConv2D,
     Softmax,
+    Take,
+    TokenEmbedding,
     ZeroPad,
 )
 from spica.network import Layer, Network, TensorType
@@ -56,7 +61,6 @@ HINTS = {
     "GlobalAveragePooling1D": "leave the average over time out, and train on labels for every frame",
     "GlobalAveragePooling3D": "leave the average over time out, and train on labels for every frame",
     "UpSampling2D": "use a transposed convolution",
-    "LayerNormalization": "use BatchNormalization",
     "LSTM": "hardware has no layer for its products of gates; spica.split leaves it to the host",
     "GRU": "hardware has no layer for its products of gates; spica.split leaves it to the host",
 }
@@ -225,9 +229,13 @@ def _activation(layer: Any, name: str, inputs: tuple[str, ...], function: str) -
         return [Activation(name=name, inputs=inputs, function=ReLU())]
     if function == "relu6":
         return [Activation(name=name, inputs=inputs, function=ReLU(max_value=np.array(6, np.float32)))]
+    if function == "gelu":
+        return [Gelu(name=name, inputs=inputs)]
     if function == "softmax":
         return [Softmax(name=name, inputs=inputs)]
-    raise SpicaError(f"{layer.name}: activation {function!r} is not supported; use relu, relu6, linear or softmax")
+    raise SpicaError(
+        f"{layer.name}: activation {function!r} is not supported; use relu, relu6, gelu, linear or softmax"
+    )
 
 
 def _conv2d(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
@@ -281,7 +289,6 @@ def _dense(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...
     kernel, bias = _array(layer.kernel), _bias(layer)
     if len(shape) == 3:  # a dense layer on an image acts on every pixel: a 1x1 convolution
         return _with_activation(layer, Conv2D(name=name, inputs=inputs, kernel=kernel[None, None], bias=bias))
-    _require(layer, len(shape) == 1 or shape[0] == 1, f"Dense on shape {shape}", "put a Flatten before it")
     return _with_activation(layer, Dense(name=name, inputs=inputs, kernel=kernel, bias=bias))
 
 
@@ -400,6 +407,42 @@ def _temporal(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, 
     return [*image, kind(name=name, inputs=inputs, kernel=_array(layer.kernel), bias=_bias(layer))]
 
 
+def _token_embedding(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
+    constants = _array(layer.positions)
+    if layer.class_token:
+        constants[0] += _array(layer.token)[0]
+    return [TokenEmbedding(name=name, inputs=inputs, class_token=layer.class_token, constants=constants)]
+
+
+def _layer_norm(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
+    axes = layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]
+    _require(layer, list(axes) in ([-1], [len(shape)]), f"axis {layer.axis}", "normalise the last axis")
+    gamma = _array(layer.gamma) if layer.scale else np.ones(shape[-1], np.float32)
+    beta = _array(layer.beta) if layer.center else np.zeros(shape[-1], np.float32)
+    return [LayerNormalization(name=name, inputs=inputs, gamma=gamma, beta=beta, epsilon=float(layer.epsilon))]
+
+
+def _attention(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
+    _require(layer, len(set(inputs)) == 1, "attention between different tensors", "use self-attention")
+    _require(layer, layer.key_dim == layer.value_dim, "values of another width than keys", "leave value_dim out")
+    parts: list[Layer] = []
+    for part in ("query", "key", "value"):
+        dense = getattr(layer, f"{part}_dense")
+        bias = _array(dense.bias).reshape(-1) if layer.use_bias else None
+        kernel = _array(dense.kernel).reshape(shape[-1], -1)
+        parts.append(Dense(name=f"{name}/{part}", inputs=inputs[:1], kernel=kernel, bias=bias))
+    mixed = Attention(name=f"{name}/attend", inputs=tuple(p.name for p in parts), heads=layer.num_heads)
+    last = layer.output_dense
+    kernel = _array(last.kernel).reshape(-1, last.kernel.shape[-1])
+    end = Dense(name=name, inputs=(mixed.name,), kernel=kernel, bias=_array(last.bias) if layer.use_bias else None)
+    return [*parts, mixed, end]
+
+
+def _cropping(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
+    first, last = layer.cropping
+    return [Take(name=name, inputs=inputs, axis=0, start=first, stop=shape[0] - last)]
+
+
 def _diagonal_ssm(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
     real, imaginary = (_array(part) for part in layer.factors)
     return [DiagonalRecurrence(name=name, inputs=inputs, a_real=real, a_imag=imaginary)]
@@ -430,6 +473,7 @@ CONVERTERS: dict[str, Callable[[Any, str, tuple[str, ...], tuple[int, ...]], lis
     "AveragePooling2D": _average_pool,
     "BatchNormalization": _batch_norm,
     "Concatenate": _concatenate,
+    "Cropping1D": _cropping,
     "Conv2D": _conv2d,
     "Dense": _dense,
     "DepthwiseConv2D": _depthwise,
@@ -437,7 +481,9 @@ CONVERTERS: dict[str, Callable[[Any, str, tuple[str, ...], tuple[int, ...]], lis
     "DiagonalSSM": _diagonal_ssm,
     "Flatten": _flatten,
     "GlobalAveragePooling2D": _global_average,
+    "LayerNormalization": _layer_norm,
     "MaxPooling2D": _max_pool,
+    "MultiHeadAttention": _attention,
     "Normalization": _normalization,
     "ReLU": _relu,
     "Rescaling": _rescaling,
@@ -445,5 +491,6 @@ CONVERTERS: dict[str, Callable[[Any, str, tuple[str, ...], tuple[int, ...]], lis
     "SeparableConv2D": _separable,
     "Softmax": _softmax,
     "TemporalConv": _temporal,
+    "TokenEmbedding": _token_embedding,
     "ZeroPadding2D": _zero_pad,
 }

@@ -2,6 +2,7 @@
 
 from spica.layers.activation import Activation, Softmax
 from spica.layers.add import Add
+from spica.layers.attention import Attention, Gelu, LayerNormalization, MadNormalization, TokenEmbedding
 from spica.layers.convolution import Conv2D
 from spica.layers.dense import Dense
 from spica.layers.depthwise import DepthwiseConv2D
@@ -25,6 +26,7 @@ __all__ = [
     "DEPTHWISE",
     "Activation",
     "Add",
+    "Attention",
     "BufferTempConv",
     "Concatenate",
     "Conv2D",
@@ -36,11 +38,14 @@ __all__ = [
     "Dequantize",
     "DiagonalRecurrence",
     "Flatten",
+    "Gelu",
     "GlobalAverage",
     "GlobalAveragePooling2D",
     "Input",
+    "LayerNormalization",
     "LearningDense",
     "LookUp",
+    "MadNormalization",
     "MaxPool",
     "MaxPool2D",
     "Neural",
@@ -57,5 +62,6 @@ __all__ = [
     "StatefulRecurrent",
     "Take",
     "Temporal",
+    "TokenEmbedding",
     "ZeroPad",
 ]

@@ -20,6 +20,12 @@ Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
 
 EXACT_FLOAT64 = 1 << 53
+NORM_BITS, EXPONENT_BITS, PROBABILITY_BITS = 8, 8, 10
+"""Bits behind the point of normalised values, of exponents of two, and of probabilities."""
+
+POWER_UNIT, SMALLEST_POWER = 64, 20
+"""A power of one is 512 times the first; those below ``2**-20`` are as that."""
+
 LARGEST_LEFT_SHIFT = 30
 
 
@@ -155,6 +161,38 @@ def turn(
     kept = saturate(saturate(real * cosine, value_bits) - saturate(imaginary * sine, value_bits), value_bits)
     crossed = saturate(real * sine, value_bits) + saturate(imaginary * cosine, value_bits)
     return saturate(kept + x, value_bits), saturate(crossed, value_bits)
+
+
+def normalise(x: NDArray) -> NDArray[np.int64]:
+    """Each token of ``x`` (N, T, C) less its mean, over its mean absolute deviation, ``NORM_BITS`` behind the point.
+
+    ``floor(2**NORM_BITS * (C * x - sum) / max(floor(sum of |C * x - sum| / C), 1))``: 32 bits hold every step for up to
+    2,048 channels of 8 bits, or 128 of 16.
+    """
+    values, channels = x.astype(np.int64), x.shape[-1]
+    centred = channels * values - values.sum(axis=-1, keepdims=True)
+    deviation = np.abs(centred).sum(axis=-1, keepdims=True) // channels
+    return (centred << NORM_BITS) // np.maximum(deviation, 1)
+
+
+def attend(q: NDArray, k: NDArray, v: NDArray, heads: int, multiplier: int, shift: int) -> NDArray[np.int64]:
+    """Values (N, T, C) mixed by a softmax over tokens, in integers, with ``PROBABILITY_BITS`` behind the point.
+
+    A score ``floor((q . k) * multiplier / 2**shift)`` is the exponent of a power of two, in 1/256. The power of the
+    difference to the largest score, ``-n - f/256``, is ``(512 - f) * 64 >> n``: a line between whole powers. A
+    probability is its power over their sum, rounded.
+    """
+    n, tokens, channels = q.shape
+    queries, keys, values = (
+        a.reshape(n, tokens, heads, channels // heads).transpose(0, 2, 1, 3).astype(np.int64) for a in (q, k, v)
+    )
+    scores = (queries @ keys.swapaxes(-1, -2)) * multiplier >> shift
+    below = np.minimum(scores.max(axis=-1, keepdims=True) - scores, SMALLEST_POWER << EXPONENT_BITS)
+    whole, part = below >> EXPONENT_BITS, below & ((1 << EXPONENT_BITS) - 1)
+    powers = ((2 << EXPONENT_BITS) - part) * POWER_UNIT >> whole
+    total = powers.sum(axis=-1, keepdims=True)
+    probabilities = ((powers << PROBABILITY_BITS + 1) + total) // (2 * total)
+    return (probabilities @ values).transpose(0, 2, 1, 3).reshape(n, tokens, channels)
 
 
 def add(a: NDArray, b: NDArray, shifts: tuple[NDArray, NDArray], value_bits: int) -> NDArray[np.int64]:

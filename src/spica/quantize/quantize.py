@@ -14,12 +14,15 @@ from spica.errors import SpicaError
 from spica.layers import (
     Activation,
     Add,
+    Attention,
     Conv2D,
     Dequantize,
     DiagonalRecurrence,
+    Gelu,
     GlobalAverage,
     GlobalAveragePooling2D,
     Input,
+    LayerNormalization,
     Neural,
     Requantize,
     Scale,
@@ -27,6 +30,7 @@ from spica.layers import (
     Softmax,
     StatefulRecurrent,
     Take,
+    TokenEmbedding,
     ZeroPad,
 )
 from spica.layers.neural import WEIGHT_RANGE
@@ -41,8 +45,15 @@ from spica.quantize.equalize import equalize
 from spica.quantize.observer import METHODS
 from spica.quantize.reconstruct import round_weights
 from spica.quantize.rehearsal import Rehearsal
+from spica.quantize.transformer import (
+    quantize_attention,
+    quantize_embedding,
+    quantize_gelu,
+    quantize_normalization,
+)
 from spica.rewrite import prepare
 
+Transformer = TokenEmbedding | LayerNormalization | Attention
 WEIGHT_BITS = (1, 2, 4, 8)
 ACTIVATION_BITS = (1, 2, 4, 8)
 LINEAR_BITS = 8
@@ -107,10 +118,8 @@ def quantize(
     alike = "tensor" if not equalization else "equalized tensor"
     net, steps = _fit_ranges(net, real, formats, "channel" if per_channel_activations else alike, ranges, progress)
     rehearsal = None
-    recurrent = any(
-        isinstance(layer, DiagonalRecurrence) for layer in net
-    )  # which need to be seen to choose their bits
-    if reconstruction or bias_correction or recurrent:
+    watched = any(isinstance(layer, DiagonalRecurrence | LayerNormalization) for layer in net)
+    if reconstruction or bias_correction or watched:
         rehearsal = Rehearsal(net, source.name, real, infer(reader, []).from_float(real))
 
     types: dict[str, TensorType] = {source.name: infer(reader, [])}
@@ -133,6 +142,15 @@ def quantize(
                 layer = rehearsal.corrected(layer, twin, inputs, target)
         elif isinstance(twin, Add | Activation | GlobalAveragePooling2D):
             layer = _quantize_join(twin, inputs, target)
+        elif isinstance(twin, TokenEmbedding) and target is not None:
+            layer = quantize_embedding(twin, inputs[0], target)
+        elif isinstance(twin, LayerNormalization) and target is not None:
+            assert rehearsal is not None
+            layer = quantize_normalization(twin, inputs[0], target, rehearsal.floats[twin.inputs[0]])
+        elif isinstance(twin, Attention) and target is not None:
+            layer = quantize_attention(twin, inputs, target)
+        elif isinstance(twin, Gelu):
+            layer = quantize_gelu(twin, inputs[0])
         elif isinstance(twin, DiagonalRecurrence):
             assert rehearsal is not None
             state = quantize_recurrence(twin, inputs[0], rehearsal.largest_state(twin))
@@ -254,7 +272,7 @@ def _has_output_stage(net: Network, layer: Layer) -> bool:
     readers = net.consumers[layer.name]
     if isinstance(layer, Neural) and all(isinstance(reader, DiagonalRecurrence) for reader in readers):
         return False  # a recurrence takes accumulators up as they are
-    return isinstance(layer, Neural | Add | Activation | GlobalAveragePooling2D) and bool(readers)
+    return isinstance(layer, Neural | Add | Activation | GlobalAveragePooling2D | Transformer) and bool(readers)
 
 
 def _is_rectified(layer: Layer) -> bool:

@@ -18,7 +18,16 @@ from keras import ops
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
-from spica.layers.arithmetic import Padding, Pair, Stage
+from spica.layers.arithmetic import (
+    EXPONENT_BITS,
+    NORM_BITS,
+    POWER_UNIT,
+    PROBABILITY_BITS,
+    SMALLEST_POWER,
+    Padding,
+    Pair,
+    Stage,
+)
 from spica.network import TensorType
 from spica.training import exact
 
@@ -195,6 +204,24 @@ class Primitives:
         limits = min(x.range[0], 0), max(x.range[1], 0)
         return replace(x, shape=shape, tensor=ops.reshape(windows, (-1, *shape[1:])), range=limits)
 
+    def attend(self, q: Value, k: Value, v: Value, heads: int, multiplier: int, shift: int) -> Value:
+        _, tokens, channels = q.shape
+        queries, keys, values = (
+            ops.transpose(ops.reshape(a.tensor, (-1, tokens, heads, channels // heads)), (0, 2, 1, 3))
+            for a in (q, k, v)
+        )
+        reach = max(map(abs, q.range)) * max(map(abs, k.range)) * channels // heads * multiplier
+        if max(reach, tokens << EXPONENT_BITS + 7) >= 1 << 30:
+            raise SpicaError(f"{self.layer}: its scores are too wide to train; use fewer channels in a head, or tokens")
+        scores = ops.matmul(queries, ops.swapaxes(keys, -1, -2))
+        mixed = ops.matmul(self._softmax(scores, multiplier, shift), values)
+        mixed = ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (-1, tokens, channels))
+        limit = max(map(abs, v.range)) * (tokens + (1 << PROBABILITY_BITS))
+        return Value(q.shape, mixed, (-limit, limit))
+
+    def _softmax(self, scores: Any, multiplier: int, shift: int) -> Any:
+        raise NotImplementedError
+
     def turn(self, state: tuple, factor: tuple, x: Value, value_bits: int) -> Any:
         raise SpicaError(f"{self.layer}: a recurrent layer cannot be trained as integers yet")
 
@@ -252,6 +279,30 @@ class Exact(Primitives):
     def look_up(self, x: Value, table: NDArray, lowest: int) -> Value:
         tensor = ops.take(ops.convert_to_tensor(table.astype(np.int32)), x.tensor - lowest)
         return Value(x.shape, tensor, (int(table.min()), int(table.max())))
+
+    def normalise(self, x: Value) -> Value:
+        centred, deviation = self._spread(x)
+        limit = x.shape[-1] << NORM_BITS
+        return Value(x.shape, ops.floor_divide(centred * (1 << NORM_BITS), deviation), (-limit, limit))
+
+    def _spread(self, x: Value) -> tuple[Any, Any]:
+        """``channels`` times what each value is off its token's mean, and the mean of that without its sign."""
+        channels = x.shape[-1]
+        if max(map(abs, x.range)) * channels * max(channels, 2 << NORM_BITS) >= 1 << 31:
+            raise SpicaError(f"{self.layer}: normalises integers too wide to train; use fewer channels or bits")
+        centred = x.tensor * channels - ops.sum(x.tensor, axis=-1, keepdims=True)
+        deviation = ops.floor_divide(ops.sum(ops.abs(centred), axis=-1, keepdims=True), channels)
+        return centred, ops.maximum(deviation, 1)
+
+    def _softmax(self, scores: Any, multiplier: int, shift: int) -> Any:
+        steps = ops.floor_divide(scores * multiplier, 1 << shift)
+        below = ops.minimum(ops.max(steps, axis=-1, keepdims=True) - steps, SMALLEST_POWER << EXPONENT_BITS)
+        whole = ops.floor_divide(below, 1 << EXPONENT_BITS)
+        part = below - whole * (1 << EXPONENT_BITS)
+        halves = ops.take(ops.convert_to_tensor(1 << np.arange(SMALLEST_POWER + 1, dtype=np.int32)), whole)
+        powers = ops.floor_divide(((2 << EXPONENT_BITS) - part) * POWER_UNIT, halves)
+        total = ops.sum(powers, axis=-1, keepdims=True)
+        return ops.floor_divide(powers * (2 << PROBABILITY_BITS) + total, 2 * total)
 
     def finish(self, acc: Value, stage: Stage) -> Value:
         if stage.value_bits > 31 and isinstance(acc.tensor, tuple):
@@ -312,6 +363,18 @@ class Differentiable(Primitives):
             ops.take(ops.convert_to_tensor(a.astype(np.float32)), index) for a in (table, np.gradient(table))
         )
         return Value(x.shape, values + slopes * (x.tensor - ops.stop_gradient(x.tensor)), (0, 0))
+
+    def normalise(self, x: Value) -> Value:
+        centred = x.tensor * x.shape[-1] - ops.sum(x.tensor, axis=-1, keepdims=True)
+        deviation = ops.maximum(ops.mean(ops.abs(centred), axis=-1, keepdims=True), 1.0)
+        smooth = centred * float(1 << NORM_BITS) / deviation
+        return Value(x.shape, pass_through(smooth, ops.floor(smooth)), (0, 0))
+
+    def _softmax(self, scores: Any, multiplier: int, shift: int) -> Any:
+        """Of the exact powers; the lines between them are a rounding like any other."""
+        powers = ops.softmax(scores * float(np.ldexp(multiplier * np.log(2) / (1 << EXPONENT_BITS), -shift)), axis=-1)
+        unit = float(1 << PROBABILITY_BITS)
+        return pass_through(powers * unit, ops.round(powers * unit))
 
     def finish(self, acc: Value, stage: Stage) -> Value:
         limit = float(1 << min(stage.value_bits, 62))
