@@ -99,6 +99,14 @@ def test_the_page_on_time_holds_its_results(monkeypatch):
     sys.modules.pop("make_temporal")
 
 
+def test_the_page_on_vision_holds_its_results(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    import make_vision
+
+    assert make_vision.PAGE.read_text() == make_vision.page()
+    sys.modules.pop("make_vision")
+
+
 def test_links_between_documents_lead_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
