@@ -262,10 +262,10 @@ SECTIONS = {
 }
 
 
-def page_with_results() -> str:
+def page() -> str:
     return filled(PAGE, SECTIONS)
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page_with_results())
+    PAGE.write_text(page())
     print(f"written with spica {spica.__version__}")

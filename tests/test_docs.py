@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shlex
@@ -59,52 +60,14 @@ def test_figures_of_the_readme_are_those_of_the_demo(monkeypatch):
     sys.modules.pop("make_demo")
 
 
-def test_the_hardware_models_page_holds_its_results(monkeypatch):
+MAKERS = ["hardware_model", "engine", "accuracy", "learning", "temporal", "vision"]
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_pages_hold_their_results(name, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "docs")
-    import make_hardware_model
-
-    assert make_hardware_model.PAGE.read_text() == make_hardware_model.page_with_results()
-    sys.modules.pop("make_hardware_model")
-
-
-def test_the_engines_page_holds_its_results(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "docs")
-    import make_engine
-
-    assert make_engine.PAGE.read_text() == make_engine.page()
-    sys.modules.pop("make_engine")
-
-
-def test_the_page_on_quantization_holds_its_results(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "docs")
-    import make_accuracy
-
-    assert make_accuracy.PAGE.read_text() == make_accuracy.page()
-    sys.modules.pop("make_accuracy")
-
-
-def test_the_page_on_learning_holds_its_results(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "docs")
-    import make_learning
-
-    assert make_learning.PAGE.read_text() == make_learning.page()
-    sys.modules.pop("make_learning")
-
-
-def test_the_page_on_time_holds_its_results(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "docs")
-    import make_temporal
-
-    assert make_temporal.PAGE.read_text() == make_temporal.page()
-    sys.modules.pop("make_temporal")
-
-
-def test_the_page_on_vision_holds_its_results(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "docs")
-    import make_vision
-
-    assert make_vision.PAGE.read_text() == make_vision.page()
-    sys.modules.pop("make_vision")
+    maker = importlib.import_module(f"make_{name}")
+    assert maker.PAGE.read_text() == maker.page()
 
 
 def test_links_between_documents_lead_somewhere():
