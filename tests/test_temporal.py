@@ -176,6 +176,13 @@ def test_a_clip_has_one_label(quantized):
 def test_clips_start_from_rest(quantized):
     integers = spica.to_input_integers(quantized, CLIPS)
     whole = quantized.forward(integers, batch_size=50)
+    for size in (1, 4, 13):
+        np.testing.assert_array_equal(quantized.forward(integers, batch_size=size), whole)
+    for wrong, message in ((0, "batch_size is 0"), ("many", "batch_size is 'many'")):
+        with pytest.raises(spica.SpicaError, match=message):
+            quantized.forward(integers, batch_size=wrong)
+    with pytest.raises(spica.SpicaError, match="samples are not an array"):
+        quantized.forward([integers[0], integers[1, :3]])
     for clip, outputs in zip(integers, whole):
         np.testing.assert_array_equal(quantized.forward(clip), outputs)
 

@@ -81,13 +81,17 @@ def run(
 
         return walk(net, x, parts, step, kept, batch_size)
 
+    check_batch_size(batch_size)
     clips = as_clips(net, x)
     if clips is None:
         result.tensors = frames(x, 1, batch_size)
     else:
-        pieces = []
-        for some in np.array_split(clips, range(*_steps(len(clips), batch_size // clips.shape[1]))):
-            flat = frames(some.reshape(-1, *some.shape[2:]), len(some), some.shape[0] * some.shape[1])
+        pieces, together = [], max(batch_size // clips.shape[1], 1)
+        for start in range(0, len(clips), together):
+            some = clips[start : start + together]
+            # Streams go side by side only as a whole; one alone is taken batch by batch, however long it is.
+            size = batch_size if len(some) == 1 else some.shape[0] * some.shape[1]
+            flat = frames(some.reshape(-1, *some.shape[2:]), len(some), size)
             pieces.append({name: a.reshape(*some.shape[:2], *a.shape[1:]) for name, a in flat.items()})
         result.tensors = {name: np.concatenate([piece[name] for piece in pieces]) for name in kept}
     result.samples = len(result.tensors[kept[0]]) if kept else 0
@@ -98,13 +102,16 @@ def as_clips(net: Network, x: Any) -> NDArray | None:
     """Samples as clips ``(S, T, ...)``, where a network with memory is given such; each starts from rest."""
     if len(net.inputs) != 1 or not any(initial_state(layer, net.input_types(layer)) is not None for layer in net):
         return None
-    clips = np.asarray(x)
+    try:
+        clips = np.asarray(x)
+    except ValueError:  # of different lengths; what checks samples says so
+        return None
     return clips if clips.ndim == len(net.types[net.inputs[0].name].shape) + 2 and clips.size else None
 
 
-def _steps(count: int, step: int) -> tuple[int, int, int]:
-    step = max(step, 1)
-    return step, count, step
+def check_batch_size(batch_size: int) -> None:
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise SpicaError(f"batch_size is {batch_size!r}, but must be an integer of at least 1")
 
 
 def parts_of(net: Network, kept: Sequence[str], engine: str) -> list[Part]:
@@ -148,8 +155,7 @@ def walk(
         The kept tensors of all samples, by name.
     """
     samples = check_samples(net, x)
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise SpicaError(f"batch_size is {batch_size!r}, but must be an integer of at least 1")
+    check_batch_size(batch_size)
     last_reader = {name: part for part in parts for name in part.reads}
     pieces: dict[str, list[NDArray]] = {name: [] for name in kept}
     for start in range(0, len(next(iter(samples.values()))), batch_size):
