@@ -100,13 +100,21 @@ def run(
 
 def as_clips(net: Network, x: Any) -> NDArray | None:
     """Samples as clips ``(S, T, ...)``, where a network with memory is given such; each starts from rest."""
-    if len(net.inputs) != 1 or not any(initial_state(layer, net.input_types(layer)) is not None for layer in net):
+    if len(net.inputs) != 1 or not net.remembering:
         return None
     try:
         clips = np.asarray(x)
     except ValueError:  # of different lengths; what checks samples says so
         return None
     return clips if clips.ndim == len(net.types[net.inputs[0].name].shape) + 2 and clips.size else None
+
+
+def check_frames(net: Network, kind: TensorType, x: Any) -> NDArray:
+    """As ``check_array`` for the input of ``net``; clips of a network with memory stay clips."""
+    source, clips = net.inputs[0].name, as_clips(net, x)
+    if clips is None:
+        return check_array(source, kind, x)
+    return check_array(source, kind, clips.reshape(-1, *clips.shape[2:])).reshape(clips.shape)
 
 
 def check_batch_size(batch_size: int) -> None:
@@ -189,8 +197,11 @@ class Memory:
     """The state of every layer that has one, from frame to frame: a run's or a stream's, never the network's."""
 
     def __init__(self, net: Network, streams: int = 1) -> None:
-        states = {layer.name: initial_state(layer, net.input_types(layer), streams) for layer in net}
-        self.states: dict[str, State] = {name: state for name, state in states.items() if state is not None}
+        self.states: dict[str, State] = {}
+        for layer in net.remembering:
+            state = initial_state(layer, net.input_types(layer), streams)
+            assert state is not None
+            self.states[layer.name] = state
 
 
 def compute(
@@ -278,7 +289,5 @@ def to_input_integers(net: Network, x: ArrayLike) -> NDArray:
     Returns:
         ``round(x / scale)``, saturated to the input's bits, in its dtype.
     """
-    source = net.inputs[0].name
-    kind, clips = net.types[source], as_clips(net, x)
-    frames = check_array(source, TensorType(kind.shape), x if clips is None else clips.reshape(-1, *kind.shape))
-    return kind.from_float(frames if clips is None else frames.reshape(clips.shape))
+    kind = net.types[net.inputs[0].name]
+    return kind.from_float(check_frames(net, TensorType(kind.shape), x))

@@ -44,6 +44,7 @@ class MappedNetwork:
         self.placements = placements
         self.mode = mode
         self.chips = chips
+        self._places = {placement.layer: placement for placement in placements}
         self._statistics: Statistics | None = None
 
     @property
@@ -104,7 +105,7 @@ class MappedNetwork:
         """One layer as the device runs it, piece by piece; what it receives is added to ``seen``."""
         (layer,) = part.layers
         types = self.network.input_types(layer)
-        place = next((p for p in self.placements if p.layer == layer.name), None)
+        place = self._places.get(layer.name)
         if place is not None:
             seen[layer.name].append(measure(read[0]))
             if isinstance(layer, Cuttable) and len(place.nps) > 1:

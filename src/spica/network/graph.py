@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spica.errors import SpicaError
-from spica.network.record import Layer, check_fields, facts, infer
+from spica.network.record import Layer, check_fields, facts, infer, initial_state
 from spica.network.tensor import TensorType
 
 
@@ -70,6 +70,11 @@ class Network:
     def is_integer(self) -> bool:
         """Whether integers flow in it, as they do in a network that was quantised."""
         return any(not kind.is_float for kind in self.types.values())
+
+    @cached_property
+    def remembering(self) -> tuple[Layer, ...]:
+        """The layers that keep a state from frame to frame."""
+        return tuple(layer for layer in self.layers if initial_state(layer, self.input_types(layer)) is not None)
 
     def __getitem__(self, name: str) -> Layer:
         for layer in self.layers:

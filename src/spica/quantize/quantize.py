@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spica.engine.run import as_clips, check_array
+from spica.engine.run import check_frames
 from spica.errors import SpicaError
 from spica.layers import (
     Activation,
@@ -109,10 +109,7 @@ def quantize(
     _check_options(original, net, weights, activations, first_layer_weights, ranges)
     _check_layers(net)
     source = net.inputs[0]
-    clips, kind = as_clips(net, samples), net.types[source.name]
-    frames = samples if clips is None else clips.reshape(-1, *kind.shape)
-    real = check_array(source.name, kind, frames)
-    real = real if clips is None else real.reshape(clips.shape)
+    real = check_frames(net, net.types[source.name], samples)
     reader = _input(source, samples, real)
     formats = _formats(net, activations)
     alike = "tensor" if not equalization else "equalized tensor"

@@ -10,7 +10,7 @@ from keras import ops
 from spica.errors import SpicaError
 from spica.layers import Neural, Temporal
 from spica.network import Network
-from spica.network.record import forward_integer, initial_state
+from spica.network.record import forward_integer
 from spica.training.interpreter import Differentiable, Exact
 from spica.training.parameters import Fractions, Parameters
 
@@ -74,9 +74,8 @@ def _check(network: Network) -> None:
             raise SpicaError(f"{network.name}: only an integer network can be made trainable; quantize it first")
     if len(network.inputs) != 1:
         raise SpicaError(f"{network.name}: has {len(network.inputs)} inputs; training takes networks with one")
-    for layer in network:
-        types = network.input_types(layer)
-        if layer.inputs and not isinstance(layer, Temporal) and initial_state(layer, types) is not None:
+    for layer in network.remembering:
+        if not isinstance(layer, Temporal):
             raise SpicaError(
                 f"{layer.name}: {type(layer).__name__} remembers frames, and cannot be trained as integers yet"
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spica.engine.run import as_clips, check_array
+from spica.engine.run import check_frames
 from spica.errors import SpicaError
 from spica.layers import Softmax
 from spica.network import Network
@@ -26,10 +26,8 @@ def targets(
         raise SpicaError(
             f"{quantized.name}: is no classifier with one output; use spica.trainable with a loss of your own"
         )
-    source = quantized.inputs[0].name
-    clips, reads = as_clips(quantized, x), quantized.types[source]
-    samples = check_array(source, reads, x if clips is None else clips.reshape(-1, *reads.shape))
-    samples = samples if clips is None else samples.reshape(clips.shape)
+    reads = quantized.types[quantized.inputs[0].name]
+    samples = check_frames(quantized, reads, x)
     if y is None and net is None:
         raise SpicaError("fine-tuning needs labels, or the float network as a teacher")
     taught = None
@@ -44,8 +42,8 @@ def targets(
     if labels.min() < 0 or labels.max() >= kind.channels:
         raise SpicaError(f"labels reach from {labels.min()} to {labels.max()}, but there are {kind.channels} classes")
     known = np.eye(kind.channels, dtype=np.float32)[labels]
-    if clips is not None:
-        known = np.repeat(known[:, None], clips.shape[1], axis=1)
+    if samples.ndim == len(reads.shape) + 2:  # clips, whose every frame is of their class
+        known = np.repeat(known[:, None], samples.shape[1], axis=1)
     return known if taught is None else distillation * taught + np.float32(1 - distillation) * known
 
 
