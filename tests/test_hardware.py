@@ -29,7 +29,7 @@ from spica.network import Network
 CATALOGUE = resources.files("spica.hardware") / "catalog"
 AKD1000 = (CATALOGUE / "akd1000.toml").read_text("utf-8")
 FIRST = ["AKD1000", "AKD1500"]
-SECOND = ["AKIDA2-1", "AKIDA2-12", "AKIDA2-2", "AKIDA2-6", "AKIDA2-FPGA", "PICO"]
+SECOND = ["AKIDA2-1", "AKIDA2-12", "AKIDA2-2", "AKIDA2-6", "AKIDA2-8-VIT", "AKIDA2-FPGA", "PICO"]
 IMAGE = (16, 16, 3)
 
 

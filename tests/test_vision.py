@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 import spica
 from networks import SEEDS
+from spica import SpicaError
+from spica.hardware.device import load_device
 from spica.layers import (
     Attention,
     Gelu,
@@ -149,3 +151,36 @@ def test_attention_between_different_tensors_is_refused(keras):
 def test_no_published_device_has_attention(quantized):
     report = spica.check(quantized, "Akida2-6")
     assert any(finding.layer == "attention_1/attend" for finding in report.findings)
+
+
+@pytest.mark.parametrize("mode", ["minimal", "all", "fastest"])
+def test_it_runs_on_a_device_with_transformers(quantized, mode):
+    assert spica.check(quantized, "AKIDA2-8-VIT").ok
+    chip = spica.map(quantized, "AKIDA2-8-VIT", mode=mode)
+    np.testing.assert_array_equal(chip.forward(IMAGES), quantized.forward(IMAGES))
+    statistics = chip.statistics
+    assert statistics.trust.tier == "speculative" and "layers of transformers" in " ".join(statistics.trust.reasons)
+    attention = next(cost for cost in statistics.layers if cost.kind == "attention")
+    tokens, width = quantized.types[attention.layer].shape
+    assert attention.inputs == 3 * tokens * width
+    assert attention.cycles > 2 * tokens * tokens * width / 32 / attention.nps
+
+
+def test_other_devices_refuse_it_by_name(quantized):
+    report = spica.check(quantized, "AKIDA2-6")
+    assert {f.kind for f in report} == {"attention", "normalization", "token_embedding", "projection", "activation"}
+    assert all("AKIDA2-8-VIT" in f.remedy for f in report if f.kind in ("attention", "normalization"))
+
+
+def test_tokens_and_heads_are_shared_out_where_memory_is_short(quantized):
+    roomy = load_device("AKIDA2-8-VIT")
+    small = roomy.replace(name="SMALL", nodes=32, input_memory_bytes=450, weight_memory_bytes=200)
+    chip = spica.map(quantized, small)
+    np.testing.assert_array_equal(chip.forward(IMAGES[:8]), quantized.forward(IMAGES[:8]))
+    places = {place.layer: place for place in chip.placements}
+    heads = places["attention_1/attend"].groups
+    assert len(heads) == 2 and [len(group) for group in heads] == [8, 8]
+    contract = places["contract_1"]
+    assert len(contract.bands) == 2 and len(contract.groups) > 1
+    with pytest.raises(SpicaError, match=r"attend: queries, keys and values of one head .* more heads"):
+        spica.map(quantized, small.replace(input_memory_bytes=400))

@@ -17,18 +17,19 @@ TYPICAL_DENSITY = 0.5
 
 @dataclass(frozen=True)
 class Activity:
-    """Events in a layer's input ``(H, W, C)``; a flat input has one row.
+    """Events in what a layer receives: images ``(H, W, C)``; a flat input has one row, and a token is a row.
 
     Attributes:
         events: non-zero values of each sample in each row ``(N, H)``.
-        runs: channels that hold any event in the row ``(N, H)``: packets are gathered by row and channel.
-        by_channel: events of all samples by row and channel ``(H, C)``.
+        runs: channels that hold any event in the row ``(N, H)``: packets are gathered by row and channel. Tokens lie
+            side by side, so those share the channels that hold any event at all.
+        by_channel: events of all samples by row and channel ``(H, C)``, of each input.
         inputs: values of one sample, zero or not.
     """
 
     events: NDArray[np.float64]
     runs: NDArray[np.float64]
-    by_channel: NDArray[np.float64]
+    by_channel: tuple[NDArray[np.float64], ...]
     inputs: int
 
     @property
@@ -36,20 +37,47 @@ class Activity:
         return len(self.events)
 
 
-def measure(x: NDArray) -> Activity:
-    """Activity of samples ``(N, H, W, C)`` or ``(N, C)``, counted."""
-    image = x if x.ndim == 4 else x.reshape(len(x), 1, 1, -1)
+def measure(*inputs: NDArray) -> Activity:
+    """Activity of samples ``(N, H, W, C)``, ``(N, T, C)`` or ``(N, C)``, counted; of all inputs that a layer reads."""
+    return _together([_measure(x) for x in inputs])
+
+
+def _measure(x: NDArray) -> Activity:
+    image = x if x.ndim == 4 else x.reshape(len(x), 1 if x.ndim == 2 else x.shape[1], 1, x.shape[-1])
     by_channel = np.count_nonzero(image, axis=2).astype(np.float64)
-    runs = np.count_nonzero(by_channel, axis=2).astype(np.float64)
-    return Activity(by_channel.sum(axis=2), runs, by_channel.sum(axis=0), image[0].size)
+    if x.ndim == 3:
+        used = np.count_nonzero(by_channel.any(axis=1), axis=1)
+        runs = np.repeat(used[:, None] / x.shape[1], x.shape[1], axis=1)
+    else:
+        runs = np.count_nonzero(by_channel, axis=2).astype(np.float64)
+    return Activity(by_channel.sum(axis=2), runs, (by_channel.sum(axis=0),), image[0].size)
 
 
-def expect(kind: TensorType, density: float) -> Activity:
-    """Mean activity of inputs of type ``kind`` whose values are non-zero with probability ``density`` each."""
-    height, width, channels = kind.shape if len(kind.shape) == 3 else (1, 1, int(np.prod(kind.shape)))
+def expect(kinds: Sequence[TensorType], density: float) -> Activity:
+    """Mean activity of inputs of these types whose values are non-zero with probability ``density`` each."""
+    return _together([_expect(kind, density) for kind in kinds])
+
+
+def _expect(kind: TensorType, density: float) -> Activity:
+    channels = kind.channels
+    if len(kind.shape) == 2:
+        height, width, shared = kind.shape[0], 1, kind.shape[0]
+    else:
+        height, width, channels = kind.shape if len(kind.shape) == 3 else (1, 1, int(np.prod(kind.shape)))
+        shared = 1
     events = np.full((1, height), width * channels * density)
-    runs = np.full((1, height), channels * (1 - (1 - density) ** width))
-    return Activity(events, runs, np.full((height, channels), width * density), height * width * channels)
+    runs = np.full((1, height), channels * (1 - (1 - density) ** (width * shared)) / shared)
+    return Activity(events, runs, (np.full((height, channels), width * density),), height * width * channels)
+
+
+def _together(parts: Sequence[Activity]) -> Activity:
+    """Activity of all that a layer reads; its inputs have as many rows."""
+    return Activity(
+        np.sum([part.events for part in parts], axis=0),
+        np.sum([part.runs for part in parts], axis=0),
+        tuple(events for part in parts for events in part.by_channel),
+        sum(part.inputs for part in parts),
+    )
 
 
 def join(parts: Sequence[Activity]) -> Activity:
@@ -57,7 +85,7 @@ def join(parts: Sequence[Activity]) -> Activity:
     return Activity(
         np.concatenate([part.events for part in parts]),
         np.concatenate([part.runs for part in parts]),
-        np.sum([part.by_channel for part in parts], axis=0),
+        tuple(np.sum(of, axis=0) for of in zip(*(part.by_channel for part in parts))),
         parts[0].inputs,
     )
 
@@ -71,7 +99,7 @@ def expected_activity(net: Network, density: float | Mapping[str, float]) -> dic
         if not (isinstance(value, int | float | np.floating) and 0 <= value <= 1):
             raise SpicaError(f"density of {name} is {value!r}, but must be a share of 0 to 1")
     return {
-        layer.name: expect(net.input_types(layer)[0], float(by_layer.get(layer.name, TYPICAL_DENSITY)))
+        layer.name: expect(net.input_types(layer), float(by_layer.get(layer.name, TYPICAL_DENSITY)))
         for layer in net
         if layer.inputs
     }

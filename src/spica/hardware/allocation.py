@@ -9,8 +9,9 @@ from spica.hardware.compatibility import kind_of
 from spica.hardware.device import Device
 from spica.hardware.partition import Cuttable
 from spica.hardware.timing import DENSE, INPUT, reads_external_memory
-from spica.layers import BufferTempConv, DepthwiseBufferTempConv
+from spica.layers import Attention, BufferTempConv, DepthwiseBufferTempConv
 from spica.network import Layer, Network
+from spica.network.record import Facts
 
 WIDEST_SPLIT = 16
 """Groups into which the layer of most filters is split at most in the fastest mode.
@@ -61,9 +62,12 @@ def allocate(net: Network, device: Device, mode: str, chips: int, passes: int | 
     kinds = {layer.name: kind for layer in net if (kind := kind_of(net, layer)) and kind not in device.beside}
     fewest = {name: fewest_pieces(net, net[name], device) for name in kinds}
     growing = {
-        name: net.facts(net[name]).filters
+        name: facts.filters
         for name, kind in kinds.items()
-        if isinstance(net[name], Cuttable) and kind != INPUT and not _stays_whole(net, net[name], device)
+        if isinstance(net[name], Cuttable)
+        and (facts := net.facts(net[name])).filters
+        and kind != INPUT
+        and not (kind == DENSE and reads_external_memory(device, facts))
     }
     least = Allocation(fewest, _pack(device, fewest))
     if mode == "minimal" or not growing:
@@ -75,20 +79,16 @@ def allocate(net: Network, device: Device, mode: str, chips: int, passes: int | 
         lowest = 1 if passes else -(-widest // WIDEST_SPLIT)
     found = least
     for cap in range(widest, lowest - 1, -1):
-        pieces = {name: _capped(p, growing.get(name), cap) for name, p in fewest.items()}
+        pieces = {name: _capped(p, net.facts(net[name]), cap) if name in growing else p for name, p in fewest.items()}
         if max(p.nps for p in pieces.values()) > device.nps or len(loads := _pack(device, pieces)) > most:
             break
         found = Allocation(pieces, loads)
     return found
 
 
-def _stays_whole(net: Network, layer: Layer, device: Device) -> bool:
-    return kind_of(net, layer) in DENSE and reads_external_memory(device, net.facts(layer))
-
-
-def _capped(pieces: Pieces, filters: int | None, cap: int) -> Pieces:
-    """Pieces of which none has more than ``cap`` of a layer's filters."""
-    return pieces if filters is None else replace(pieces, groups=max(pieces.groups, -(-filters // cap)))
+def _capped(pieces: Pieces, facts: Facts, cap: int) -> Pieces:
+    """Pieces of which none has more than ``cap`` of a layer's filters, or than stay together."""
+    return replace(pieces, groups=max(pieces.groups, -(-facts.filters // max(cap, facts.group_step))))
 
 
 def _pack(device: Device, pieces: dict[str, Pieces]) -> list[list[str]]:
@@ -123,18 +123,22 @@ def fewest_pieces(net: Network, layer: Layer, device: Device) -> Pieces:
     kind = kind_of(net, layer)
     if kind == INPUT:
         return Pieces(0, 1)
-    if kind in DENSE or not isinstance(layer, Cuttable):
+    if kind == DENSE or not isinstance(layer, Cuttable):
         return Pieces(1, 1)
-    return Pieces(_count_bands(net, layer, device), _count_groups(net, layer, device))
+    if isinstance(layer, Attention):
+        return Pieces(1, _count_heads(net, layer, device))
+    groups = _count_groups(net, layer, device) if net.facts(layer).filters else 1
+    return Pieces(_count_bands(net, layer, device), groups)
 
 
 def _count_bands(net: Network, layer: Layer, device: Device) -> int:
     (x,) = net.input_types(layer)
-    height, width, channels = x.shape
+    height, width, channels = x.shape if len(x.shape) == 3 else (x.shape[0], 1, x.channels)
     frames = len(layer.kernel) if isinstance(layer, BufferTempConv | DepthwiseBufferTempConv) else 1
     column_bits = frames * channels * (x.bits or 0)
     memory, halo = 8 * device.input_memory_bytes, net.facts(layer).halo
-    for bands in range(-(-height // device.max_band_rows), height + 1):
+    most_rows = device.max_band_rows if len(x.shape) == 3 else height  # tokens lie side by side
+    for bands in range(-(-height // most_rows), height + 1):
         rows = -(-height // bands) + (halo if bands > 1 else 0)
         if rows * width * column_bits <= memory:
             return bands
@@ -142,6 +146,19 @@ def _count_bands(net: Network, layer: Layer, device: Device) -> int:
         f"{layer.name}: {rows} rows of {width}x{channels} {x.bits}-bit inputs need "
         f"{-(-rows * width * column_bits // 8):,} bytes, but an NP of {device.name} holds "
         f"{device.input_memory_bytes:,}; at most {memory // (rows * column_bits)} columns would fit"
+    )
+
+
+def _count_heads(net: Network, layer: Attention, device: Device) -> int:
+    """Groups of heads, of which each holds its channels of all queries, keys and values."""
+    types, facts = net.input_types(layer), net.facts(layer)
+    tokens, memory = types[0].shape[0], 8 * device.input_memory_bytes
+    head_bits = tokens * facts.group_step * sum(x.bits or 0 for x in types)
+    if fitting := memory // head_bits:
+        return -(-layer.heads // fitting)
+    raise SpicaError(
+        f"{layer.name}: queries, keys and values of one head over {tokens} tokens need {-(-head_bits // 8):,} bytes, "
+        f"but an NP of {device.name} holds {device.input_memory_bytes:,}; use more heads, or larger patches"
     )
 
 

@@ -107,9 +107,9 @@ class MappedNetwork:
         types = self.network.input_types(layer)
         place = self._places.get(layer.name)
         if place is not None:
-            seen[layer.name].append(measure(read[0]))
+            seen[layer.name].append(measure(*read))
             if isinstance(layer, Cuttable) and len(place.nps) > 1:
-                return [forward_pieces(layer, place.bands, place.groups, read[0], types[0], ops, memory)]
+                return [forward_pieces(layer, place.bands, place.groups, read, types, ops, memory)]
         return [compute(layer, read, types, ops, memory)]
 
     def count(self, seen: Mapping[str, Sequence[Activity]]) -> None:

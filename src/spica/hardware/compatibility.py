@@ -148,7 +148,10 @@ def _followed_after_max_pool(net: Network, layer: Layer, device: Device) -> Iter
 
 
 def _flattened_for_dense(net: Network, layer: Layer, device: Device) -> Iterator[Finding]:
-    if not isinstance(layer, Flatten | Reshape) or net.types[layer.name].shape[:-1] == (1, 1):
+    if not isinstance(layer, Flatten | Reshape):
+        return
+    shape, channels = net.types[layer.name].shape, net.input_types(layer)[0].channels
+    if shape[:-1] == (1, 1) or (len(shape) == 2 and shape[-1] == channels):  # nothing moves, or pixels become tokens
         return
     for reader in net.consumers[layer.name]:
         if kind_of(net, reader) not in ("", "fully_connected"):

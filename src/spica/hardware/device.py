@@ -240,6 +240,7 @@ def _parse(where: str, text: str) -> Device:
         "unsupported": dict,
         "order": dict,
         "rule": list,
+        "further_rule": list,
     }
     for key, value in table.items():
         if key not in known:
@@ -252,8 +253,9 @@ def _parse(where: str, text: str) -> Device:
     parts |= figures
     parts["sources"] = {**parts.get("sources", {}), **sources}
     if "rule" in table:
-        numbered = enumerate(table["rule"], start=1)
-        parts["rules"] = tuple(parse_rule(f"{where}: rule {i}", rule) for i, rule in numbered)
+        parts["rules"] = _parse_rules(f"{where}: rule", table["rule"])
+    if "further_rule" in table:
+        parts["rules"] = (*parts.get("rules", ()), *_parse_rules(f"{where}: further_rule", table["further_rule"]))
     for key in ("np_kinds", "beside", "unsupported"):
         if key in table:
             parts[key] = _texts(f"{where}: {key}", table[key])
@@ -262,6 +264,10 @@ def _parse(where: str, text: str) -> Device:
     if missing := [f.name for f in fields(Device) if f.name not in parts]:
         raise SpicaError(f"{where}: {missing[0]} is missing; give it, or name a device that this is 'like'")
     return Device(**parts)
+
+
+def _parse_rules(where: str, tables: list) -> tuple[Rule, ...]:
+    return tuple(parse_rule(f"{where} {i}", rule) for i, rule in enumerate(tables, start=1))
 
 
 def _inherited(where: str, like: str | None) -> dict[str, Any]:

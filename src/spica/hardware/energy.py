@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.hardware.device import Device
-from spica.hardware.timing import DENSE, INPUT
+from spica.hardware.timing import INPUT, WITHOUT_SPARSITY
 from spica.network.record import Facts
 
 SMALL_KERNEL = 9
@@ -23,11 +23,11 @@ FITTED_BITS = 4
 def layer_energy(device: Device, kind: str, facts: Facts, sops: NDArray) -> NDArray[np.float64]:
     """Dynamic energy (microjoules) of a layer for each sample, whose synapse operations are ``sops`` (N,).
 
-    The input unit and fully connected layers do not use sparsity: they are charged by multiply-accumulate.
+    Layers that do not use sparsity are charged by multiply-accumulate.
     """
     if kind == INPUT:
         return np.full(len(sops), facts.macs * device.input_unit_pj * 1e-6)
-    if kind in DENSE:
+    if kind in WITHOUT_SPARSITY:
         return np.full(len(sops), facts.macs * device.dense_pj * 1e-6)
     return sops * sop_energy(device, facts) * 1e-6
 

@@ -14,7 +14,7 @@ from spica.hardware.chip import MappedNetwork
 from spica.hardware.compatibility import check, kind_of
 from spica.hardware.device import Device, load_device
 from spica.hardware.mesh import exchange
-from spica.hardware.partition import Band, Convolution, cut_rows, split
+from spica.hardware.partition import Band, ByToken, Convolution, cut_rows, split
 from spica.hardware.placement import NP, Placement, arrange, coordinates
 from spica.network import Network
 
@@ -124,11 +124,12 @@ def _cut(net: Network, device: Device, name: str, pieces: Pieces, turn: int, chi
     """A layer in its pieces, whose NPs of the device are not yet chosen: their numbers stand in for them."""
     layer = net[name]
     (x, *_), kind = net.input_types(layer), kind_of(net, layer)
-    if pieces.bands > 1 and isinstance(layer, Convolution):
+    facts = net.facts(layer)
+    if pieces.bands > 1 and isinstance(layer, Convolution | ByToken):
         bands = cut_rows(layer, x, pieces.bands)
     else:
-        bands = (Band(range(x.shape[0] if len(x.shape) == 3 else 1)),)
-    groups = split(max(net.facts(layer).filters, 1), pieces.groups)
+        bands = (Band(range(x.shape[0] if len(x.shape) > 1 else 1)),)
+    groups = split(max(facts.filters, 1), pieces.groups, facts.group_step)
     nps = tuple(NP(chip, 0, 0, i) for i in range(pieces.nps))
     return Placement(layer=name, kind=kind, turn=turn, bands=bands, groups=groups, nps=nps)
 

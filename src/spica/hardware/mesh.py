@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from spica.hardware.activity import Activity
 from spica.hardware.partition import split
 from spica.hardware.placement import INPUT_UNIT, NP, Placement
-from spica.layers import DEPTHWISE
+from spica.layers import DEPTHWISE, Attention
 from spica.network import Network
 
 Link = tuple[int, tuple[int, int], tuple[int, int]]
@@ -68,7 +68,7 @@ def packets(net: Network, place: Placement, origin: Placement, events: NDArray) 
         (top, bottom), (left, right) = (band.start, band.stop), (group.start, group.stop)
         return float(total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left])
 
-    own = isinstance(net[place.layer], DEPTHWISE)
+    own = isinstance(net[place.layer], (*DEPTHWISE, Attention))
     everything = range(channels)
     return np.array(
         [
@@ -104,14 +104,14 @@ def exchange(
         if not place.nps:
             continue
         start, stop = first[place.layer], first[place.layer] + len(place.nps)
-        events = activity[place.layer].by_channel
-        origin = source(net, net[place.layer].inputs[0], placed)
-        if origin is None or not origin.nps:
-            entry[start:stop] += events.sum() / len(place.bands)
-            continue
-        sent = packets(net, place, origin, events)
-        begin = first[origin.layer]
-        traffic[begin : begin + len(sent), start:stop] += sent
+        for tensor, events in zip(net[place.layer].inputs, activity[place.layer].by_channel):
+            origin = source(net, tensor, placed)
+            if origin is None or not origin.nps:
+                entry[start:stop] += events.sum() / len(place.bands)
+                continue
+            sent = packets(net, place, origin, events)
+            begin = first[origin.layer]
+            traffic[begin : begin + len(sent), start:stop] += sent
     return traffic, entry
 
 
@@ -129,10 +129,22 @@ def route(a: NP, b: NP) -> list[Link]:
     return links
 
 
-def deliver(net: Network, place: Placement, origin: Placement | None, events: NDArray) -> Traffic:
-    """Route what ``place`` receives from ``origin``, or from the input unit or another pass where that is ``None``."""
+def deliver(net: Network, place: Placement, placed: Mapping[str, Placement], received: Activity) -> Traffic:
+    """Route what ``place`` receives: from layers that are ``placed``, from the input unit, or from another pass."""
     if not place.nps:
         return Traffic(0.0, 0.0, 0.0, 0.0)
+    load: Counter[Link] = Counter()
+    sent = crossings = 0.0
+    for tensor, events in zip(net[place.layer].inputs, received.by_channel):
+        some, crossed = _deliver_from(net, place, source(net, tensor, placed), events, load)
+        sent, crossings = sent + some, crossings + crossed
+    return Traffic(sent, float(sum(load.values())), crossings, float(max(load.values(), default=0)))
+
+
+def _deliver_from(
+    net: Network, place: Placement, origin: Placement | None, events: NDArray, load: Counter[Link]
+) -> tuple[float, float]:
+    """Packets, and those that come from another device; ``load`` takes up the links that they cross."""
     door = NP(place.nps[0].chip, *INPUT_UNIT, 0)
     if origin is None or not origin.nps:
         senders, sent = [door], np.full((1, len(place.nps)), 0.0)
@@ -141,7 +153,6 @@ def deliver(net: Network, place: Placement, origin: Placement | None, events: ND
             sent[0, i * len(place.groups) : (i + 1) * len(place.groups)] = rows.sum()
     else:
         senders, sent = list(origin.nps), packets(net, place, origin, events)
-    load: Counter[Link] = Counter()
     crossings = 0.0
     for i, sender in enumerate(senders):
         for j, receiver in enumerate(place.nps):
@@ -151,5 +162,4 @@ def deliver(net: Network, place: Placement, origin: Placement | None, events: ND
             crossings += sent[i, j] if sender.chip != receiver.chip else 0
             for link in route(start, receiver):
                 load[link] += sent[i, j]
-    hops, busiest = sum(load.values()), max(load.values(), default=0)
-    return Traffic(float(sent.sum()), float(hops), float(crossings), float(busiest))
+    return float(sent.sum()), float(crossings)

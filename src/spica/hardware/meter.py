@@ -9,10 +9,10 @@ import numpy as np
 from spica.hardware.activity import Activity, expect
 from spica.hardware.device import Device
 from spica.hardware.energy import layer_energy
-from spica.hardware.mesh import deliver, source
+from spica.hardware.mesh import deliver
 from spica.hardware.placement import Placement
 from spica.hardware.statistics import LayerCost, NPCost, Statistics
-from spica.hardware.timing import DENSE, INPUT, layer_cycles, reads_external_memory
+from spica.hardware.timing import DENSE, WITHOUT_SPARSITY, layer_cycles, reads_external_memory
 from spica.hardware.uncertainty import trust
 from spica.network import Network
 
@@ -78,11 +78,11 @@ def _layer(
     bands = len(place.bands)
     cycles = layer_cycles(device, place.kind, facts, rows, max(map(len, place.groups)), received, bands)
     sops = received.events.sum(axis=1) * facts.fan_out
-    traffic = deliver(net, place, source(net, layer.inputs[0], placed), received.by_channel)
+    traffic = deliver(net, place, placed, received)
     hops = traffic.hops / samples
     energy = layer_energy(device, place.kind, facts, sops) + hops * device.hop_pj * 1e-6
     mean = float(cycles.mean())
-    operations = float(facts.macs if place.kind in (INPUT, *DENSE) else sops.mean())
+    operations = float(facts.macs if place.kind in WITHOUT_SPARSITY else sops.mean())
     cost = LayerCost(
         layer=place.layer,
         kind=place.kind,
@@ -99,7 +99,7 @@ def _layer(
         crossings=traffic.crossings / samples,
         link_load=traffic.busiest / samples / device.link_events / mean,
         memory_accesses=ACCESSES_PER_SOP * operations,
-        external_weights=place.kind in DENSE and reads_external_memory(device, facts),
+        external_weights=place.kind == DENSE and reads_external_memory(device, facts),
         by_np=tuple(_by_np(device, place, facts, received)),
     )
     return cost, cycles, energy
@@ -108,7 +108,7 @@ def _layer(
 def _dense_cycles(net: Network, device: Device, place: Placement) -> float:
     """Cycles of a layer none of whose inputs is zero."""
     layer = net[place.layer]
-    received = expect(net.input_types(layer)[0], 1.0)
+    received = expect(net.input_types(layer), 1.0)
     rows, filters = [band.rows for band in place.bands], max(map(len, place.groups))
     return float(layer_cycles(device, place.kind, net.facts(layer), rows, filters, received, len(rows)).mean())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,16 @@ from spica.engine.run import Memory, compute
 from spica.errors import SpicaError
 from spica.layers import (
     DEPTHWISE,
+    Attention,
     Conv2D,
     ConvTranspose2D,
     Dense,
     DepthwiseConv2D,
     DepthwiseConvTranspose2D,
     GlobalAverage,
+    MadNormalization,
     MaxPool,
+    Requantize,
     SeparableConv2D,
     Temporal,
     arithmetic,
@@ -35,8 +38,11 @@ Transposed = ConvTranspose2D | DepthwiseConvTranspose2D
 Convolution = Windowed | Transposed | Temporal
 """Layers whose rows several NPs can share."""
 
-Cuttable = Convolution | Dense
-"""Layers whose filters several NPs can share."""
+ByToken = Dense | MadNormalization
+"""Layers of which each token is computed alone."""
+
+Cuttable = Convolution | ByToken | Attention
+"""Layers that several NPs can share."""
 
 
 @dataclass(frozen=True)
@@ -51,21 +57,22 @@ class Band:
     pool_padding: Padding = ((0, 0), (0, 0))
 
 
-def split(size: int, parts: int) -> tuple[range, ...]:
-    """``range(size)`` in ``parts`` pieces whose lengths differ by one at most."""
-    return tuple(range(i * size // parts, (i + 1) * size // parts) for i in range(parts))
+def split(size: int, parts: int, step: int = 1) -> tuple[range, ...]:
+    """``range(size)`` in ``parts`` pieces whose lengths are multiples of ``step`` and differ by one at most."""
+    steps = size // step
+    return tuple(range(i * steps // parts * step, (i + 1) * steps // parts * step) for i in range(parts))
 
 
-def cut_rows(layer: Convolution, x: TensorType, parts: int) -> tuple[Band, ...]:
+def cut_rows(layer: Convolution | ByToken, x: TensorType, parts: int) -> tuple[Band, ...]:
     """The layer's output rows in ``parts`` shares, each with the rows of ``x`` that it needs.
 
     Where strides leave fewer output rows than parts, some shares are empty. Without pooling a share needs at
     most ``ceil(H / parts)`` rows and the halo; windows that pool may need a few more, which the published
     rule for NPs does not count.
     """
-    if not isinstance(layer, Windowed) and isinstance(layer.pool, MaxPool):
+    if isinstance(layer, Transposed | Temporal) and isinstance(layer.pool, MaxPool):
         raise SpicaError(f"{layer.name}: only convolutions with a sliding window are max-pooled in pieces")
-    if isinstance(layer, Temporal):
+    if isinstance(layer, Temporal | ByToken):
         return tuple(Band(rows) for rows in split(x.shape[0], parts))
     if isinstance(layer, Transposed):
         return _cut_transposed(layer, x, parts)
@@ -118,31 +125,41 @@ def transposed_crop(layer: Transposed) -> Padding:
     return top_bottom, left_right
 
 
-def take_filters(layer: Cuttable, filters: Sequence[int]) -> Cuttable:
+Filtered = TypeVar("Filtered", bound=Convolution | Dense)
+
+
+def take_filters(layer: Filtered, filters: Sequence[int]) -> Filtered:
     """The layer with only some of its filters."""
     cut = np.array(filters)
 
     def of(values: NDArray | None) -> Any:
         return values[cut] if values is not None and values.ndim == 1 else values
 
-    stage, relu = layer.requantize, layer.activation
+    relu = layer.activation
     return replace(
         layer,
         kernel=layer.kernel[..., cut],
         bias=of(layer.bias),
         weight_scale=of(layer.weight_scale),
         activation=relu and replace(relu, max_value=of(relu.max_value)),
-        requantize=stage
-        and replace(stage, multiplier=of(stage.multiplier), shift=of(stage.shift), frac_bits=of(stage.frac_bits)),
+        requantize=_part_of_stage(layer.requantize, cut),
     )
+
+
+def _part_of_stage(stage: Requantize | None, filters: Sequence[int] | NDArray) -> Requantize | None:
+    """An output stage for only some of its filters."""
+    if stage is None:
+        return None
+    parts = {name: getattr(stage, name) for name in ("multiplier", "shift", "frac_bits")}
+    return replace(stage, **{name: values[filters] if values.ndim else values for name, values in parts.items()})
 
 
 def forward_pieces(
     layer: Cuttable,
     bands: Sequence[Band],
     groups: Sequence[range],
-    x: NDArray,
-    kind: TensorType,
+    read: Sequence[NDArray],
+    types: Sequence[TensorType],
     ops: Reference,
     memory: Memory,
 ) -> NDArray:
@@ -155,14 +172,16 @@ def forward_pieces(
         layer: an integer layer.
         bands: from ``cut_rows``.
         groups: filters of each group.
-        x: the layer's input ``(N, H, W, C)``, or ``(N, C)`` where there is one band.
-        kind: its type.
+        read: the layer's inputs ``(N, H, W, C)``, ``(N, T, C)``, or ``(N, C)`` where there is one band.
+        types: their types.
         ops: the engine's primitives.
         memory: of the run; each piece of a layer with state keeps its own in it.
     """
-    if isinstance(layer, Dense):
-        made = [compute(take_filters(layer, filters), [x], [kind], ops, memory) for filters in groups]
-        return np.concatenate(made, axis=-1)
+    if isinstance(layer, Attention):
+        return _attend_in_groups(layer, groups, read, types, ops, memory)
+    (x,), (kind,) = read, types
+    if isinstance(layer, ByToken):
+        return _tokens_in_pieces(layer, bands, groups, x, kind, ops, memory)
     averaged = isinstance(layer.pool, GlobalAverage)
     whole = replace(layer, pool=None, requantize=None) if averaged else layer
     outputs = []
@@ -176,16 +195,51 @@ def forward_pieces(
             piece = _with_padding(take_filters(replace(whole, name=f"{layer.name}/{i}/{j}"), own), band)
             held = x[:, band.rows.start : band.rows.stop]
             held = held[..., channels] if len(channels) < kind.channels else held
-            types = [_part_of(kind, len(band.rows), channels)]
-            if (state := initial_state(piece, types)) is not None:
+            part = [_part_of(kind, len(band.rows), channels)]
+            if (state := initial_state(piece, part)) is not None:
                 memory.states.setdefault(piece.name, state)
-            made.append(compute(piece, [held], types, ops, memory)[..., : len(filters)])
+            made.append(compute(piece, [held], part, ops, memory)[..., : len(filters)])
         outputs.append(np.concatenate(made, axis=-1))
     if not averaged:
         return np.concatenate(outputs, axis=1)
     total = sum(rows.sum(axis=(1, 2), dtype=np.int64, keepdims=True) for rows in outputs)
     stage = neural.output_stage(layer.requantize, infer(layer, [kind]), value_bits=62, average=True)
     return ops.finish(np.asarray(total), stage)
+
+
+def _tokens_in_pieces(
+    layer: ByToken,
+    bands: Sequence[Band],
+    groups: Sequence[range],
+    x: NDArray,
+    kind: TensorType,
+    ops: Reference,
+    memory: Memory,
+) -> NDArray:
+    cut = [take_filters(layer, filters) for filters in groups] if isinstance(layer, Dense) else [layer]
+    outputs = []
+    for band in bands:
+        held = x[:, band.rows.start : band.rows.stop] if len(bands) > 1 else x
+        part = replace(kind, shape=held.shape[1:])
+        outputs.append(np.concatenate([compute(piece, [held], [part], ops, memory) for piece in cut], axis=-1))
+    return np.concatenate(outputs, axis=1)
+
+
+def _attend_in_groups(
+    layer: Attention,
+    groups: Sequence[range],
+    read: Sequence[NDArray],
+    types: Sequence[TensorType],
+    ops: Reference,
+    memory: Memory,
+) -> NDArray:
+    size, made = read[0].shape[-1] // layer.heads, []
+    for channels in groups:
+        held = [np.ascontiguousarray(x[..., channels.start : channels.stop]) for x in read]
+        parts = [replace(kind, shape=x.shape[1:]) for x, kind in zip(held, types)]
+        piece = replace(layer, heads=len(channels) // size, requantize=_part_of_stage(layer.requantize, [*channels]))
+        made.append(compute(piece, held, parts, ops, memory))
+    return np.concatenate(made, axis=-1)
 
 
 def _with_anchor(kind: TensorType, filters: range) -> list[int]:
@@ -204,8 +258,8 @@ def _part_of(kind: TensorType, rows: int, channels: list[int]) -> TensorType:
     return replace(kind, shape=shape, frac_bits=of(kind.frac_bits), scale=of(kind.scale))
 
 
-def _with_padding(layer: Cuttable, band: Band) -> Cuttable:
-    if band.padding is None or isinstance(layer, Temporal | Dense):
+def _with_padding(layer: Convolution, band: Band) -> Convolution:
+    if band.padding is None or isinstance(layer, Temporal):
         return layer
     pool = layer.pool
     if isinstance(pool, MaxPool):

@@ -19,6 +19,8 @@ KINDS = (
     "depthwise_temporal_convolution",
     "recurrent",
     "projection",
+    "attention",
+    "normalization",
     "fully_connected",
 )
 """Kinds of layers that a network can be mapped with."""

@@ -2,7 +2,8 @@
 
 Sources: the vendor's Apache-2.0 repository Brainchip-Inc/brainchip_devhub (2026) and our fit, both in
 docs/hardware-model.md. A convolution's cost grows with its events, whatever its stride and however many of its weights
-are zero; border events cost as much as others. The input unit and fully connected layers do not use sparsity.
+are zero; border events cost as much as others. The input unit and fully connected layers do not use sparsity. A dense
+layer on tokens is a 1x1 convolution.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ from spica.hardware.activity import Activity
 from spica.hardware.device import Device
 from spica.network.record import Facts
 
-DENSE = ("fully_connected", "projection")
-"""Kinds of layers that do not use sparsity and take one NP."""
+INPUT, DENSE = "input_convolution", "fully_connected"
 
-INPUT = "input_convolution"
+TOKENS = ("attention", "normalization")
+"""Kinds of layers that only work on tokens. Nothing is published of their cost; that of their products is assumed."""
+
+WITHOUT_SPARSITY = (INPUT, DENSE, *TOKENS)
+"""Kinds of layers that compute zeros too."""
 
 
 def layer_cycles(
@@ -40,8 +44,12 @@ def layer_cycles(
             device.input_unit_cycles * (facts.macs // facts.filters) * -(-facts.filters // device.input_unit_filters)
         )
         return np.full(activity.samples, cycles)
-    if kind in DENSE:
+    if kind == DENSE:
         return np.full(activity.samples, dense_cycles(device, facts, filters))
+    if kind in TOKENS:
+        share = filters / max(facts.filters, 1) / bands
+        cycles = facts.macs / device.products_per_cycle + device.output_cycles * facts.outputs
+        return np.full(activity.samples, share * cycles + device.layer_cycles)
     taps, received = facts.fan_out * filters / facts.filters, (activity.events, activity.runs)
     outputs = facts.outputs * filters / facts.filters / bands
     by_band = [

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from spica.hardware.device import TIERS, Device
 from spica.hardware.energy import FITTED_BITS, SMALL_KERNEL
 from spica.hardware.placement import Placement
-from spica.hardware.timing import INPUT
+from spica.hardware.timing import INPUT, TOKENS
 from spica.network import Network
 
 SMALL_NETWORK = 1_000_000
@@ -53,6 +53,8 @@ def trust(
         reasons.append("a small network")
     for place in placements:
         facts = net.facts(net[place.layer])
+        if place.kind in TOKENS:
+            reasons.append("layers of transformers, whose cost is assumed")
         if place.kind == INPUT or facts.filters == 0:
             continue
         area, bits = facts.fan_out // facts.filters, facts.limits.get("weight_bits")

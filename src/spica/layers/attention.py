@@ -182,16 +182,48 @@ def _(layer: Attention, inputs: Sequence[NDArray], types: Sequence[TensorType], 
     return ops.finish(acc, neural.output_stage(layer.requantize, infer(layer, types), value_bits=ACCUMULATOR_BITS))
 
 
+def _limits(inputs: Sequence[TensorType], output: TensorType) -> dict:
+    """The quantities of a layer on tokens that device rules bound; tokens are rows."""
+    x = inputs[0]
+    return {
+        "input_height": x.shape[0],
+        "input_channels": x.channels,
+        "input_bits": x.bits,
+        "input_signed": x.signed,
+        "output_bits": output.bits,
+    }
+
+
 @facts.register
-def _(layer: Attention, inputs: Sequence[TensorType], output: TensorType) -> Facts:
-    tokens, channels = output.shape
-    return Facts(kind="attention", macs=2 * tokens * tokens * channels, outputs=tokens * channels)
+def _(layer: TokenEmbedding, inputs: Sequence[TensorType], output: TensorType) -> Facts:
+    return Facts(kind="token_embedding", limits=_limits(inputs, output), outputs=output.shape[0] * output.channels)
 
 
 @facts.register
 def _(layer: MadNormalization, inputs: Sequence[TensorType], output: TensorType) -> Facts:
+    values = output.shape[0] * output.channels
+    limits = _limits(inputs, output) | {"weight_bits": layer.weight_bits}
+    return Facts(
+        kind="normalization",
+        limits=limits,
+        macs=values,
+        outputs=values,
+        fan_out=1,
+        shared_weight_bits=output.channels * (layer.weight_bits or 32),
+    )
+
+
+@facts.register
+def _(layer: Attention, inputs: Sequence[TensorType], output: TensorType) -> Facts:
     tokens, channels = output.shape
-    return Facts(kind="normalization", macs=tokens * channels, outputs=tokens * channels)
+    return Facts(
+        kind="attention",
+        limits=_limits(inputs, output),
+        macs=2 * tokens * tokens * channels,
+        outputs=tokens * (channels + layer.heads * tokens),
+        filters=channels,
+        group_step=channels // layer.heads,
+    )
 
 
 @record

@@ -63,6 +63,7 @@ class Facts:
         shared_weight_bits: bits of weight memory that every group of filters needs again.
         halo: extra input rows a band of rows needs (kernel height - 1).
         filters: output channels that can be split over processors; 0 if they cannot.
+        group_step: filters that stay together when they are.
     """
 
     kind: str = ""
@@ -74,6 +75,7 @@ class Facts:
     shared_weight_bits: int = 0
     halo: int = 0
     filters: int = 0
+    group_step: int = 1
 
 
 def check_fields(value: Any, where: str) -> None:
