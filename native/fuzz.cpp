@@ -153,6 +153,69 @@ bool check(std::uint64_t seed) {
   return true;
 }
 
+// The same for attention and normalisation, as spica/layers/arithmetic.py has them.
+bool check_tokens(std::uint64_t seed) {
+  Random random(seed);
+  const int samples = pick(random, 1, 4), tokens = pick(random, 1, 40), heads = pick(random, 1, 3), width = one_of(random, {1, 5, 16, 20});
+  const int channels = heads * width, multiplier = pick(random, 0, 1000), shift = pick(random, 0, 12);
+  const auto [low, high] = one_of<std::pair<int, int>>(random, {{0, 1}, {0, 255}, {-128, 127}});
+  Program program;
+  std::vector<int> inputs;
+  std::vector<std::vector<std::int32_t>> given(3), got(2), wanted(2);
+  for (auto& values : given) {
+    inputs.push_back(program.add_tensor(tensor_for(1, tokens, channels, low, high)));
+    for (int i = 0; i < samples * tokens * channels; ++i) values.push_back(pick(random, low, high));
+  }
+  const std::int64_t reach = std::int64_t{channels} << 8, mixed = (1024 + tokens) * std::max(-low, high);
+  const Stage stage = random_stage(random, channels);
+  const Stage plain{channels, {}, {}, {}, {}, 62, 32, false, 0, 0};
+  const auto y = program.add_tensor(tensor_for(1, tokens, channels, stage.low, stage.high));
+  const auto z = program.add_tensor(tensor_for(1, tokens, channels, -reach, reach));
+  const auto tensor = [&](int i) -> const Tensor& { return program.tensor(i); };
+  program.add_step(make_attend(tensor(inputs[0]), tensor(inputs[1]), tensor(inputs[2]), heads, multiplier, shift,
+                               {tensor(y), stage, -mixed, mixed}), {inputs[0], inputs[1], inputs[2], y});
+  program.add_step(make_normalise(tensor(inputs[0]), {tensor(z), plain, -reach, reach}), {inputs[0], z});
+  for (int n = 0; n < samples; ++n)
+    for (int i = 0; i < tokens; ++i) {
+      const auto row = [&](int which, int token) { return given[which].data() + (std::ptrdiff_t{n} * tokens + token) * channels; };
+      for (int head = 0; head < heads; ++head) {
+        std::vector<std::int64_t> powers(tokens);
+        for (int j = 0; j < tokens; ++j) {
+          for (int c = head * width; c < (head + 1) * width; ++c) powers[j] += std::int64_t{row(0, i)[c]} * row(1, j)[c];
+          powers[j] = (powers[j] * multiplier) >> shift;
+        }
+        const std::int64_t top = *std::max_element(powers.begin(), powers.end());
+        std::int64_t total = 0;
+        for (auto& p : powers) {
+          const std::int64_t below = std::min<std::int64_t>(top - p, 20 << 8);
+          total += p = ((512 - below % 256) * 64) >> (below / 256);
+        }
+        for (int c = head * width; c < (head + 1) * width; ++c) {
+          std::int64_t sum = 0;
+          for (int j = 0; j < tokens; ++j) sum += ((powers[j] << 11) + total) / (2 * total) * row(2, j)[c];
+          wanted[0].push_back(static_cast<std::int32_t>(stage(sum, c)));
+        }
+      }
+      std::int64_t sum = 0, apart = 0;
+      for (int c = 0; c < channels; ++c) sum += row(0, i)[c];
+      for (int c = 0; c < channels; ++c) apart += std::abs(std::int64_t{channels} * row(0, i)[c] - sum);
+      const std::int64_t deviation = std::max<std::int64_t>(apart / channels, 1);
+      for (int c = 0; c < channels; ++c) {
+        const std::int64_t centred = (std::int64_t{channels} * row(0, i)[c] - sum) * 256;
+        wanted[1].push_back(static_cast<std::int32_t>(centred / deviation - (centred % deviation < 0)));
+      }
+    }
+  program.finalize(inputs, {y, z}, std::vector<Real>(2));
+  std::vector<Array> in, out;
+  for (auto& values : given) in.push_back({values.data(), 4, true, false});
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    got[i].resize(wanted[i].size());
+    out.push_back({got[i].data(), 4, true, false});
+  }
+  program.run(in, out, samples, pick(random, 1, 4), false);
+  return got == wanted;
+}
+
 }  // namespace
 }  // namespace spica
 
@@ -160,7 +223,7 @@ bool check(std::uint64_t seed) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   std::uint64_t seed = size;
   for (std::size_t i = 0; i < size; ++i) seed = seed * 1099511628211u ^ data[i];
-  if (!spica::check(seed)) std::abort();
+  if (!spica::check(seed) || !spica::check_tokens(seed)) std::abort();
   return 0;
 }
 #else
@@ -168,7 +231,7 @@ int main(int count, char** arguments) {
   const std::uint64_t first = count > 1 ? std::strtoull(arguments[1], nullptr, 10) : 0;
   const std::uint64_t programs = count > 2 ? std::strtoull(arguments[2], nullptr, 10) : 1000;
   for (std::uint64_t seed = first; seed < first + programs; ++seed)
-    if (!spica::check(seed)) {
+    if (!spica::check(seed) || !spica::check_tokens(seed)) {
       std::printf("%s: the program of seed %llu differs from plain loops\n", spica::isa().name, static_cast<unsigned long long>(seed));
       return 1;
     }

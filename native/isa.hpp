@@ -15,6 +15,8 @@ namespace spica {
 
 inline constexpr int block_vectors = 8;   // vectors of filters that are packed together
 inline constexpr int channel_round = 64;  // sums of a pixel are padded to a multiple of this many channels
+inline constexpr int value_round = 16;    // values of a head, and tokens that it attends to, are padded to a multiple of this
+inline constexpr int largest_head = 1024, most_tokens = 1 << 15;
 inline constexpr int tap_round = 4;       // depthwise taps are padded to a multiple of this
 inline constexpr int slack = 64;          // bytes that a kernel may read beyond the end of a tensor
 
@@ -118,6 +120,16 @@ struct Addend {
   const std::int32_t* factors;
 };
 
+// One head of attention: keys channel by channel, values token by token, small integers in floats, which hold them and
+// their sums exactly. A score is (query . key) * multiplier >> shift.
+struct Head {
+  const float *keys, *values;
+  int tokens, channels;
+  std::ptrdiff_t key_row, value_row;  // padded to value_round
+  std::int32_t multiplier;
+  int shift;
+};
+
 struct Isa {
   const char* name;
   int width;         // filters in a vector
@@ -142,6 +154,10 @@ struct Isa {
   // Lists a row of pixels as Events has it.
   void (*list)(const std::uint8_t* row, int pixels, int groups, std::uint16_t* listed, std::uint16_t* starts);
   std::int64_t (*count)(const std::uint8_t* bytes, std::ptrdiff_t size, std::uint8_t zero);
+  // What one query gives; powers and weights are room for a number a token.
+  void (*attend)(const Head&, const float* query, std::int32_t* powers, float* weights, std::int32_t* mixed);
+  // Channels [first, first + count) of a token, normalised, to `to`.
+  void (*normalise)(const std::int32_t* values, int channels, int first, int count, std::int32_t* to);
   double (*peak)(std::int64_t rounds);  // multiply-adds of 8-bit values done, for measuring
 };
 

@@ -54,7 +54,7 @@ double peak(std::int64_t rounds) {
 }  // namespace
 
 const Isa isa_avx2{"avx2", V::width, V::vector_bytes, 1, pack, dense<V>, events<V>, depthwise_pairs, depthwise_pair_slot, lean_vectors,
-                   add_bytes, sum_bytes, sum_words, list_groups, count_vectors, peak};
+                   add_bytes, sum_bytes, sum_words, list_groups, count_vectors, attend, normalise, peak};
 
 }  // namespace spica
 #endif

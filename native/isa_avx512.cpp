@@ -169,7 +169,7 @@ double peak(std::int64_t rounds) {
 }  // namespace
 
 const Isa isa_avx512{"avx512", V::width, V::vector_bytes, 1, pack, dense<V>, events<V>, depthwise, depthwise_slot, lean_vectors,
-                    add_bytes, sum_bytes, sum_words, list_groups, count, peak};
+                    add_bytes, sum_bytes, sum_words, list_groups, count, attend, normalise, peak};
 
 }  // namespace spica
 #endif

@@ -26,6 +26,6 @@ double peak(std::int64_t rounds) {
 }  // namespace
 
 const Isa isa_portable{"portable", V::width, V::vector_bytes, 1, pack, dense<V>, events<V>, depthwise_taps, depthwise_tap_slot, lean,
-                       add_bytes, sum_bytes, sum_words, list_groups, count_bytes, peak};
+                       add_bytes, sum_bytes, sum_words, list_groups, count_bytes, attend, normalise, peak};
 
 }  // namespace spica

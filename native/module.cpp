@@ -187,6 +187,13 @@ NB_MODULE(_native, m) {
                      const StageFields& stage, Range sums) {
         p.add_step(spica::make_map(p.tensor(x), std::move(table), first, after_sums(p.tensor(y), stage, sums)), {x, y});
       })
+      .def("attend", [](spica::Program& p, int q, int k, int v, int y, int heads, std::int32_t multiplier, int shift,
+                        const StageFields& stage, Range sums) {
+        p.add_step(spica::make_attend(p.tensor(q), p.tensor(k), p.tensor(v), heads, multiplier, shift, after_sums(p.tensor(y), stage, sums)), {q, k, v, y});
+      })
+      .def("normalise", [](spica::Program& p, int x, int y, const StageFields& stage, Range sums) {
+        p.add_step(spica::make_normalise(p.tensor(x), after_sums(p.tensor(y), stage, sums)), {x, y});
+      })
       .def("sum_of_pixels", [](spica::Program& p, int x, int y, const StageFields& stage, Range sums) {
         p.add_step(spica::make_sum_of_pixels(p.tensor(x), after_sums(p.tensor(y), stage, sums)), {x, y});
       })

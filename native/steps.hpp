@@ -52,6 +52,8 @@ struct Frame {
 struct Worker {
   Aligned<std::int32_t> sums;
   std::vector<std::int64_t> wide;  // sums that do not fit 32 bits
+  Aligned<float> reals;            // of attention
+  Aligned<std::int32_t> integers;  // of a token
   std::vector<const std::uint8_t*> pixels;
   std::vector<EventRow> lists;
   std::vector<std::int64_t> nanoseconds;  // spent in each step
@@ -105,6 +107,10 @@ StepPointer make_depthwise(const Tensor& x, const std::int16_t* kernel, Window, 
 StepPointer make_add(const Tensor& a, const Tensor& b, const std::vector<int>& shift_a, const std::vector<int>& shift_b, Finish);
 // x itself, or table[x - first].
 StepPointer make_map(const Tensor& x, std::vector<std::int32_t> table, std::int32_t first, Finish);
+// Values mixed by a softmax of queries and keys; every token less its mean over its deviation: see attend and normalise in
+// spica/layers/arithmetic.py. Products of queries and keys, and sums of values, must be below 2^24.
+StepPointer make_attend(const Tensor& q, const Tensor& k, const Tensor& v, int heads, std::int32_t multiplier, int shift, Finish);
+StepPointer make_normalise(const Tensor& x, Finish);
 // Sum over all pixels.
 StepPointer make_sum_of_pixels(const Tensor& x, Finish);
 StepPointer make_max_pool(const Tensor& x, const Tensor& y, Window);

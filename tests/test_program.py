@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -90,6 +91,53 @@ def test_a_program_gives_what_the_primitives_give(data, seed):
     np.testing.assert_array_equal(Native(2).finish(native, stage), expected)
 
 
+@settings(max_examples=150, deadline=None)
+@given(st.data(), SEEDS)
+def test_programs_of_tokens_give_what_the_primitives_give(data, seed):
+    random, draw = np.random.default_rng(seed), data.draw
+    heads, width, tokens = (
+        draw(st.sampled_from([1, 2, 3])),
+        draw(st.sampled_from([1, 7, 16, 24, 64])),
+        draw(st.integers(1, 70)),
+    )
+    low, high = draw(st.sampled_from(RANGES[:4]))
+    arrays = random.integers(low, high + 1, (3, draw(st.integers(1, 3)), tokens, heads * width))
+    arrays[:, random.random(arrays.shape[1:]) < draw(st.sampled_from([0, 0.9, 1]))] = high
+    scale = draw(st.integers(0, 1 << 12)), draw(st.integers(0, 20))
+    stage = replace(draw(stages(random, heads * width)), average=False)
+    recorder = Recorder()
+    q, k, v = (recorder.input(arrays.shape[2:], low, high, np.int32) for _ in "qkv")
+    try:
+        mixed = recorder.finish(recorder.attend(q, k, v, heads, *scale), stage)
+    except Unrecorded:
+        assert 2 * width * max(high, -low) ** 2 * scale[0] >= 1 << 31 or stage.buffer_bits == 32
+        return
+    normal = recorder.normalise(q)
+    program = recorder.build([q, k, v], [mixed, normal])
+    got = [np.empty(arrays.shape[1:], np.int64) for _ in range(2)]
+    program.run([*arrays.astype(np.int32)], got, arrays.shape[1], draw(st.integers(1, 5)), draw(st.booleans()))
+    np.testing.assert_array_equal(got[0], arithmetic.finish(arithmetic.attend(*arrays, heads, *scale), stage))
+    np.testing.assert_array_equal(got[1], arithmetic.normalise(arrays[0]))
+
+
+@pytest.mark.parametrize("bits, channels", [(16, 64), (16, 512), (8, 2048)])
+def test_tokens_beyond_32_bits_are_left_to_the_reference(bits, channels):
+    """What a program takes in it computes exactly at its extremes; what it does not take, it says."""
+    high = (1 << (bits - 1)) - 1
+    x = np.full((1, 3, channels), -high - 1)
+    x[:, :, : channels // 2] = high
+    recorder = Recorder()
+    value = recorder.input(x.shape[1:], -high - 1, high, np.int32)
+    try:
+        normal = recorder.normalise(value)
+    except Unrecorded:
+        assert bits == 16 and channels == 512
+        return
+    got = np.empty(x.shape, np.int64)
+    recorder.build([value], [normal]).run([x.astype(np.int32)], [got], 1, 1, False)
+    np.testing.assert_array_equal(got, arithmetic.normalise(x))
+
+
 def test_sums_beyond_32_bits_are_finished_in_64():
     random = np.random.default_rng(0)
     x = random.integers(-(1 << 22), 1 << 22, (2, 3, 3, 512))
@@ -112,7 +160,8 @@ def test_sums_beyond_32_bits_are_finished_in_64():
 def test_every_instruction_set_and_path_gives_the_same(setting):
     """The tests of programs and networks again, in a process of its own."""
     name, value = setting.split("=")
-    tests = [f"{__file__}::test_a_program_gives_what_the_primitives_give"]
+    tests = [f"{__file__}::test_programs_of_tokens_give_what_the_primitives_give"]
+    tests.append(f"{__file__}::test_a_program_gives_what_the_primitives_give")
     tests.append(os.path.join(os.path.dirname(__file__), "test_engine.py"))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:cov", *tests]
     done = subprocess.run(command, env={**os.environ, name: value}, capture_output=True, text=True)

@@ -148,11 +148,6 @@ def test_attention_between_different_tensors_is_refused(keras):
         spica.from_keras(model)
 
 
-def test_no_published_device_has_attention(quantized):
-    report = spica.check(quantized, "Akida2-6")
-    assert any(finding.layer == "attention_1/attend" for finding in report.findings)
-
-
 @pytest.mark.parametrize("mode", ["minimal", "all", "fastest"])
 def test_it_runs_on_a_device_with_transformers(quantized, mode):
     assert spica.check(quantized, "AKIDA2-8-VIT").ok

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.engine.plan import compile_layer
-from spica.engine.record import Recorder, Unrecorded, Value
+from spica.engine.record import ANY_BITS, Recorder, Unrecorded, Value
 from spica.engine.reference import Reference
 from spica.layers.arithmetic import Padding, Pair, Stage
 from spica.network import Layer, TensorType
@@ -60,7 +60,7 @@ class Native(Reference):
     def _run(self, recorder: Recorder, value: Value, made: Value, x: NDArray) -> NDArray:
         """What a program of one step gives for ``x``; sums leave it as they are."""
         if made.memory is None:
-            made = recorder.finish(made, Stage(value_bits=62))
+            made = recorder.finish(made, Stage(value_bits=ANY_BITS))
         output = np.empty((len(x), *made.shape[1:]), made.dtype)
         program = recorder.build([value], [made])
         program.run([np.ascontiguousarray(x)], [output], len(x), self.threads, False)

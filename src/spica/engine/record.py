@@ -28,7 +28,13 @@ MOST_FRACTION = 90
 LARGEST_LIST = 1 << 16
 MOST_PRODUCTS = INT32.max // (255 * 128)
 """Products of bytes whose sum fits 32 bits, whatever they are."""
-NO_PADDING = ((0, 0), (0, 0))
+
+EXACT_FLOAT32 = 1 << 24
+MOST_TOKENS, LARGEST_HEAD = 1 << 15, 1024
+"""Tokens and channels of a head that native attention has room for."""
+
+ANY_BITS = 62
+"""A stage that leaves sums as they are."""
 
 
 class Unrecorded(Exception):
@@ -117,7 +123,7 @@ def image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
     """Rows, columns and channels of an array of one sample."""
     if shape[0] != 1 or not 2 <= len(shape) <= 4:
         raise Unrecorded(f"an array of shape {tuple(shape)}")
-    rows, columns = (*shape[1:-1], 1, 1)[:2]
+    rows, columns = (1, 1, *shape[1:-1])[-2:]
     return rows, columns, shape[-1]
 
 
@@ -298,11 +304,31 @@ class Recorder:
     def turn(self, *_: Any) -> tuple[Value, Value]:
         raise Unrecorded("recurrence")
 
-    def normalise(self, _: Value) -> Value:
-        raise Unrecorded("normalisation")
+    def normalise(self, x: Value) -> Value:
+        memory, (low, high), channels = _memory_of(x), x.range, x.shape[-1]
+        if (high - low) * channels * max(channels, 1 << arithmetic.NORM_BITS) > INT32.max:
+            raise Unrecorded("a normalisation beyond 32 bits")
 
-    def attend(self, *_: Any) -> Value:
-        raise Unrecorded("attention")
+        def sums(program: _native.Program, y: Memory, stage: tuple) -> None:
+            program.normalise(_place(program, memory), y.number, *stage)
+
+        largest = channels << arithmetic.NORM_BITS
+        return self.finish(Value(x.shape, None, (-largest, largest), sums=sums), Stage(value_bits=ANY_BITS))
+
+    def attend(self, q: Value, k: Value, v: Value, heads: int, multiplier: int, shift: int) -> Value:
+        memories, (tokens, channels) = [_memory_of(value) for value in (q, k, v)], q.shape[1:]
+        queries, keys, values = (max(-value.range[0], value.range[1]) for value in (q, k, v))
+        score = queries * keys * (channels // heads)
+        mixed = values * ((1 << arithmetic.PROBABILITY_BITS) + tokens)  # every probability is rounded, by half at most
+        exact = max(score, mixed) < EXACT_FLOAT32 and 2 * score * multiplier <= INT32.max
+        if not exact or tokens > MOST_TOKENS or not 0 <= shift < 32 or channels // heads > LARGEST_HEAD:
+            raise Unrecorded("attention beyond 32 bits")
+
+        def sums(program: _native.Program, y: Memory, stage: tuple) -> None:
+            places = [_place(program, memory) for memory in memories]
+            program.attend(*places, y.number, heads, multiplier, shift, *stage)
+
+        return Value(v.shape, None, (-mixed if v.range[0] < 0 else 0, mixed), sums=sums)
 
     def _add(self, step: Callable[[_native.Program], None]) -> None:
         self._steps.append((self.layer, step))
@@ -361,7 +387,7 @@ class Recorder:
         """A copy of some values of ``x``, from where ``strides`` say."""
         shape = (1, *sizes)
         memory = self._memory(image_shape(shape), Format(*x.range))
-        rows, columns = (*zip(sizes[:-1], strides[:-1]), (1, 0), (1, 0))[:2]
+        rows, columns = ((1, 0), (1, 0), *zip(sizes[:-1], strides[:-1]))[-2:]
         self._copy(
             _memory_of(x), memory, (rows[0], columns[0], sizes[-1]), (rows[1], columns[1], strides[-1]), offset=offset
         )

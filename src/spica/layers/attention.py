@@ -74,9 +74,7 @@ def _(layer: TokenEmbedding, inputs: Sequence[NDArray]) -> NDArray:
 def _(layer: TokenEmbedding, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
     (x,), (kind,), output = inputs, types, infer(layer, types)
     finer = neural.shift_left(x, np.full(kind.channels, layer.extra_bits), ACCUMULATOR_BITS, ops)
-    rows = ops.spread(
-        finer.reshape(len(x), *kind.shape[:1], 1, kind.channels), (1, 1), ((int(layer.class_token), 0), (0, 0))
-    )
+    rows = ops.spread(finer.reshape(len(x), 1, *kind.shape), (1, 1), ((0, 0), (int(layer.class_token), 0)))
     flat = rows.reshape(len(x), -1)  # so that every value of every token has a bias of its own
     stage = neural.output_stage(layer.requantize, output, value_bits=ACCUMULATOR_BITS, bias=layer.constants.reshape(-1))
     return ops.finish(flat, stage).reshape(len(x), *output.shape)
@@ -130,7 +128,7 @@ def _(layer: MadNormalization, inputs: Sequence[TensorType]) -> TensorType:
 def _(layer: MadNormalization, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
     (x,), (kind,) = inputs, types
     tokens, channels = kind.shape
-    normal = ops.normalise(x).reshape(len(x), tokens, 1, channels)
+    normal = ops.normalise(x).reshape(len(x), 1, tokens, channels)
     bound = (channels << NORM_BITS) * int(np.abs(layer.kernel).max())
     acc = ops.convolve_depthwise(normal, layer.kernel[None, None], (1, 1), NO_PADDING, bound)
     acc = acc.reshape(len(x), tokens, channels)

@@ -43,7 +43,7 @@ def _(layer: Dense, inputs: Sequence[NDArray], types: Sequence[TensorType], ops:
     (x,), (kind,) = inputs, types
     x, kernel, peak = neural.align(x, layer.kernel, kind, layer.accumulator_bits, ops)
     bound = neural.bound(peak, kernel)
-    pixels = x.reshape(len(x), -1, 1, kind.channels)  # a vector is an image of one pixel
+    pixels = x.reshape(len(x), 1, -1, kind.channels)  # a vector is an image of one pixel, tokens are one row
     no_padding, no_fill = ((0, 0), (0, 0)), np.zeros(kind.channels, np.int64)
     acc = ops.convolve(pixels, kernel[None, None], (1, 1), no_padding, no_fill, bound)
     acc = acc.reshape(*x.shape[:-1], -1)
