@@ -15,12 +15,14 @@ from train import augmented
 
 import spica
 from spica.data import Cifar10, load_cifar10
+from spica.engine.bench import bench
 from spica.training import load_keras
 from spica.zoo.vit import build_vit
 
 BATCH, PEAK_RATE = 128, 2e-3
 TUNING_RATE = 2e-4
 SAMPLES, SEEDS = 512, 3
+DEVICE, MAPPED = "AKIDA2-8-VIT", 20
 
 
 def trained(data: Cifar10, epochs: int) -> Any:
@@ -50,6 +52,21 @@ def tuned(quantized: spica.Network, net: spica.Network, data: Cifar10) -> spica.
     return spica.convert(model)
 
 
+def cost(network: spica.Network, data: Cifar10) -> dict[str, Any]:
+    """What an image costs: modelled on the virtual device with transformers, and measured on the engine, one thread."""
+    chip = spica.map(network, DEVICE, mode="all")
+    chip.forward(data.test_x[:MAPPED])
+    found = chip.statistics
+    return {
+        "device": chip.device.name,
+        "nps": found.nps,
+        "passes": found.passes,
+        "latency_ms": found.latency_ms,
+        "energy_uj": found.dynamic_energy_uj,
+        "engine_ms": bench(network, data.test_x[:1], threads=1).p50_ms,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
@@ -77,6 +94,7 @@ def main() -> None:
         chosen = np.random.default_rng(seed).choice(len(data.train_x), SAMPLES, replace=False)
         made.append(spica.quantize(net, data.train_x[chosen]))
         row("PTQ", "8/8", seed, made[-1])
+    rows[1] |= cost(made[0], data)
     row("QAT", "8/8", 0, tuned(made[0], net, data))
     row("QAT", "4/8", 0, tuned(spica.quantize(net, data.train_x[:SAMPLES], weights=4), net, data))
 
