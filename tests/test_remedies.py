@@ -33,6 +33,19 @@ def test_even_kernels_become_odd(height, width, kernel, stride, first):
     assert not any("kernel is" in f.reason and f.reason.startswith(f"kernel is {kernel}") for f in fixed.report)
 
 
+@pytest.mark.parametrize("device, kernel", [("AKD1000", 5), ("AKIDA2-6", 4)])
+@pytest.mark.parametrize("height, width", [(16, 12), (14, 22)])
+def test_pytorchs_padding_of_a_strided_first_layer_becomes_same(device, kernel, height, width):
+    bits = {"weights": 8} | ({} if device == "AKD1000" else {"activations": 8})
+    net = network((height, width, 3), conv(5, 3, 2, **bits), conv(3, **({} if device == "AKD1000" else bits)))
+    first = replace(net["layer_1"], padding=((1, 1), (1, 1)))
+    net = Network(tuple(first if layer.name == "layer_1" else layer for layer in net), net.outputs, net.name)
+    assert "padding is custom" in str(check(net, device))
+    fixed = fix(net, device, samples=None)
+    assert fixed.changes == (f"layer_1: kernel 3x3 -> {kernel}x{kernel}, filled with zeros",)
+    assert "padding" not in str(fixed.report) and outputs_equal(net, fixed.network)
+
+
 def test_a_four_by_four_kernel_on_every_size():
     for size in range(6, 14):
         net = network((size, size, 3), conv(4), conv(4, 4), conv(3))

@@ -1,6 +1,6 @@
 """Spica: an open, exact, event-based neural processor and its toolchain.
 
-    net = spica.from_keras(model)                    # float Network
+    net = spica.from_keras(model)                    # float Network; spica.from_torch(module, example) as well
     qnet = spica.quantize(net, samples, weights=4, activations=4)  # integer Network
     print(spica.check(qnet, "AKD1000"))              # hardware rules
     qnet = spica.finetune(qnet, x, labels, net=net)  # quantisation-aware training, with any Keras backend
@@ -14,7 +14,7 @@ from spica.engine.run import to_input_integers
 from spica.errors import SpicaError
 from spica.hardware import check
 from spica.hardware import map_network as map
-from spica.importers import from_keras, from_quantizeml, split
+from spica.importers import from_keras, from_quantizeml, from_torch, split
 from spica.learning import learn
 from spica.network import Network
 from spica.network.file import load
@@ -31,6 +31,7 @@ __all__ = [
     "finetune",
     "from_keras",
     "from_quantizeml",
+    "from_torch",
     "learn",
     "load",
     "map",

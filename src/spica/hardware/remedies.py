@@ -109,19 +109,32 @@ def _random_samples(net: Network) -> NDArray | list[NDArray]:
 # -- remedies: (network, layer, device) -> network and change, or None ---------------------------------------------
 
 
-def _grow_even_kernel(net: Network, layer: Layer, device: Device) -> tuple[Network, str] | None:
-    """An even kernel becomes the next odd one by a row and a column of zeros."""
-    if not isinstance(layer, Conv2D | DepthwiseConv2D) or not any(size % 2 == 0 for size in layer.kernel.shape[:2]):
+def _grow_kernel(net: Network, layer: Layer, device: Device) -> tuple[Network, str] | None:
+    """Rows and columns of zeros make an even kernel odd, and padding that is PyTorch's that of "same"."""
+    if not isinstance(layer, Conv2D | DepthwiseConv2D):
         return None
+    sizes = layer.kernel.shape[:2]
+    odd = (sizes[0] + 1 - sizes[0] % 2, sizes[1] + 1 - sizes[1] % 2)
+    before = [f for f in check(net, device) if f.layer == layer.name]
+    for grown in dict.fromkeys([odd, (sizes[0] + 1, sizes[1] + 1), (sizes[0] + 2, sizes[1] + 2)]):
+        changed = None if grown == sizes else _grown(net, layer, grown)
+        if changed is None:
+            continue
+        grows = _with(net, layer.name, [changed])
+        if len([f for f in check(grows, device) if f.layer == layer.name]) < len(before):
+            return grows, f"{layer.name}: kernel {sizes[0]}x{sizes[1]} -> {grown[0]}x{grown[1]}, filled with zeros"
+    return None
+
+
+def _grown(net: Network, layer: Conv2D | DepthwiseConv2D, grown: tuple[int, int]) -> Conv2D | DepthwiseConv2D | None:
+    """The layer with a larger kernel that pads as "same"; none where it would not give what it gave."""
     (x,) = net.input_types(layer)
     sizes = layer.kernel.shape[:2]
     padding = neural.padding_of(layer, layer.kernel, x)
-    grown = (sizes[0] + 1 - sizes[0] % 2, sizes[1] + 1 - sizes[1] % 2)
     wanted = tuple(arithmetic.same_padding(s, k, t) for s, k, t in zip(x.shape, grown, layer.strides))
     zeros = [(new[0] - old[0], size - have - (new[0] - old[0])) for new, old, size, have in
              zip(wanted, padding, grown, sizes)]  # fmt: skip
-    ends_fit = all(new[1] >= old[1] + after for new, old, (_, after) in zip(wanted, padding, zeros))
-    if min(min(pair) for pair in zeros) < 0 or not ends_fit:
+    if min(min(pair) for pair in zeros) < 0:
         return None
     kernel = np.pad(layer.kernel, (*zeros, *[(0, 0)] * (layer.kernel.ndim - 2)))
     changed = replace(layer, kernel=kernel, padding="same")
@@ -129,8 +142,7 @@ def _grow_even_kernel(net: Network, layer: Layer, device: Device) -> tuple[Netwo
         layer, x, sizes, layer.strides, layer.padding
     ):
         return None
-    text = f"{layer.name}: kernel {sizes[0]}x{sizes[1]} -> {grown[0]}x{grown[1]}, filled with zeros"
-    return _with(net, layer.name, [changed]), text
+    return changed
 
 
 def _narrow_weights(net: Network, layer: Layer, device: Device) -> tuple[Network, str] | None:
@@ -210,7 +222,7 @@ def _pool_after_table(net: Network, layer: Layer, device: Device) -> tuple[Netwo
 
 
 REMEDIES: tuple[Callable[[Network, Layer, Device], tuple[Network, str] | None], ...] = (
-    _grow_even_kernel,
+    _grow_kernel,
     _narrow_weights,
     _follow_pooling,
     _carry_pooling,

@@ -33,7 +33,10 @@ QUANTITIES = {
     "input_signed": ("signed input", "end what it reads with a ReLU, or give unsigned samples"),
     "kernel": ("kernel", "change the kernel, then train again"),
     "stride": ("stride", "change the stride, then train again"),
-    "padding": ("padding", "change the padding, then train again"),
+    "padding": (
+        "padding",
+        "change the padding, then train again; PyTorch's is ZeroPad2d((0, 1, 0, 1)) before a 3x3 kernel of stride 2",
+    ),
     "filters": ("filters", "use fewer filters or a smaller kernel"),
     "weight_bits": ("weight bits", "quantise its weights to a width that is allowed"),
     "output_bits": ("output bits", "quantise its activations to a width that is allowed"),

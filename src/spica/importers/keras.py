@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
+from spica.importers.builder import Builder
 from spica.layers import (
     Activation,
     Add,
@@ -37,8 +37,7 @@ from spica.layers import (
     TokenEmbedding,
     ZeroPad,
 )
-from spica.network import Layer, Network, TensorType
-from spica.network.record import infer
+from spica.network import Layer, Network
 
 IDENTITIES = {
     "Dropout",
@@ -96,7 +95,7 @@ def from_keras(model: Any) -> Network:
     return Network(tuple(graph.layers), outputs, model.name)
 
 
-class _Graph:
+class _Graph(Builder):
     """Collects records while walking a model; knows which record wrote each Keras tensor.
 
     ``over_time`` says that the first axis after the batch's is time, of which a network reads one frame; ``recurrent``,
@@ -104,10 +103,9 @@ class _Graph:
     """
 
     def __init__(self, over_time: bool, recurrent: bool) -> None:
+        super().__init__()
         self.over_time, self.recurrent = over_time, recurrent
-        self.layers: list[Layer] = []
         self.tensors: dict[int, str] = {}
-        self.types: dict[str, TensorType] = {}
 
     def add_model(self, model: Any) -> None:
         for depth in sorted(model._nodes_by_depth, reverse=True):
@@ -119,7 +117,7 @@ class _Graph:
         if node.is_input:
             for tensor in node.outputs:
                 if id(tensor) not in self.tensors:  # a nested model's input is bound by the call to it
-                    self.add(tensor, self._input(layer, tensor))
+                    self.tensors[id(tensor)] = self.add(self._input(layer, tensor))
             return
         inputs = tuple(self.tensors[id(t)] for t in node.input_tensors)
         nested = getattr(layer, "_functional", None) or layer
@@ -140,7 +138,8 @@ class _Graph:
             raise SpicaError(f"{layer.name}: Keras layer {kind} is not supported; {hint}")
         if self.over_time and not each and kind not in PER_FRAME:
             raise SpicaError(f"{layer.name}: Keras layer {kind} would mix frames; wrap it in TimeDistributed")
-        self.add(node.outputs[0], convert(layer, node.operation.name, inputs, self.types[inputs[0]].shape))
+        records = convert(layer, node.operation.name, inputs, self.types[inputs[0]].shape)
+        self.tensors[id(node.outputs[0])] = self.add(records)
 
     def _input(self, layer: Any, tensor: Any) -> list[Layer]:
         """Of one sample; of one frame of a clip, which is then an image."""
@@ -159,24 +158,6 @@ class _Graph:
                 flat = Flatten(name=f"{layer.name}/flatten", inputs=layer.inputs)
                 last = Dense(name=layer.name, inputs=(flat.name,), kernel=layer.kernel[0, 0], bias=layer.bias)
                 self.layers[i : i + 1] = [flat, last]
-
-    def add(self, tensor: Any, records: Sequence[Layer]) -> None:
-        """Add a chain of records, each made unique in name; the last one writes ``tensor``."""
-        taken = {r.name for r in self.layers}
-        renamed: dict[str, str] = {}
-        for layer in records:
-            name = next(n for n in _candidates(layer.name) if n not in taken)
-            taken.add(name)
-            made = replace(layer, name=name, inputs=tuple(renamed.get(i, i) for i in layer.inputs))
-            self.layers.append(made)
-            self.types[name] = infer(made, [self.types[i] for i in made.inputs])
-            renamed[layer.name] = name
-        self.tensors[id(tensor)] = self.layers[-1].name if records else self.tensors[id(tensor)]
-
-
-def _candidates(name: str):
-    yield name
-    yield from (f"{name}_{i}" for i in range(2, 1 << 30))
 
 
 # -- one function for each Keras layer: (layer, name, input names, input shape) -> records ---------------------
