@@ -30,8 +30,9 @@ def device() -> str:
     found = next(row for row in json.loads(RESULTS.read_text()) if "device" in row)
     latency, energy, engine = (two_digits(found[key]) for key in ("latency_ms", "energy_uj", "engine_ms"))
     return (
-        f"The transformer above at eight bits takes {found['nps']} NPs in {found['passes']} passes of {found['device']}: "
-        f"modelled, {latency} ms and {energy} uJ of dynamic energy an image. The engine takes {engine} ms, measured, one thread."
+        f"The transformer above at eight bits takes {found['nps']} NPs in {found['passes']} passes of "
+        f"{found['device']}: modelled, {latency} ms and {energy} uJ of dynamic energy an image. "
+        f"The engine takes {engine} ms, measured, one thread."
     )
 
 

@@ -19,6 +19,7 @@
 
 #include "learning.hpp"
 #include "program.hpp"
+#include "recurrence.hpp"
 
 namespace nb = nanobind;
 
@@ -44,12 +45,16 @@ using StageFields = std::tuple<Channels, Channels, Channels, Channels, int, int,
 using Range = std::pair<std::int64_t, std::int64_t>;
 using Sides = std::array<int, 4>;
 
-spica::Finish after_sums(const spica::Tensor& y, const StageFields& fields, Range sums) {
+spica::Stage stage_of(const StageFields& fields, int channels) {
   const auto& [bias, ceiling, multiplier, shift, value_bits, buffer_bits, relu, low, high] = fields;
   require(multiplier.has_value() == shift.has_value(), "multiplier and shift come together");
   require(value_bits > 0 && value_bits < 63 && buffer_bits > 0 && buffer_bits < 63, "buffers hold 1 to 62 bits");
-  return {y, {y.c, list(bias, y.c), list(ceiling, y.c), list(multiplier, y.c), list(shift, y.c), value_bits, buffer_bits, relu, low, high},
-          sums.first, sums.second};
+  return {channels, list(bias, channels), list(ceiling, channels), list(multiplier, channels), list(shift, channels),
+          value_bits, buffer_bits, relu, low, high};
+}
+
+spica::Finish after_sums(const spica::Tensor& y, const StageFields& fields, Range sums) {
+  return {y, stage_of(fields, y.c), sums.first, sums.second};
 }
 
 int add_tensor(spica::Program& p, std::array<int, 3> shape, Sides border, int planes, std::int32_t zero,
@@ -153,6 +158,21 @@ class Learner {
   spica::Learning layer_;
 };
 
+void recur(In<std::int64_t, 3> x, In<std::int64_t, 2> real, In<std::int64_t, 2> imaginary, In<std::int64_t, 1> factor_real,
+           In<std::int64_t, 1> factor_imaginary, const StageFields& arrive, const StageFields& leave, int bits, State<std::int64_t, 4> states) {
+  const std::size_t streams = x.shape(0), steps = x.shape(1), channels = x.shape(2);
+  for (const auto& part : {real, imaginary}) require(part.shape(0) == streams && part.shape(1) == channels, "a state has the wrong size");
+  for (const auto& part : {factor_real, factor_imaginary}) require(part.shape(0) == channels, "a factor is needed for each channel");
+  require(states.shape(0) == streams && states.shape(1) == steps && states.shape(2) == channels && states.shape(3) == 2, "states do not fit");
+  require(bits > 0 && bits < 63, "buffers hold 1 to 62 bits");
+  const int width = static_cast<int>(channels);
+  const spica::Recurrence r{static_cast<int>(streams), static_cast<int>(steps), width, real.data(), imaginary.data(),
+                            factor_real.data(), factor_imaginary.data(), bits};
+  const spica::Stage before = stage_of(arrive, width), after = stage_of(leave, width);
+  nb::gil_scoped_release release;
+  spica::recur(r, x.data(), before, after, states.data());
+}
+
 // Multiply-accumulates of 8-bit values a second, on registers alone.
 double peak(int threads, std::int64_t rounds) {
   nb::gil_scoped_release release;
@@ -169,6 +189,7 @@ NB_MODULE(_native, m) {
   m.doc() = "Programs of the native engine";
   m.attr("near_zero") = spica::near_zero;
   m.def("instruction_set", [] { return spica::isa().name; });
+  m.def("recur", &recur);
   m.def("peak", &peak, nb::arg("threads"), nb::arg("rounds") = 10'000'000);
   nb::class_<Learner>(m, "Learner")
       .def(nb::init<State<std::int8_t, 2>, State<std::int16_t, 2>, State<std::int64_t, 1>, State<std::int64_t, 1>,

@@ -16,6 +16,7 @@ from networks import SEEDS
 from spica.engine import _native
 from spica.engine.native import Native
 from spica.engine.record import Recorder, Unrecorded
+from spica.engine.reference import Reference
 from spica.layers import arithmetic
 from spica.layers.arithmetic import Stage
 
@@ -136,6 +137,39 @@ def test_tokens_beyond_32_bits_are_left_to_the_reference(bits, channels):
     got = np.empty(x.shape, np.int64)
     recorder.build([value], [normal]).run([x.astype(np.int32)], [got], 1, 1, False)
     np.testing.assert_array_equal(got, arithmetic.normalise(x))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    SEEDS,
+    st.integers(1, 3),
+    st.integers(1, 20),
+    st.sampled_from([1, 5, 64]),
+    st.sampled_from([8, 16, 30]),
+    st.sampled_from([12, 31]),
+)
+def test_a_native_recurrence_gives_what_the_reference_gives(seed, streams, steps, channels, width, bits):
+    """Small factors and large ones, which saturate every product and sum."""
+    random, limit = np.random.default_rng(seed), 1 << width
+    x = random.integers(-limit, limit, (streams, steps, channels))
+    state = tuple(random.integers(-limit, limit, (2, streams, channels)))
+    factor = tuple(random.integers(-(1 << 16), 1 << 16, (2, channels)))
+
+    def stage(low, high, shifts, value_bits):
+        multiplier, shift = random.integers(0, 1 << 8, channels), random.integers(*shifts, channels)
+        return Stage(
+            value_bits=value_bits,
+            multiplier=multiplier,
+            shift=shift,
+            buffer_bits=32,
+            low=low,
+            high=high,
+            dtype=np.int64,
+        )
+
+    arrive, leave = stage(-(1 << 27), (1 << 27) - 1, (0, 12), 27), stage(-(1 << 15), (1 << 15) - 1, (8, 28), bits)
+    got = Native(1).recur(x, state, factor, arrive, leave, bits)
+    np.testing.assert_array_equal(got, Reference().recur(x, state, factor, arrive, leave, bits))
 
 
 def test_sums_beyond_32_bits_are_finished_in_64():

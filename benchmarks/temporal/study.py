@@ -1,7 +1,7 @@
 """Temporal networks against a GRU and a plain CNN on series: ``python study.py``.
 
-All are trained alike, labels for every frame, and answer for a clip by the mean of their frames. The temporal network
-is also quantised to eight bits, streamed frame by frame, and placed on a second-generation device.
+All are trained alike, labels for every frame, and answer for a clip by the mean of their frames, or find beats. The
+temporal network is also quantised to eight bits, streamed frame by frame, and placed on a second-generation device.
 """
 
 from __future__ import annotations
@@ -9,24 +9,27 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from series import Series, motions, vowels, words
+from series import Series, camera, heart, motions, vowels, words
 
 import spica
 from spica.training import load_keras
 
-DEVICE, RECURRENT_DEVICE = "Akida2-1", "pico"
+DEVICES, RECURRENT_DEVICE = {1: "Akida2-1", 3: "Akida2-6"}, "pico"
+"""By the rank of a frame."""
+
 FRAMES, POLYNOMIALS = 8, 4
 BATCH, RATE = 32, 4e-3
 STREAMED = 1000
 SERIES: dict[str, tuple[Callable[[], Series], int, int]] = {
-    "vowels": (vowels, 60, 5), "motions": (motions, 120, 5), "words": (words, 20, 3)
+    "vowels": (vowels, 60, 5), "motions": (motions, 120, 5), "heart": (heart, 60, 5), "words": (words, 20, 3),
+    "camera": (camera, 6, 3),
 }  # fmt: skip
 """Each with epochs of training and seeds."""
 
@@ -87,6 +90,41 @@ def cnn(width: int, series: Series) -> Any:
     return model
 
 
+def camera_network(series: Series, filters: int, over_time: str) -> Any:
+    """Convolutions on every frame; what looks over time is between them, or, a GRU or a ``Conv1D``, behind them."""
+    from spica.temporal import DepthwiseTemporalConv, TemporalConv
+
+    keras = load_keras()
+    layers = keras.layers
+
+    def each(kernels: int) -> list[Any]:
+        return [layers.TimeDistributed(layers.Conv2D(kernels, 3, 2, "same", use_bias=False)), layers.ReLU()]
+
+    between = {
+        "full": [TemporalConv(32, 5, use_bias=False), layers.ReLU()],
+        "depthwise": [DepthwiseTemporalConv(5, use_bias=False), layers.ReLU()],
+    }
+    behind = {
+        "GRU": [layers.GRU(24, return_sequences=True)],
+        "CNN": [layers.Conv1D(16, 5, padding="same"), layers.ReLU()],
+    }
+    parts = [
+        *each(16),
+        *each(32),
+        *between.get(over_time, []),
+        *each(filters),
+        layers.TimeDistributed(layers.Flatten()),
+    ]
+    last = [*behind.get(over_time, []), layers.Dropout(0.2), layers.Dense(series.classes)]
+    return keras.Sequential([keras.Input(series.train_x.shape[1:]), *parts, *last])
+
+
+CAMERA_MODELS: dict[str, Callable[[Series], Any]] = {
+    "GRU, 24": lambda series: camera_network(series, 32, "GRU"),
+    "CNN, 16": lambda series: camera_network(series, 32, "CNN"),
+    "TENN, full": lambda series: camera_network(series, 64, "full"),
+    "TENN, depthwise": lambda series: camera_network(series, 32, "depthwise"),
+}
 MODELS: dict[str, Callable[[Series], Any]] = {
     "GRU, 48": lambda series: gru(48, series),
     "CNN, 24": lambda series: cnn(24, series),
@@ -97,10 +135,16 @@ MODELS: dict[str, Callable[[Series], Any]] = {
 }
 
 
+def models_of(series: Series) -> dict[str, Callable[[Series], Any]]:
+    return CAMERA_MODELS if series.train_x.ndim == 5 else MODELS
+
+
 def work(model: Any) -> int:
     """Multiply-accumulates for one frame."""
     total = 0
     for layer in model.layers:
+        pixels = int(np.prod(layer.output.shape[2:-1]))
+        layer = getattr(layer, "layer", layer)  # what is done to every frame
         kind = type(layer).__name__
         if kind == "GRU":
             kernel, recurrent, *_ = layer.get_weights()
@@ -108,27 +152,38 @@ def work(model: Any) -> int:
         elif kind == "DiagonalSSM":
             total += 4 * layer.output.shape[-1]
         elif kind == "DepthwiseTemporalConv":
-            total += layer.frames * layer.output.shape[-1]
-        elif kind in ("Dense", "Conv1D"):
-            total += layer.get_weights()[0].size
+            total += layer.frames * layer.output.shape[-1] * pixels
+        elif kind in ("Dense", "Conv1D", "Conv2D", "TemporalConv"):
+            total += layer.get_weights()[0].size * pixels
     return total
 
 
 def trained(model: Any, series: Series, epochs: int, seed: int) -> Any:
     keras = load_keras()
     x, random = series.train_x, np.random.default_rng(seed)
-    y = np.repeat(series.train_y[:, None], x.shape[1], axis=1)
+    y = series.train_y if series.train_y.ndim == 2 else np.repeat(series.train_y[:, None], x.shape[1], axis=1)
     rate = keras.optimizers.schedules.CosineDecay(RATE, epochs * -(-len(x) // BATCH))
     model.compile(keras.optimizers.Adam(rate), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     for _ in range(epochs):
-        moved = x + random.normal(0, 0.1, x.shape).astype(np.float32)
+        moved = x if x.ndim == 5 else x + random.normal(0, 0.1, x.shape).astype(np.float32)
         model.fit(moved, y, batch_size=BATCH, verbose=0)
     return model
 
 
 def accuracy(outputs: np.ndarray, labels: np.ndarray) -> float:
-    scores = outputs.reshape(*outputs.shape[:2], -1).mean(axis=1)
-    return float((scores.argmax(axis=1) == labels).mean())
+    """Share of clips whose class the mean of their frames says; where frames have labels, F1 of the beats found."""
+    scores = outputs.reshape(*outputs.shape[:2], -1)
+    if labels.ndim == 1:
+        return float((scores.mean(axis=1).argmax(axis=1) == labels).mean())
+    given, wanted = scores.argmax(axis=2) == 1, labels == 1
+    both = beats(given & wanted, given), beats(given & wanted, wanted)  # each is found once, or missed
+    return 2 * min(both) / (beats(given, given) + beats(wanted, wanted))
+
+
+def beats(where: np.ndarray, runs: np.ndarray) -> int:
+    """Runs of frames in which any frame is in ``where``."""
+    number = np.cumsum(np.diff(runs, axis=1, prepend=False) & runs) * runs.ravel()
+    return len(np.unique(number[where.ravel() & runs.ravel()]))
 
 
 def on_chip(model: Any, series: Series) -> dict[str, float]:
@@ -141,7 +196,8 @@ def on_chip(model: Any, series: Series) -> dict[str, float]:
         streamed = np.concatenate([stream.push(frame[None]) for frame in frames])
         latency = stream.latency_ms
     np.testing.assert_array_equal(streamed, qnet.forward(frames, engine="reference"))
-    chip = spica.map(qnet, RECURRENT_DEVICE if any(type(r).__name__ == "StatefulRecurrent" for r in qnet) else DEVICE)
+    recurrent = any(type(r).__name__ == "StatefulRecurrent" for r in qnet)
+    chip = spica.map(qnet, RECURRENT_DEVICE if recurrent else DEVICES[series.train_x.ndim - 2])
     chip.forward(x[:20])
     found = chip.statistics
     return {
@@ -157,7 +213,7 @@ def rows(series: Series, epochs: int, seeds: int, known: list[dict[str, Any]]) -
     """Rows of every model; those that are known are not made again."""
     keras = load_keras()
     found = list(known)
-    for name, build in MODELS.items():
+    for name, build in models_of(series).items():
         if any(row["model"] == name for row in known):
             continue
         for seed in range(seeds):
@@ -175,9 +231,9 @@ def rows(series: Series, epochs: int, seeds: int, known: list[dict[str, Any]]) -
     return found
 
 
-def table(name: str, found: list[dict[str, Any]]) -> Table:
+def table(name: str, found: list[dict[str, Any]], models: Iterable[str]) -> Table:
     shown = Table("model", "accuracy", "8 bits", "parameters", "MACs a frame", title=name)
-    for model in MODELS:
+    for model in models:
         of = [row for row in found if row["model"] == model]
         mean = [statistics.mean(row.get(key, float("nan")) for row in of) for key in ("accuracy", "accuracy_8bit")]
         shown.add_row(model, *(f"{100 * m:.1f}" for m in mean), f"{of[0]['parameters']:,}", f"{of[0]['macs']:,}")
@@ -196,7 +252,7 @@ def main() -> None:
         series = load()
         before = known.get(name, {}).get("rows", [])
         known[name] = {"about": series.about, "rows": rows(series, epochs, seeds, before)}
-        console.print(table(name, known[name]["rows"]))
+        console.print(table(name, known[name]["rows"], models_of(series)))
         options.out.parent.mkdir(exist_ok=True)
         options.out.write_text(json.dumps(known, indent=1) + "\n")
 

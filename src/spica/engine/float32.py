@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from spica.engine.reference import Reference
 from spica.layers import arithmetic
-from spica.layers.arithmetic import Padding, Pair, Stage
+from spica.layers.arithmetic import Complex, Padding, Pair, Stage
 
 UNIT = 2.0**-24
 """Largest relative error of one float32 rounding."""
@@ -52,9 +52,7 @@ class Float32(Reference):
             x = np.clip(x, np.float32(stage.low), np.float32(stage.high))
         return x.astype(np.int64)
 
-    def turn(
-        self, state: tuple[NDArray, NDArray], factor: tuple[NDArray, NDArray], x: NDArray, value_bits: int
-    ) -> tuple[NDArray, NDArray]:
+    def turn(self, state: Complex, factor: Complex, x: NDArray, value_bits: int) -> Complex:
         (real, imaginary), (cosine, sine) = ([a.astype(np.float32) for a in pair] for pair in (state, factor))
 
         def fit(a: NDArray[np.float32]) -> NDArray[np.float32]:

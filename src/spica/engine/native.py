@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from spica.engine import _native  # type: ignore[attr-defined]
 from spica.engine.plan import compile_layer
-from spica.engine.record import ANY_BITS, Recorder, Unrecorded, Value
+from spica.engine.record import ANY_BITS, INT32, Recorder, Unrecorded, Value, stage_fields
 from spica.engine.reference import Reference
-from spica.layers.arithmetic import Padding, Pair, Stage
+from spica.layers.arithmetic import Complex, Padding, Pair, Stage
 from spica.network import Layer, TensorType
 
 FEW = 1024
@@ -46,6 +47,18 @@ class Native(Reference):
             return self._run(recorder, value, recorder.convolve_depthwise(value, kernel, strides, padding, bound), x)
         except Unrecorded:
             return super().convolve_depthwise(x, kernel, strides, padding, bound)
+
+    def recur(
+        self, x: NDArray, state: Complex, factor: Complex, arrive: Stage, leave: Stage, bits: int
+    ) -> NDArray[np.int64]:
+        widest = max(int(np.abs(values).max(initial=0)) for values in (x, *state, *factor))
+        if widest > INT32.max or any(stage.bias is not None for stage in (arrive, leave)):
+            return super().recur(x, state, factor, arrive, leave, bits)
+        channels = x.shape[-1]
+        states = np.empty((*x.shape, 2), np.int64)
+        arrays = [np.ascontiguousarray(values, np.int64) for values in (x, *state, *factor)]
+        _native.recur(*arrays, stage_fields(arrive, channels), stage_fields(leave, channels), bits, states)
+        return states
 
     def finish(self, acc: NDArray, stage: Stage) -> NDArray:
         if acc.size <= FEW:

@@ -249,7 +249,7 @@ class Recorder:
         shape = acc.sums_shape or acc.shape
         memory = self._memory(image_shape(shape), Format(least, most))
         sums = acc.sums or _identity(_memory_of(acc))
-        fields = _fields(stage, acc.shape[-1]), (low, high)
+        fields = stage_fields(stage, acc.shape[-1]), (low, high)
         self._add(lambda program: sums(program, memory, fields))
         return Value(shape, memory, (least, most), stage.dtype).reshape(acc.shape)
 
@@ -301,7 +301,7 @@ class Recorder:
         power, scale = (np.broadcast_to(f, x.shape[-1:]).astype(np.float32) for f in factors)
         return replace(x, dtype=np.float32, real=(power, scale))
 
-    def turn(self, *_: Any) -> tuple[Value, Value]:
+    def recur(self, *_: Any) -> Value:
         raise Unrecorded("recurrence")
 
     def normalise(self, x: Value) -> Value:
@@ -464,7 +464,7 @@ def _strides(shape: tuple[int, int, int]) -> tuple[int, int, int]:
     return shape[1] * shape[2], shape[2], 1
 
 
-def _fields(stage: Stage, channels: int) -> tuple:
+def stage_fields(stage: Stage, channels: int) -> tuple:
     """A stage without pooling, as the native program takes it."""
 
     def each(values: NDArray | None) -> NDArray | None:

@@ -18,6 +18,9 @@ from spica.network.tensor import TensorType
 
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
+Complex = tuple[NDArray, NDArray]
+"""Real and imaginary parts."""
+
 
 EXACT_FLOAT64 = 1 << 53
 NORM_BITS, EXPONENT_BITS, PROBABILITY_BITS = 8, 8, 10
@@ -153,9 +156,7 @@ def finish(acc: NDArray, stage: Stage) -> NDArray:
     return acc.astype(stage.dtype)
 
 
-def turn(
-    state: tuple[NDArray, NDArray], factor: tuple[NDArray, NDArray], x: NDArray, value_bits: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def turn(state: Complex, factor: Complex, x: NDArray, value_bits: int) -> Complex:
     """Real and imaginary part of ``state * factor + x``; every product and sum saturates to ``value_bits``."""
     (real, imaginary), (cosine, sine) = state, factor
     kept = saturate(saturate(real * cosine, value_bits) - saturate(imaginary * sine, value_bits), value_bits)

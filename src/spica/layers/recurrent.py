@@ -71,14 +71,10 @@ def _(
         buffer_bits=layer.input_bits, low=-limit, high=limit - 1,
     )  # fmt: skip
     leave = neural.output_stage(out, kind, value_bits=BUFFER_BITS)
-    streams = len(state[0])
-    steps = ops.finish(x.reshape(-1, x.shape[-1]), arrive).reshape(streams, -1, x.shape[-1])
-    states = np.empty((*steps.shape, 2), np.int64)
-    for i in range(steps.shape[1]):
-        parts = ops.turn((state[0], state[1]), (layer.a_real, layer.a_imag), steps[:, i], BUFFER_BITS)
-        state = tuple(ops.finish(part, leave).astype(np.int64) for part in parts)
-        states[:, i, :, 0], states[:, i, :, 1] = state
-    return states.reshape(*x.shape, 2).astype(kind.dtype), state
+    steps = x.reshape(len(state[0]), -1, x.shape[-1])
+    states = ops.recur(steps, state, (layer.a_real, layer.a_imag), arrive, leave, BUFFER_BITS)
+    last = np.ascontiguousarray(states[:, -1, :, 0]), np.ascontiguousarray(states[:, -1, :, 1])
+    return states.reshape(*x.shape, 2).astype(kind.dtype), last
 
 
 @record

@@ -222,7 +222,7 @@ class Primitives:
     def _softmax(self, scores: Any, multiplier: int, shift: int) -> Any:
         raise NotImplementedError
 
-    def turn(self, state: tuple, factor: tuple, x: Value, value_bits: int) -> Any:
+    def recur(self, *_: Any) -> Any:
         raise SpicaError(f"{self.layer}: a recurrent layer cannot be trained as integers yet")
 
     def _pad(self, tensor: Any, padding: Padding, fill: NDArray) -> Any:
