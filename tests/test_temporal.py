@@ -67,6 +67,25 @@ def test_the_network_of_a_frame_computes_what_the_model_of_clips_does(count, ker
     np.testing.assert_allclose(net.forward(CLIPS), model.predict(CLIPS, verbose=0), atol=1e-5)
 
 
+def test_causal_convolutions_of_keras_are_layers_over_time(keras):
+    layers = keras.layers
+    model = keras.Sequential(
+        [keras.Input((20, 6)), layers.Conv1D(8, 3, padding="causal", activation="relu"),
+         layers.Conv1D(4, 3, padding="causal", dilation_rate=3, use_bias=False), layers.ReLU(), layers.Dense(2)]
+    )  # fmt: skip
+    net = spica.from_keras(model)
+    assert [len(layer.kernel) for layer in net if isinstance(layer, BufferTempConv)] == [3, 7]
+    x = np.random.default_rng(1).normal(size=(5, 20, 6)).astype(np.float32)
+    np.testing.assert_allclose(net.forward(x), model.predict(x, verbose=0), atol=1e-5)
+    assert spica.check(spica.quantize(net, x), "Akida2-6").ok
+    for layer, message in (
+        (layers.Conv1D(8, 3), 'padding "valid" is not supported; over time use'),
+        (layers.Conv1D(8, 3, strides=2, padding="causal"), "a stride or groups"),
+    ):
+        with pytest.raises(spica.SpicaError, match=message):
+            spica.from_keras(keras.Sequential([keras.Input((20, 6)), layer]))
+
+
 @pytest.mark.parametrize("scale", [False, True])
 def test_series_become_images_of_one_pixel(scale, keras):
     model = series(keras, scale)

@@ -19,7 +19,7 @@ from spica.errors import SpicaError
 
 @dataclass(frozen=True)
 class Series:
-    """Clips ``(S, T, ...)`` and a class for each, or for each of its frames ``(S, T)``: 1 where a beat is to be found."""
+    """Clips ``(S, T, ...)`` and a class for each, or for each frame ``(S, T)``: 1 where a beat is to be found."""
 
     name: str
     about: str
@@ -66,8 +66,8 @@ def heart() -> Series:
     x, test_x = (np.stack([frames[s : s + CLIP] for s in at]) for at in starts)
     y, test_y = (np.stack([labels[s : s + CLIP] for s in at]) for at in starts)
     about = (
-        "beats of a heart with arrhythmia, from raw samples, four of 360 Hz a frame: five minutes of one patient, the last "
-        f"100 s to test, {int((np.diff(test_y, prepend=0) == 1).sum())} beats; F1"
+        "beats of a heart with arrhythmia, from raw samples, four of 360 Hz a frame: five minutes of one patient, the "
+        f"last 100 s to test, {int((np.diff(test_y, prepend=0) == 1).sum())} beats; F1"
     )
     return _scaled("heart", about, x, y, test_x, test_y)
 
@@ -75,8 +75,8 @@ def heart() -> Series:
 def camera() -> Series:
     digits = load_digits()
     about = (
-        "digits that move past a camera of events: events simulated from real handwriting, 11 frames of 28 x 28, 4,000 and "
-        f"{len(digits.test_y):,} clips"
+        "digits that move past a camera of events: events simulated from real handwriting, 11 frames of 28 x 28, 4,000 "
+        f"and {len(digits.test_y):,} clips"
     )
     x, test_x = (seen_moving(images).astype(np.float32) for images in (digits.train_x[:4000], digits.test_x))
     return Series("camera", about, x, digits.train_y[:4000], test_x, digits.test_y)
@@ -87,6 +87,14 @@ def words() -> Series:
     x, y, heard = mfcc(spoken.waves)[..., 0].astype(np.float32), spoken.labels, spoken.speakers < 120
     about = "35 words by espeak-ng, no human: 10 cepstra of 49 frames, 120 voices to train and 30 others to test"
     return _scaled("words", about, x[heard], y[heard], x[~heard], y[~heard])
+
+
+def sound() -> Series:
+    """The words as they sound: raw samples of 16 bits, 128 of them a frame."""
+    spoken = synthesise_keywords(150)
+    x, heard = spoken.waves.reshape(len(spoken.waves), -1, 128), spoken.speakers < 120
+    about = "the same words as raw sound: 16-bit samples of 16 kHz, 128 a frame, 125 frames"
+    return Series("sound", about, x[heard], spoken.labels[heard], x[~heard], spoken.labels[~heard])
 
 
 def _archive(folder: str, name: str, about: str) -> Series:

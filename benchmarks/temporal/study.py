@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from series import Series, camera, heart, motions, vowels, words
+from series import Series, camera, heart, motions, sound, vowels, words
 
 import spica
 from spica.training import load_keras
@@ -29,7 +29,7 @@ BATCH, RATE = 32, 4e-3
 STREAMED = 1000
 SERIES: dict[str, tuple[Callable[[], Series], int, int]] = {
     "vowels": (vowels, 60, 5), "motions": (motions, 120, 5), "heart": (heart, 60, 5), "words": (words, 20, 3),
-    "camera": (camera, 6, 3),
+    "sound": (sound, 10, 2), "camera": (camera, 6, 3),
 }  # fmt: skip
 """Each with epochs of training and seeds."""
 
@@ -40,7 +40,7 @@ def tenn(width: int, series: Series, basis: bool = False) -> Any:
 
     keras = load_keras()
     layers = keras.layers
-    model = keras.Sequential([keras.Input(series.train_x.shape[1:]), layers.Dense(width, use_bias=False)])
+    model = keras.Sequential([*start(series), layers.Dense(width, use_bias=False)])
     for _ in range(2):
         kernels = Jacobi(POLYNOMIALS) if basis else None
         for layer in (DepthwiseTemporalConv(FRAMES, kernels, use_bias=False), layers.Dense(width, use_bias=False)):
@@ -57,7 +57,7 @@ def ssm(width: int, series: Series) -> Any:
 
     keras = load_keras()
     layers = keras.layers
-    model = keras.Sequential([keras.Input(series.train_x.shape[1:])])
+    model = keras.Sequential(start(series))
     for _ in range(2):
         for each in (layers.Dense(width), DiagonalSSM(), layers.Dense(width, use_bias=False)):
             model.add(each)
@@ -72,8 +72,7 @@ def gru(width: int, series: Series) -> Any:
     keras = load_keras()
     layers = keras.layers
     recurrent = layers.GRU(width, return_sequences=True)
-    source = keras.Input(series.train_x.shape[1:])
-    return keras.Sequential([source, recurrent, layers.Dropout(0.2), layers.Dense(series.classes)])
+    return keras.Sequential([*start(series), recurrent, layers.Dropout(0.2), layers.Dense(series.classes)])
 
 
 def cnn(width: int, series: Series) -> Any:
@@ -135,8 +134,24 @@ MODELS: dict[str, Callable[[Series], Any]] = {
 }
 
 
+SOUND_MODELS = {
+    "GRU, 48": MODELS["GRU, 48"],
+    "TENN, 56": MODELS["TENN, 56"],
+    "recurrent TENN, 64": lambda series: ssm(64, series),
+}
+
+
 def models_of(series: Series) -> dict[str, Callable[[Series], Any]]:
-    return CAMERA_MODELS if series.train_x.ndim == 5 else MODELS
+    if series.train_x.ndim == 5:
+        return CAMERA_MODELS
+    return SOUND_MODELS if series.train_x.dtype == np.int16 else MODELS
+
+
+def start(series: Series) -> list[Any]:
+    """Where a network begins; raw sound is brought to about one."""
+    keras = load_keras()
+    source = keras.Input(series.train_x.shape[1:])
+    return [source, keras.layers.Rescaling(1 / 2048)] if series.train_x.dtype == np.int16 else [source]
 
 
 def work(model: Any) -> int:

@@ -55,7 +55,7 @@ HINTS = {
     "LeakyReLU": "use ReLU",
     "PReLU": "use ReLU",
     "ELU": "use ReLU",
-    "Conv1D": "over time use spica.temporal.TemporalConv; else reshape to an image of height 1 and use Conv2D",
+    "Conv1D": 'over time use padding="causal"; else reshape to an image of height 1 and use Conv2D',
     "Conv3D": "use keras.layers.TimeDistributed(Conv2D) and spica.temporal.TemporalConv",
     "GlobalAveragePooling1D": "leave the average over time out, and train on labels for every frame",
     "GlobalAveragePooling3D": "leave the average over time out, and train on labels for every frame",
@@ -86,8 +86,9 @@ def from_keras(model: Any) -> Network:
             f"{getattr(model, 'name', model)!s:.60}: not a built Sequential or functional Keras 3 model; "
             "call model.build(input_shape), or write a subclassed model as a functional one"
         )
-    kinds = {type(layer).__name__ for layer in functional._flatten_layers()}
-    graph = _Graph(over_time=not kinds.isdisjoint(OVER_TIME), recurrent="DiagonalSSM" in kinds)
+    layers = functional._flatten_layers()
+    over_time = any(type(layer).__name__ in OVER_TIME or _is_causal(layer) for layer in layers)
+    graph = _Graph(over_time, recurrent=any(type(layer).__name__ == "DiagonalSSM" for layer in layers))
     graph.add_model(functional)
     outputs = tuple(graph.tensors[id(t)] for t in functional.outputs)
     if graph.over_time:
@@ -136,7 +137,7 @@ class _Graph(Builder):
         if convert is None:
             hint = HINTS.get(kind, f"Spica takes {', '.join(sorted(set(CONVERTERS) | {'Dropout'}))}")
             raise SpicaError(f"{layer.name}: Keras layer {kind} is not supported; {hint}")
-        if self.over_time and not each and kind not in PER_FRAME:
+        if self.over_time and not each and kind not in PER_FRAME and not _is_causal(layer):
             raise SpicaError(f"{layer.name}: Keras layer {kind} would mix frames; wrap it in TimeDistributed")
         records = convert(layer, node.operation.name, inputs, self.types[inputs[0]].shape)
         self.tensors[id(node.outputs[0])] = self.add(records)
@@ -388,6 +389,24 @@ def _temporal(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, 
     return [*image, kind(name=name, inputs=inputs, kernel=_array(layer.kernel), bias=_bias(layer))]
 
 
+def _is_causal(layer: Any) -> bool:
+    return type(layer).__name__ == "Conv1D" and layer.padding == "causal"
+
+
+def _causal(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
+    """A causal convolution looks back; dilated, past frames between which it does not look."""
+    _require(layer, _is_causal(layer), f'a Conv1D with padding "{layer.padding}"', HINTS["Conv1D"])
+    _require(layer, layer.groups == 1 and set(layer.strides) == {1}, "a stride or groups", "leave them out")
+    _require(layer, layer.data_format == "channels_last", "channels_first", "use channels_last")
+    taps = _array(layer.kernel)
+    kernel = np.zeros(((len(taps) - 1) * layer.dilation_rate[0] + 1, *taps.shape[1:]), np.float32)
+    kernel[:: layer.dilation_rate[0]] = taps
+    image = _as_image(name, inputs, shape)
+    inputs = (image[0].name,) if image else inputs
+    record = BufferTempConv(name=name, inputs=inputs, kernel=kernel, bias=_bias(layer))
+    return [*image, *_with_activation(layer, record)]
+
+
 def _token_embedding(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
     constants = _array(layer.positions)
     if layer.class_token:
@@ -455,6 +474,7 @@ CONVERTERS: dict[str, Callable[[Any, str, tuple[str, ...], tuple[int, ...]], lis
     "BatchNormalization": _batch_norm,
     "Concatenate": _concatenate,
     "Cropping1D": _cropping,
+    "Conv1D": _causal,
     "Conv2D": _conv2d,
     "Dense": _dense,
     "DepthwiseConv2D": _depthwise,

@@ -59,6 +59,8 @@ ACTIVATION_BITS = (1, 2, 4, 8)
 LINEAR_BITS = 8
 """Width of activations that no rectifier makes positive; four signed bits would leave them three of magnitude."""
 
+SAMPLES_AS_THEY_ARE = (np.uint8, np.int8, np.int16)
+
 Bits = int | Mapping[str, int]
 
 
@@ -85,8 +87,8 @@ def quantize(
     Args:
         net: a float network with one input.
         samples: a few hundred typical inputs ``(N, H, W, C)`` or ``(N, C)``, as the float network reads them. Samples
-            of type uint8 or int8 are what the integer network will read; real ones are given an 8-bit scale
-            (``spica.to_input_integers`` applies it). For a network with memory: frames in order, or clips
+            of type uint8, int8 or int16 (sound, say) are what the integer network will read; real ones are given an
+            8-bit scale (``spica.to_input_integers`` applies it). For a network with memory: frames in order, or clips
             ``(S, T, ...)``.
         weights: bits of the weights, 1, 2, 4 or 8; or bits by layer name, 8 where a layer is not named.
         activations: bits of the activations between layers, 1, 2, 4 or 8, or bits by layer name. Below eight they are
@@ -249,16 +251,18 @@ def _input(layer: Layer, samples: ArrayLike, real: NDArray[np.float32]) -> Input
     """The integer input that holds the samples' range; integer samples are taken as they are."""
     assert isinstance(layer, Input)
     dtype = np.asarray(samples).dtype
-    if dtype in (np.uint8, np.int8):
-        reach, most = int(np.abs(real).max()), 255 if dtype == np.uint8 else 127
-        if reach <= most // 4:
-            unused = most.bit_length() - reach.bit_length()
+    if dtype in SAMPLES_AS_THEY_ARE:
+        kind = np.iinfo(dtype)
+        reach = int(np.abs(real).max())
+        unused = kind.max.bit_length() - reach.bit_length()
+        if unused > 1:
             warnings.warn(
-                f"{layer.name}: the samples reach only {reach} of {most}, so {unused} of the input's 8 bits are idle; "
-                "give samples.astype('float32') for a scale that uses them all (spica.to_input_integers applies it)",
+                f"{layer.name}: the samples reach only {reach} of {kind.max:,}, so {unused} of the input's {kind.bits} "
+                "bits are idle; give samples.astype('float32') for a scale that uses them all "
+                "(spica.to_input_integers applies it)",
                 stacklevel=3,
             )
-        return replace(layer, bits=8, signed=dtype == np.int8)
+        return replace(layer, bits=kind.bits, signed=kind.min < 0)
     signed = bool(real.min() < 0)
     largest = float(np.abs(real).max()) or 1.0
     return replace(layer, bits=8, signed=signed, scale=np.array(largest / (127 if signed else 255), np.float32))
