@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from rich.table import Table
 from series import Series, camera, heart, motions, sound, vowels, words
 
 import spica
+from spica.network.file import write_atomically
 from spica.training import load_keras
 
 DEVICES, RECURRENT_DEVICE = {1: "Akida2-1", 3: "Akida2-6"}, "pico"
@@ -224,26 +226,23 @@ def on_chip(model: Any, series: Series) -> dict[str, float]:
     }
 
 
-def rows(series: Series, epochs: int, seeds: int, known: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of every model; those that are known are not made again."""
+def rows(series: Series, epochs: int, seeds: int, known: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Rows of every model and seed; those that are known are not made again."""
     keras = load_keras()
-    found = list(known)
-    for name, build in models_of(series).items():
-        if any(row["model"] == name for row in known):
+    for (name, build), seed in product(models_of(series).items(), range(seeds)):
+        if any((row["model"], row["seed"]) == (name, seed) for row in known):
             continue
-        for seed in range(seeds):
-            keras.utils.set_random_seed(seed)
-            model = trained(build(series), series, epochs, seed)
-            outputs = np.asarray(keras.ops.convert_to_numpy(model.predict(series.test_x, verbose=0)))
-            row = {
-                "model": name,
-                "seed": seed,
-                "accuracy": accuracy(outputs, series.test_y),
-                "parameters": model.count_params(),
-                "macs": work(model),
-            }
-            found.append(row | (on_chip(model, series) if "TENN" in name else {}))
-    return found
+        keras.utils.set_random_seed(seed)
+        model = trained(build(series), series, epochs, seed)
+        outputs = np.asarray(keras.ops.convert_to_numpy(model.predict(series.test_x, verbose=0)))
+        row = {
+            "model": name,
+            "seed": seed,
+            "accuracy": accuracy(outputs, series.test_y),
+            "parameters": model.count_params(),
+            "macs": work(model),
+        }
+        yield row | (on_chip(model, series) if "TENN" in name else {})
 
 
 def table(name: str, found: list[dict[str, Any]], models: Iterable[str]) -> Table:
@@ -265,11 +264,12 @@ def main() -> None:
     for name in options.series:
         load, epochs, seeds = SERIES[name]
         series = load()
-        before = known.get(name, {}).get("rows", [])
-        known[name] = {"about": series.about, "rows": rows(series, epochs, seeds, before)}
-        console.print(table(name, known[name]["rows"], models_of(series)))
-        options.out.parent.mkdir(exist_ok=True)
-        options.out.write_text(json.dumps(known, indent=1) + "\n")
+        found = known.get(name, {}).get("rows", [])
+        known[name] = {"about": series.about, "rows": found}
+        for row in rows(series, epochs, seeds, list(found)):
+            found.append(row)
+            write_atomically(options.out, (json.dumps(known, indent=1) + "\n").encode())
+        console.print(table(name, found, models_of(series)))
 
 
 if __name__ == "__main__":
