@@ -6,6 +6,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 import spica
 from networks import SEEDS, integer_networks
-from spica.layers import Activation, Conv2D, Dense, Input, ReLU, Requantize, StatefulRecurrent
+from spica.layers import Activation, Conv2D, Dense, Input, ReLU
 from spica.training.teacher import probabilities
 from test_quantize import SAMPLES, float_network
 
@@ -182,17 +183,6 @@ def test_bad_requests_are_refused(change, message, keras):
 def test_networks_that_cannot_be_trained_are_refused_by_name(keras):
     with pytest.raises(spica.SpicaError, match="quantize it first"):
         spica.trainable(small_classifier())
-    one, stage = (
-        np.ones(2, np.int64),
-        Requantize(multiplier=np.array(1), shift=np.array(0), bits=8, signed=True, frac_bits=np.array(0)),
-    )
-    memory = StatefulRecurrent(
-        name="memory", inputs=("steps",), a_real=one, a_imag=one, a_frac_bits=(0, 0), requantize=stage,
-        input_multiplier=one, input_shift=one, input_bits=8,
-    )  # fmt: skip
-    frames = spica.Network((Input(name="steps", shape=(3, 2), bits=8), memory), ("memory",))
-    with pytest.raises(spica.SpicaError, match="memory: StatefulRecurrent remembers"):
-        spica.trainable(frames)
     with pytest.raises(spica.SpicaError, match=r"not made by spica\.trainable"):
         spica.convert(Activation)
 
@@ -211,6 +201,8 @@ def test_every_backend_gives_the_same_integers():
             test_finetuning_learns_and_its_result_is_an_integer_network,
         )
     ]
+    over_time = "test_temporal.py::test_recurrent_networks_are_fine_tuned_and_stay_exact[4]"
+    tests.append(str(Path(__file__).with_name(over_time)))
     for backend in OTHERS:
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:cov", *tests]
         done = subprocess.run(command, env={**os.environ, "KERAS_BACKEND": backend}, capture_output=True, text=True)

@@ -64,17 +64,21 @@ def _(layer: StatefulRecurrent, inputs: Sequence[TensorType], streams: int = 1) 
 def _(
     layer: StatefulRecurrent, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops, state: State
 ) -> tuple[NDArray, State]:
-    (x,), kind, out = inputs, infer(layer, types), layer.requantize
+    states = turned(layer, inputs[0], types, ops, state)
+    last = np.ascontiguousarray(states[:, -1, :, 0]), np.ascontiguousarray(states[:, -1, :, 1])
+    return states.reshape(*inputs[0].shape, 2).astype(infer(layer, types).dtype), last
+
+
+def turned(layer: StatefulRecurrent, x: NDArray, types: Sequence[TensorType], ops: Ops, state: State) -> NDArray:
+    """The state after every step ``(S, steps, C, 2)`` of ``x`` (S * N, T, C), from ``state`` (S, C) twice."""
     limit = 1 << layer.input_bits
     arrive = Stage(
         value_bits=layer.input_bits, multiplier=layer.input_multiplier, shift=layer.input_shift,
         buffer_bits=layer.input_bits, low=-limit, high=limit - 1,
     )  # fmt: skip
-    leave = neural.output_stage(out, kind, value_bits=BUFFER_BITS)
+    leave = neural.output_stage(layer.requantize, infer(layer, types), value_bits=BUFFER_BITS)
     steps = x.reshape(len(state[0]), -1, x.shape[-1])
-    states = ops.recur(steps, state, (layer.a_real, layer.a_imag), arrive, leave, BUFFER_BITS)
-    last = np.ascontiguousarray(states[:, -1, :, 0]), np.ascontiguousarray(states[:, -1, :, 1])
-    return states.reshape(*x.shape, 2).astype(kind.dtype), last
+    return ops.recur(steps, state, (layer.a_real, layer.a_imag), arrive, leave, BUFFER_BITS)
 
 
 @record

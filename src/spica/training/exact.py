@@ -17,6 +17,7 @@ LIMB = 16
 LIMB_MASK = (1 << LIMB) - 1
 LARGEST_MULTIPLIER = 1 << 12
 LARGEST_OUTPUT = 1 << 15
+LARGEST_INT32 = (1 << 31) - 1
 
 Limbs = tuple[Any, Any]
 
@@ -92,6 +93,15 @@ def to_int32(x: Any | Limbs, bits: int) -> Any:
         high, low = saturate(x, max(min(bits, 31), LIMB))
         x = ops.left_shift(high, LIMB) | low
     return x if bits >= 31 else ops.clip(x, -(1 << bits), (1 << bits) - 1)
+
+
+def shift_round(x: Any, shift: Any) -> Any:
+    """``floor(x * 2**-shift + 0.5)`` of int32 by int32, saturated to int32; a negative shift goes left."""
+    right, left = ops.clip(shift, 1, 31), ops.clip(-shift, 0, 31)
+    rounded = ops.right_shift(x, right) + (ops.right_shift(x, right - 1) & 1)  # the half, where no sum can overflow
+    most = ops.right_shift(LARGEST_INT32, left)
+    wide = ops.where(x > most, LARGEST_INT32, ops.where(x < -most - 1, -LARGEST_INT32 - 1, ops.left_shift(x, left)))
+    return ops.where(shift > 31, 0, ops.where(shift > 0, rounded, wide))
 
 
 def scale(x: Limbs, multiplier: Any, shift: Any, buffer_bits: int, low: int, high: int) -> Any:

@@ -24,6 +24,7 @@ from spica.layers.arithmetic import (
     POWER_UNIT,
     PROBABILITY_BITS,
     SMALLEST_POWER,
+    Complex,
     Padding,
     Pair,
     Stage,
@@ -133,13 +134,13 @@ def range_of(values: NDArray) -> Range:
 
 
 class Primitives:
-    """What both sets share: moving values, and the shapes of sums."""
+    """What both sets share: moving values, and the shapes of sums. ``length`` is that of the clips, in frames."""
 
     dtype = ""
 
-    def __init__(self) -> None:
+    def __init__(self, length: int) -> None:
         self.activities: list[tuple[str, Any]] = []
-        self.layer = ""
+        self.layer, self.length = "", length
 
     def input(self, tensor: Any, kind: TensorType) -> Value:
         return Value((1, *kind.shape), ops.cast(tensor, self.dtype), kind.range, kind.dtype)
@@ -194,9 +195,9 @@ class Primitives:
         tensor = ops.cast(x.tensor, "float32") * step * ops.convert_to_tensor(kind.scale)
         return Value(x.shape, tensor, (0, 0), np.float32)
 
-    def look_back(self, x: Value, frames: int, length: int) -> Value:
-        """Windows of the last ``frames`` of clips of ``length``, laid out as by ``spica.layers.temporal.look_back``."""
-        _, height, width, channels = x.shape
+    def look_back(self, x: Value, frames: int) -> Value:
+        """Windows of the last ``frames`` of each clip, laid out as by ``spica.layers.temporal.look_back``."""
+        (_, height, width, channels), length = x.shape, self.length
         clips = ops.reshape(x.tensor, (-1, length, height * width, channels))
         clips = ops.pad(clips, ((0, 0), (frames - 1, 0), (0, 0), (0, 0)))
         windows = ops.stack([clips[:, i : i + length] for i in range(frames)], axis=2)
@@ -222,8 +223,30 @@ class Primitives:
     def _softmax(self, scores: Any, multiplier: int, shift: int) -> Any:
         raise NotImplementedError
 
-    def recur(self, *_: Any) -> Any:
-        raise SpicaError(f"{self.layer}: a recurrent layer cannot be trained as integers yet")
+    def recur(self, x: Value, state: Any, factor: Complex, arrive: Stage, leave: Stage, bits: int) -> Value:
+        """States of clips that start from rest, whatever ``state`` says; factors are not learned."""
+        _, steps, channels = x.shape
+        reach = max(-leave.low, leave.high) * int((abs(factor[0]) + abs(factor[1])).max())
+        if reach >= 1 << bits or bits > 31:
+            raise SpicaError(f"{self.layer}: its states and factors are too wide to train; use at most 16 bits")
+        arrived = ops.reshape(self.finish(x, arrive).tensor, (-1, self.length * steps, channels))
+        real, imaginary = (ops.convert_to_tensor(part.astype(self.dtype)) for part in factor)
+
+        def step(before: tuple[Any, Any], arriving: Any) -> tuple[tuple[Any, Any], Any]:
+            parts = self._turn(before, (real, imaginary), arriving, bits)
+            after = tuple(self.finish(Value((1, channels), part, (0, 0)), leave).tensor for part in parts)
+            return after, ops.stack(after, axis=-1)
+
+        rest = ops.zeros_like(arrived[:, 0])
+        _, states = ops.scan(step, (rest, rest), ops.swapaxes(arrived, 0, 1))
+        tensor = ops.reshape(ops.swapaxes(states, 0, 1), (-1, steps, channels, 2))
+        return Value((1, steps, channels, 2), tensor, (leave.low, leave.high), leave.dtype)
+
+    def _turn(self, state: tuple[Any, Any], factor: tuple[Any, Any], x: Any, bits: int) -> tuple[Any, Any]:
+        raise NotImplementedError
+
+    def finish(self, acc: Value, stage: Stage) -> Value:
+        raise NotImplementedError
 
     def _pad(self, tensor: Any, padding: Padding, fill: NDArray) -> Any:
         if not any(map(any, padding)):
@@ -325,11 +348,23 @@ class Exact(Primitives):
             return Value(shape, exact.to_int32(v, 31), (0 if stage.relu else -limit, limit - 1), stage.dtype)
         if not isinstance(stage.multiplier, Learned) and not np.any(stage.shift):
             return self._multiplied(replace(acc, shape=shape, tensor=v), stage)
-        if int(np.max(stage.multiplier)) > exact.LARGEST_MULTIPLIER or stage.high >= exact.LARGEST_OUTPUT:
+        wide = stage.high >= exact.LARGEST_OUTPUT and stage.buffer_bits > 31
+        if int(np.max(stage.multiplier)) > exact.LARGEST_MULTIPLIER or wide:
             raise SpicaError(f"{self.layer}: its output stage is too wide to train; use at most 8 bits")
         multiplier, shift = (tensor_of(a, "int32") for a in (stage.multiplier, stage.shift))
-        v = exact.scale(exact.limbs(v), multiplier, shift, stage.buffer_bits, stage.low, stage.high)
+        if stage.buffer_bits > 31:
+            v = exact.scale(exact.limbs(v), multiplier, shift, stage.buffer_bits, stage.low, stage.high)
+        else:
+            product = exact.carry(*(part * multiplier for part in exact.limbs(v)))
+            v = ops.clip(exact.shift_round(exact.to_int32(product, stage.buffer_bits), shift), stage.low, stage.high)
         return Value(shape, v, (stage.low, stage.high), stage.dtype)
+
+    def _turn(self, state: tuple[Any, Any], factor: tuple[Any, Any], x: Any, bits: int) -> tuple[Any, Any]:
+        """As ``spica.layers.arithmetic.turn``; 16-bit states and factors below 1 keep the sum of products in int32."""
+        (real, imaginary), (cosine, sine) = state, factor
+        kept, crossed = real * cosine - imaginary * sine, real * sine + imaginary * cosine
+        halves = zip(exact.limbs(kept), exact.limbs(x))
+        return exact.to_int32(exact.carry(*(a + b for a, b in halves)), bits), crossed
 
     def _multiplied(self, acc: Value, stage: Stage) -> Value:
         """Whole multiples, as exponents are aligned by them."""
@@ -369,6 +404,10 @@ class Differentiable(Primitives):
         deviation = ops.maximum(ops.mean(ops.abs(centred), axis=-1, keepdims=True), 1.0)
         smooth = centred * float(1 << NORM_BITS) / deviation
         return Value(x.shape, pass_through(smooth, ops.floor(smooth)), (0, 0))
+
+    def _turn(self, state: tuple[Any, Any], factor: tuple[Any, Any], x: Any, bits: int) -> tuple[Any, Any]:
+        (real, imaginary), (cosine, sine) = state, factor
+        return real * cosine - imaginary * sine + x, real * sine + imaginary * cosine
 
     def _softmax(self, scores: Any, multiplier: int, shift: int) -> Any:
         """Of the exact powers; the lines between them are a rounding like any other."""

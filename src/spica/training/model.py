@@ -8,9 +8,10 @@ import keras
 from keras import ops
 
 from spica.errors import SpicaError
-from spica.layers import Neural, Temporal
+from spica.layers import Neural, StatefulRecurrent, Temporal
+from spica.layers.recurrent import turned
 from spica.network import Network
-from spica.network.record import forward_integer
+from spica.network.record import forward_integer, initial_state
 from spica.training.interpreter import Differentiable, Exact
 from spica.training.parameters import Fractions, Parameters
 
@@ -32,13 +33,12 @@ class Trainable(keras.Model):
             if isinstance(layer, Neural)
         }
         self.shares = _shares(network)
-        self.over_time = any(isinstance(layer, Temporal) for layer in network)
+        self.over_time = bool(network.remembering)
         self.built = True
 
     def call(self, x: Any, training: bool | None = False) -> Any:
-        run: Any = Differentiable() if training else Exact()
-        net = self.network
-        length = x.shape[1] if self.over_time else 1
+        net, length = self.network, x.shape[1] if self.over_time else 1
+        run: Any = Differentiable(length) if training else Exact(length)
         if self.over_time:
             x = ops.reshape(x, (-1, *x.shape[2:]))
         values: dict[str, Any] = {}
@@ -50,9 +50,15 @@ class Trainable(keras.Model):
             if (parameters := self.parameters_of.get(layer.name)) is not None:
                 layer = parameters.smooth() if training else parameters.exact()
             read = [values[name] for name in layer.inputs]
+            kinds = net.input_types(layer)
+            if isinstance(layer, StatefulRecurrent):
+                rest = initial_state(layer, kinds)
+                assert rest is not None
+                values[layer.name] = turned(layer, read[0], kinds, run, rest)
+                continue
             if isinstance(layer, Temporal):
-                read = [run.look_back(read[0], layer.frames, length)]
-            values[layer.name] = forward_integer(layer, read, net.input_types(layer), run)
+                read = [run.look_back(read[0], layer.frames)]
+            values[layer.name] = forward_integer(layer, read, kinds, run)
         if training and self.sparsity:
             self.add_loss(self.sparsity * sum(self.shares[n] * ops.mean(a) for n, a in run.activities))
         made = [values[name] for name in net.outputs]
@@ -74,11 +80,6 @@ def _check(network: Network) -> None:
             raise SpicaError(f"{network.name}: only an integer network can be made trainable; quantize it first")
     if len(network.inputs) != 1:
         raise SpicaError(f"{network.name}: has {len(network.inputs)} inputs; training takes networks with one")
-    for layer in network.remembering:
-        if not isinstance(layer, Temporal):
-            raise SpicaError(
-                f"{layer.name}: {type(layer).__name__} remembers frames, and cannot be trained as integers yet"
-            )
 
 
 def _shares(network: Network) -> dict[str, float]:
