@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 
 import spica
 from networks import SEEDS, integer_networks
-from spica.layers import BufferTempConv, Conv2D, Dense, DepthwiseBufferTempConv, DiagonalRecurrence, Input, Reshape
+from spica.layers import (
+    BufferTempConv,
+    Conv2D,
+    Dense,
+    DepthwiseBufferTempConv,
+    DepthwiseConv2D,
+    DiagonalRecurrence,
+    Input,
+    Reshape,
+)
+from test_training import shaken
 
 CLIPS = np.random.default_rng(0).normal(size=(24, 6, 8, 8, 2)).astype(np.float32)
 LABELS = np.arange(24) % 3
@@ -84,6 +94,56 @@ def test_causal_convolutions_of_keras_are_layers_over_time(keras):
     ):
         with pytest.raises(spica.SpicaError, match=message):
             spica.from_keras(keras.Sequential([keras.Input((20, 6)), layer]))
+
+
+def clips_as_volumes(keras):
+    """A network of clips as Keras writes it: three-dimensional convolutions, over time and in space by turns."""
+    layers = keras.layers
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [keras.Input((6, 8, 8, 2)), layers.Conv3D(4, (1, 3, 3), (1, 2, 2), padding="same", use_bias=False),
+         layers.BatchNormalization(), layers.ReLU(), layers.SpatialDropout3D(0.1),
+         layers.ZeroPadding3D(((3, 0), (0, 0), (0, 0))), layers.Dropout(0.1),
+         layers.Conv3D(6, (4, 1, 1), activation="relu", name="over_time"),
+         layers.ZeroPadding3D(((4, 0), (0, 0), (0, 0))),
+         layers.Conv3D(6, (3, 1, 1), dilation_rate=(2, 1, 1), groups=6, name="each_over_time"),
+         layers.ReLU(), layers.MaxPooling3D((1, 2, 2)), layers.ZeroPadding3D(((0, 0), (1, 1), (1, 1))),
+         layers.Conv3D(6, (1, 3, 3), groups=6, activation="relu", name="each_in_space"),
+         layers.TimeDistributed(layers.Flatten()), layers.Dense(3)]
+    )  # fmt: skip
+
+
+def test_convolutions_over_clips_are_layers_over_time_and_in_space(keras):
+    model = clips_as_volumes(keras)
+    net = spica.from_keras(model)
+    np.testing.assert_allclose(net.forward(CLIPS), model.predict(CLIPS, verbose=0), atol=1e-5)
+    assert net["over_time"].kernel.shape == (4, 4, 6) and net["each_over_time"].kernel.shape == (5, 6)
+    assert isinstance(net["each_in_space"], DepthwiseConv2D)
+    qnet = spica.quantize(net, CLIPS)
+    integers = spica.to_input_integers(qnet, CLIPS)
+    whole = qnet.forward(integers)
+    assert ratio(net.forward(CLIPS), whole) > 25
+    with qnet.stream(streams=len(integers)) as stream:
+        np.testing.assert_array_equal(np.stack([stream.push(frames) for frames in integers.swapaxes(0, 1)], 1), whole)
+
+
+def test_convolutions_over_clips_that_do_not_stream_are_named(keras):
+    layers = keras.layers
+    early = layers.ZeroPadding3D(((2, 0), (0, 0), (0, 0)))
+    for parts, message in (
+        ([layers.Conv3D(4, (3, 1, 1), name="late")], r"late: an output of 3 frames.*put ZeroPadding3D\(\(\(2, 0\)"),
+        ([early, layers.ReLU(name="r"), layers.Conv3D(4, (3, 1, 1))], "r: an output of 1 frames .* 2 of zeros"),
+        ([early, layers.Conv3D(4, (2, 1, 1))], "output of 2 frames where clips begin with 2"),
+        ([early, layers.Conv3D(4, 3)], r"use two layers, with kernels \(3, 1, 1\) and \(1, 3, 3\)"),
+        ([early, layers.Conv3D(4, (3, 1, 1), strides=(2, 1, 1))], "stride over time"),
+        ([early, layers.Conv3D(4, (3, 1, 1), padding="same")], "padding other than before"),
+        ([layers.Conv3D(4, (1, 3, 3), dilation_rate=(1, 2, 2))], "dilation"),
+        ([layers.Conv3D(4, (1, 3, 3), groups=2)], "2 groups"),
+        ([layers.ZeroPadding3D(((0, 1), (0, 0), (0, 0))), layers.Conv3D(4, 1)], "padding after the last frame"),
+        ([layers.Conv3D(4, 1), layers.MaxPooling3D(2)], r"pooling over time .* pool_size=\(1, 2, 2\)"),
+    ):
+        with pytest.raises(spica.SpicaError, match=message):
+            spica.from_keras(keras.Sequential([keras.Input((6, 8, 8, 2)), *parts]))
 
 
 @pytest.mark.parametrize("scale", [False, True])
@@ -307,7 +367,7 @@ def test_a_state_space_layer_is_trained_as_convolution_and_run_as_recurrence(ker
     net = spica.from_keras(model)
     wanted = model.predict(SIGNALS, verbose=0)
     assert isinstance(net["memory"], DiagonalRecurrence)
-    np.testing.assert_allclose(net.forward(SIGNALS)[:, :, 0], wanted, atol=1e-4 * np.abs(wanted).max())
+    np.testing.assert_allclose(net.forward(SIGNALS), wanted, atol=1e-4 * np.abs(wanted).max())
     model.save(tmp_path / "ssm.keras")
     np.testing.assert_array_equal(keras.models.load_model(tmp_path / "ssm.keras").predict(SIGNALS, verbose=0), wanted)
     model.compile("adam", "mse")
@@ -328,6 +388,24 @@ def test_recurrent_networks_are_quantised_and_streamed(weights, activations, lea
         frames = np.stack([stream.push(integers[:, i]) for i in range(40)], axis=1)
     np.testing.assert_array_equal(frames, whole)
     assert spica.check(qnet, "pico").ok
+
+
+@pytest.mark.parametrize("weights", [4, 8])
+def test_recurrent_networks_are_fine_tuned_and_stay_exact(weights, keras):
+    net = spica.from_keras(recurrent(keras))
+    qnet = spica.quantize(net, SIGNALS, weights=weights)
+    integers, labels = spica.to_input_integers(qnet, SIGNALS), np.arange(len(SIGNALS)) % 3
+    for model in (spica.trainable(qnet), spica.trainable(qnet, net)):
+        wanted = qnet.forward(integers)
+        np.testing.assert_array_equal(model.predict(integers, verbose=0), wanted)
+        in_training = keras.ops.convert_to_numpy(model(integers, training=True))
+        np.testing.assert_allclose(in_training, wanted, atol=1e-2 * np.abs(wanted).max())
+    tuned = spica.finetune(qnet, integers, labels, epochs=40, batch_size=4, learning_rate=1e-2)
+    assert tuned.evaluate(integers, labels) > qnet.evaluate(integers, labels)
+    random = np.random.default_rng(0)
+    for noise in (0.05, 0.5):
+        got = shaken(model, random, noise).predict(integers, verbose=0)
+        np.testing.assert_array_equal(got, spica.convert(model).forward(integers, engine="reference"))
 
 
 def test_quantising_without_repairs_still_sees_the_states(keras):

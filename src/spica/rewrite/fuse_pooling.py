@@ -2,6 +2,7 @@
 
 A rectifier or an output stage between the two changes nothing for max pooling: both keep the order of values. An
 average must see the accumulator itself, and all channels on one exponent, which a depthwise layer does not promise.
+Layers over time have no pooling in hardware.
 """
 
 from dataclasses import replace
@@ -12,6 +13,7 @@ from spica.layers import (
     GlobalAveragePooling2D,
     MaxPool2D,
     Neural,
+    Temporal,
 )
 from spica.network import Layer, Network
 from spica.rewrite.merge import merge_pairs
@@ -22,7 +24,7 @@ def fuse_pooling(net: Network) -> Network:
 
 
 def _merge(before: Layer, after: Layer) -> Layer | None:
-    if not isinstance(before, Neural) or before.pool is not None:
+    if not isinstance(before, Neural) or isinstance(before, Temporal) or before.pool is not None:
         return None
     if isinstance(after, MaxPool2D):
         return replace(before, pool=after.pool)
