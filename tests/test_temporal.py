@@ -185,7 +185,7 @@ def test_polynomials_that_are_none_are_refused(count, alpha, jacobi):
 
 
 def test_at_twice_the_rate_a_slow_clip_gives_the_same(keras, jacobi):
-    from spica.temporal import TemporalConv, resample
+    from spica.temporal import DiagonalSSM, TemporalConv, resample
 
     model = keras.Sequential([keras.Input((40, 3)), TemporalConv(4, 16, jacobi(3)), keras.layers.Dense(2)])
     time = np.linspace(0, 1, 40, endpoint=False)[:, None] * np.array([1.0, 0.5, 0.25]) * 2 * np.pi
@@ -194,8 +194,15 @@ def test_at_twice_the_rate_a_slow_clip_gives_the_same(keras, jacobi):
     assert twice.layers[-2].frames == 32
     wanted, got = model.predict(slow, verbose=0), twice.predict(fast, verbose=0)[:, 1::2]
     assert np.abs(wanted - got)[:, 16:].max() < 0.05 * np.abs(wanted).max()
-    plain = keras.Sequential([keras.Input((40, 3)), TemporalConv(4, 16)])
-    for rate, which, message in ((2, plain, "plain weights"), (0, model, "above 0")):
+    layers = keras.layers
+    for rate, which, message in (
+        (0, model, "above 0"),
+        (2, [TemporalConv(4, 16)], "counts in frames"),
+        (2, [layers.Conv1D(4, 16, padding="causal")], "counts in frames"),
+        (2, [DiagonalSSM()], "counts in frames"),
+        (2, [layers.GRU(3)], "counts in frames"),
+    ):
+        which = keras.Sequential([keras.Input((40, 3)), *which]) if isinstance(which, list) else which
         with pytest.raises(spica.SpicaError, match=message):
             resample(which, rate)
 

@@ -47,7 +47,7 @@ def split(model: Any) -> Split:
         model: a built ``keras.Model`` of one input in which everything passes through one tensor before such a layer.
 
     Raises:
-        SpicaError: where not even the first layer can be taken; ``spica.from_keras`` says why.
+        SpicaError: where not even the first layer can be taken, and the host would do everything.
     """
     import keras
 
@@ -64,4 +64,4 @@ def split(model: Any) -> Split:
             continue
         left = {layer.name for layer in after.layers}
         return Split(network, after, tuple(layer.name for layer in model.layers if layer.name in left))
-    raise reason
+    raise SpicaError(f"{model.name}: not even its first layer can be taken, so all of it is the host's ({reason})")

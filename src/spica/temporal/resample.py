@@ -8,30 +8,34 @@ import keras
 
 from spica.errors import SpicaError
 from spica.temporal.layers import _Temporal
+from spica.temporal.recurrent import DiagonalSSM
+
+IN_STEPS = _Temporal | DiagonalSSM | keras.layers.Conv1D | keras.layers.Conv3D | keras.layers.RNN
+"""Layers that look back by a number of frames, whatever time that is."""
 
 
 def resample(model: Any, rate: float) -> Any:
     """A model whose kernels over time are sums of polynomials, for clips of ``rate`` times as many frames a second.
 
     Args:
-        model: a ``keras.Model`` whose temporal layers all have a ``basis``.
+        model: a ``keras.Model`` whose layers over time all have a ``basis``.
         rate: 2 for twice the rate; each layer's number of frames is rounded, to at least one.
 
     Returns:
         A model of the same weights; its clips may be of any length.
 
     Raises:
-        SpicaError: for a temporal layer of plain weights, which has no meaning at another rate.
+        SpicaError: for any other layer over time, which has no meaning at another rate.
     """
     if not rate > 0:
         raise SpicaError(f"rate is {rate!r}, but must be above 0")
 
     def at_rate(layer: Any) -> Any:
         config = layer.get_config()
-        if isinstance(layer, _Temporal):
-            if layer.basis is None:
-                raise SpicaError(f"{layer.name}: its taps are plain weights; give it a basis to resample it")
+        if isinstance(layer, _Temporal) and layer.basis is not None:
             config["frames"] = max(round(layer.frames * rate), 1)
+        elif isinstance(layer, IN_STEPS):
+            raise SpicaError(f"{layer.name}: it counts in frames; use a temporal layer with a basis to resample it")
         if isinstance(layer, keras.layers.InputLayer):
             shape = config["batch_shape"]
             config["batch_shape"] = (shape[0], None, *shape[2:])
