@@ -1,4 +1,4 @@
-"""Puts the temporal study's figures into temporal.md and draws the soak: ``python docs/make_temporal.py``."""
+"""Puts the temporal study's figures into temporal.md and draws them: ``python docs/make_temporal.py``."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from pages import filled, markdown
 from spica.hardware import two_digits
 
 DOCS = Path(__file__).parent
-PAGE, PICTURE = DOCS / "temporal.md", DOCS / "images" / "soak.svg"
+PAGE, IMAGES = DOCS / "temporal.md", DOCS / "images"
 RESULTS = DOCS.parent / "benchmarks" / "temporal" / "results"
 MEBIBYTE = 1 << 20
+SERIES = ("vowels", "motions", "heart", "words", "sound", "camera")
 
 
 def results(name: str) -> Any:
@@ -32,26 +33,40 @@ def modelled(rows: list[dict], key: str) -> str:
     return two_digits(statistics.mean(row[key] for row in rows)) if key in rows[0] else ""
 
 
+def rows_of(name: str) -> dict[str, list[dict]]:
+    """Rows of each model."""
+    rows = results("study")[name]["rows"]
+    return {model: [row for row in rows if row["model"] == model] for model in dict.fromkeys(r["model"] for r in rows)}
+
+
 def series(name: str) -> str:
     found = results("study")[name]
-    table = []
-    for model in dict.fromkeys(row["model"] for row in found["rows"]):
-        rows = [row for row in found["rows"] if row["model"] == model]
-        table.append(
-            (
-                model,
-                of(rows, "accuracy", 100),
-                of(rows, "accuracy_8bit", 100),
-                f"{rows[0]['parameters']:,}",
-                f"{rows[0]['macs']:,}",
-                modelled(rows, "latency_us"),
-                modelled(rows, "energy_nj"),
-                modelled(rows, "engine_us"),
-            )
+    table = [
+        (
+            model,
+            of(rows, "accuracy", 100),
+            of(rows, "accuracy_8bit", 100),
+            f"{rows[0]['parameters']:,}",
+            f"{rows[0]['macs']:,}",
+            modelled(rows, "latency_us"),
+            modelled(rows, "energy_nj"),
+            two_digits(found["engine_us"][model]) if model in found["engine_us"] else "",
         )
+        for model, rows in rows_of(name).items()
+    ]
     head = ("model", "float", "8 bits", "parameters", "MACs", "latency, us", "energy, nJ", "engine, us")
-    about = found["about"]
-    return f"**{name}**: {about}.\n\n{markdown(head, table)}"
+    return f"**{name}**: {found['about']}.\n\n{markdown(head, table)}"
+
+
+def narrow() -> str:
+    """Words with weights of four bits."""
+    keys = ("accuracy", "accuracy_8bit", "accuracy_4bit", "accuracy_4bit_tuned")
+    table = [
+        (model, *(of(rows, key, 100) for key in keys))
+        for model, rows in rows_of("words").items()
+        if "accuracy_4bit" in rows[0]
+    ]
+    return markdown(("words", "float", "8 bits", "weights of 4 bits", "4 bits, fine-tuned"), table)
 
 
 def soak() -> str:
@@ -66,7 +81,7 @@ def soak() -> str:
     )
 
 
-def draw() -> None:
+def draw_soak() -> None:
     from spica.report.figures import INK, SPIKE, load_pyplot, write_figure
 
     curve = results("soak")["curve"]
@@ -76,10 +91,34 @@ def draw() -> None:
     axes.plot(frames, [point["bytes"] / MEBIBYTE for point in curve], color=SPIKE)
     axes.set(xlabel="million frames", ylabel="MiB", ylim=(0, None), title="Memory of the process")
     axes.yaxis.label.set_color(INK)
-    write_figure(figure, PICTURE)
+    write_figure(figure, IMAGES / "soak.svg")
 
 
-SECTIONS = {name: partial(series, name) for name in ("vowels", "motions", "words")} | {"soak": soak}
+def draw_study() -> None:
+    """Accuracy against work, one panel a series."""
+    from matplotlib.ticker import LogFormatterSciNotation, NullFormatter
+
+    from spica.report.figures import INK, SPIKE, load_pyplot, write_figure
+
+    kinds = {"GRU": ("s", "#64748b"), "CNN": ("^", "#94a3b8"), "recurrent": ("D", INK), "TENN": ("o", SPIKE)}
+    figure = load_pyplot()(figsize=(10, 5.4), layout="constrained")
+    for axes, name in zip(figure.subplots(2, 3).flat, SERIES):
+        for model, rows in rows_of(name).items():
+            marker, colour = next(style for kind, style in kinds.items() if model.startswith(kind))
+            values = [100 * row["accuracy"] for row in rows]
+            point = rows[0]["macs"], statistics.mean(values)
+            axes.errorbar(*point, yerr=statistics.stdev(values), marker=marker, color=colour, capsize=2)
+            axes.annotate(model, point, (4, 4), textcoords="offset points", fontsize=7, color=colour)
+        axes.set(xscale="log", title=name)
+        axes.margins(x=0.35, y=0.15)
+        axes.xaxis.set_major_formatter(LogFormatterSciNotation())
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    figure.supxlabel("multiply-accumulates a frame")
+    figure.supylabel("test accuracy in float, % (heart: F1)")
+    write_figure(figure, IMAGES / "temporal.svg")
+
+
+SECTIONS = {**{name: partial(series, name) for name in SERIES}, "bits": narrow, "soak": soak}
 
 
 def page() -> str:
@@ -89,4 +128,5 @@ def page() -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page())
-    draw()
+    draw_soak()
+    draw_study()

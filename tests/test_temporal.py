@@ -19,6 +19,7 @@ from spica.layers import (
     Input,
     Reshape,
 )
+from spica.zoo import tenn
 from test_training import shaken
 
 CLIPS = np.random.default_rng(0).normal(size=(24, 6, 8, 8, 2)).astype(np.float32)
@@ -310,6 +311,32 @@ def test_a_chip_streams_the_same_integers(keras):
         for _ in range(9):
             stream.push(np.zeros_like(integers[0, :1]))
         assert chip.statistics.events < busy and events > 0
+
+
+@pytest.mark.parametrize(
+    ("builder", "shape", "options", "device"),
+    [
+        ("build_tenn", (12, 6), {}, "Akida2-6"),
+        ("build_tenn", (12, 6), {"basis": 4, "scale": 0.5}, "Akida2-6"),
+        ("build_recurrent_tenn", (12, 6), {}, "pico"),
+        ("build_spatiotemporal_tenn", (12, 16, 20, 3), {}, "Akida2-6"),
+        ("build_spatiotemporal_tenn", (12, 16, 20, 3), {"depthwise": True, "basis": 3}, "Akida2-6"),
+    ],
+)
+def test_networks_of_the_zoo_train_map_and_stream(builder, shape, options, device, keras, jacobi):
+    options = options | ({"basis": jacobi(options["basis"])} if "basis" in options else {})
+    keras.utils.set_random_seed(0)
+    model = getattr(tenn, builder)(shape, 4, **options)
+    clips = np.abs(np.random.default_rng(0).normal(size=(8, *shape))).astype(np.float32)
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(clips, np.zeros((8, 12), np.int64), epochs=1, verbose=0)
+    qnet = spica.quantize(spica.from_keras(model), clips)
+    assert spica.check(qnet, device).ok
+    integers = spica.to_input_integers(qnet, clips)
+    whole = qnet.forward(integers)
+    assert ratio(model.predict(clips, verbose=0), whole) > 15
+    with spica.map(qnet, device).stream() as stream:
+        np.testing.assert_array_equal(np.concatenate([stream.push(frame[None]) for frame in integers[0]]), whole[0])
 
 
 def test_the_state_of_streams_is_kept_in_a_file(quantized, tmp_path):

@@ -22,13 +22,16 @@ from series import Series, camera, heart, motions, sound, vowels, words
 import spica
 from spica.network.file import write_atomically
 from spica.training import load_keras
+from spica.zoo.tenn import build_recurrent_tenn, build_tenn
 
 DEVICES, RECURRENT_DEVICE = {1: "Akida2-1", 3: "Akida2-6"}, "pico"
 """By the rank of a frame."""
 
-FRAMES, POLYNOMIALS = 8, 4
 BATCH, RATE = 32, 4e-3
 STREAMED = 1000
+NARROW, TUNED = ("words",), 5
+"""Series that are also learned with weights of four bits, and for how many epochs."""
+
 SERIES: dict[str, tuple[Callable[[], Series], int, int]] = {
     "vowels": (vowels, 60, 5), "motions": (motions, 120, 5), "heart": (heart, 60, 5), "words": (words, 20, 3),
     "sound": (sound, 10, 2), "camera": (camera, 6, 3),
@@ -36,45 +39,28 @@ SERIES: dict[str, tuple[Callable[[], Series], int, int]] = {
 """Each with epochs of training and seeds."""
 
 
-def tenn(width: int, series: Series, basis: bool = False) -> Any:
-    """Dense layers on every frame, and between them each channel looks back at eight frames."""
-    from spica.temporal import DepthwiseTemporalConv, Jacobi
+def tenn(width: int, series: Series, polynomials: int | None = None) -> Any:
+    from spica.temporal import Jacobi
 
-    keras = load_keras()
-    layers = keras.layers
-    model = keras.Sequential([*start(series), layers.Dense(width, use_bias=False)])
-    for _ in range(2):
-        kernels = Jacobi(POLYNOMIALS) if basis else None
-        for layer in (DepthwiseTemporalConv(FRAMES, kernels, use_bias=False), layers.Dense(width, use_bias=False)):
-            for each in (layers.BatchNormalization(), layers.ReLU(), layer):
-                model.add(each)
-    for each in (layers.BatchNormalization(), layers.ReLU(), layers.Dropout(0.2), layers.Dense(series.classes)):
-        model.add(each)
-    return model
+    basis = None if polynomials is None else Jacobi(polynomials)
+    return build_tenn(series.train_x.shape[1:], series.classes, width, basis=basis, scale=scale(series))
 
 
-def ssm(width: int, series: Series) -> Any:
-    """Recurrent: two diagonal state-space layers, a dense layer before and after each."""
-    from spica.temporal import DiagonalSSM
+def recurrent_tenn(width: int, series: Series) -> Any:
+    return build_recurrent_tenn(series.train_x.shape[1:], series.classes, width, scale(series))
 
-    keras = load_keras()
-    layers = keras.layers
-    model = keras.Sequential(start(series))
-    for _ in range(2):
-        for each in (layers.Dense(width), DiagonalSSM(), layers.Dense(width, use_bias=False)):
-            model.add(each)
-        for each in (layers.BatchNormalization(), layers.ReLU()):
-            model.add(each)
-    model.add(layers.Dropout(0.2))
-    model.add(layers.Dense(series.classes))
-    return model
+
+def scale(series: Series) -> float:
+    """What brings inputs to about one: raw sound needs it."""
+    return 1 / 2048 if series.train_x.dtype == np.int16 else 1.0
 
 
 def gru(width: int, series: Series) -> Any:
     keras = load_keras()
     layers = keras.layers
+    first = [keras.Input(series.train_x.shape[1:]), layers.Rescaling(scale(series))]
     recurrent = layers.GRU(width, return_sequences=True)
-    return keras.Sequential([*start(series), recurrent, layers.Dropout(0.2), layers.Dense(series.classes)])
+    return keras.Sequential([*first, recurrent, layers.Dropout(0.2), layers.Dense(series.classes)])
 
 
 def cnn(width: int, series: Series) -> Any:
@@ -131,15 +117,14 @@ MODELS: dict[str, Callable[[Series], Any]] = {
     "CNN, 24": lambda series: cnn(24, series),
     "TENN, 56": lambda series: tenn(56, series),
     "TENN, 32": lambda series: tenn(32, series),
-    "TENN, 32, polynomials": lambda series: tenn(32, series, basis=True),
-    "recurrent TENN, 32": lambda series: ssm(32, series),
+    "TENN, 32, polynomials": lambda series: tenn(32, series, polynomials=4),
+    "recurrent TENN, 32": lambda series: recurrent_tenn(32, series),
 }
-
 
 SOUND_MODELS = {
     "GRU, 48": MODELS["GRU, 48"],
     "TENN, 56": MODELS["TENN, 56"],
-    "recurrent TENN, 64": lambda series: ssm(64, series),
+    "recurrent TENN, 64": lambda series: recurrent_tenn(64, series),
 }
 
 
@@ -147,13 +132,6 @@ def models_of(series: Series) -> dict[str, Callable[[Series], Any]]:
     if series.train_x.ndim == 5:
         return CAMERA_MODELS
     return SOUND_MODELS if series.train_x.dtype == np.int16 else MODELS
-
-
-def start(series: Series) -> list[Any]:
-    """Where a network begins; raw sound is brought to about one."""
-    keras = load_keras()
-    source = keras.Input(series.train_x.shape[1:])
-    return [source, keras.layers.Rescaling(1 / 2048)] if series.train_x.dtype == np.int16 else [source]
 
 
 def work(model: Any) -> int:
@@ -207,23 +185,45 @@ def on_chip(model: Any, series: Series) -> dict[str, float]:
     """The eight-bit network: its accuracy on clips, frame by frame, and what a frame costs on a device."""
     qnet = spica.quantize(spica.from_keras(model), series.train_x)
     x = spica.to_input_integers(qnet, series.test_x)
-    whole = qnet.forward(x)
     frames = x.reshape(-1, *x.shape[2:])[:STREAMED]
-    with qnet.stream(threads=1) as stream:
-        streamed = np.concatenate([stream.push(frame[None]) for frame in frames])
-        latency = stream.latency_ms
-    np.testing.assert_array_equal(streamed, qnet.forward(frames, engine="reference"))
+    np.testing.assert_array_equal(streamed(qnet, frames)[0], qnet.forward(frames, engine="reference"))
     recurrent = any(type(r).__name__ == "StatefulRecurrent" for r in qnet)
     chip = spica.map(qnet, RECURRENT_DEVICE if recurrent else DEVICES[series.train_x.ndim - 2])
     chip.forward(x[:20])
     found = chip.statistics
     return {
-        "accuracy_8bit": accuracy(whole, series.test_y),
+        "accuracy_8bit": accuracy(qnet.forward(x), series.test_y),
         "nps": found.nps,
         "latency_us": 1e3 * found.latency_ms,
         "energy_nj": 1e3 * found.dynamic_energy_uj,
-        "engine_us": 1e3 * latency,
     }
+
+
+def narrow(model: Any, series: Series) -> dict[str, float]:
+    """Weights of four bits, quantised and then fine-tuned."""
+    net = spica.from_keras(model)
+    qnet = spica.quantize(net, series.train_x, weights=4)
+    x, test_x = (spica.to_input_integers(qnet, part) for part in (series.train_x, series.test_x))
+    tuned = spica.finetune(qnet, x, series.train_y, net=net, epochs=TUNED, batch_size=BATCH)
+    both = {"accuracy_4bit": qnet, "accuracy_4bit_tuned": tuned}
+    return {name: accuracy(network.forward(test_x), series.test_y) for name, network in both.items()}
+
+
+def streamed(qnet: spica.Network, frames: np.ndarray) -> tuple[np.ndarray, float]:
+    """Outputs of frames that come one by one, and the milliseconds that each takes, one thread."""
+    with qnet.stream(threads=1) as stream:
+        return np.concatenate([stream.push(frame[None]) for frame in frames]), stream.latency_ms
+
+
+def engine_us(series: Series) -> dict[str, float]:
+    """Microseconds of a frame on this machine, of networks that need no training for it."""
+    found = {}
+    for name, build in models_of(series).items():
+        if "TENN" in name:
+            qnet = spica.quantize(spica.from_keras(build(series)), series.train_x[:64])
+            x = spica.to_input_integers(qnet, series.test_x)
+            found[name] = 1e3 * streamed(qnet, x.reshape(-1, *x.shape[2:])[:STREAMED])[1]
+    return found
 
 
 def rows(series: Series, epochs: int, seeds: int, known: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -242,7 +242,9 @@ def rows(series: Series, epochs: int, seeds: int, known: list[dict[str, Any]]) -
             "parameters": model.count_params(),
             "macs": work(model),
         }
-        yield row | (on_chip(model, series) if "TENN" in name else {})
+        if "TENN" in name:
+            row |= on_chip(model, series) | (narrow(model, series) if series.name in NARROW else {})
+        yield row
 
 
 def table(name: str, found: list[dict[str, Any]], models: Iterable[str]) -> Table:
@@ -257,19 +259,29 @@ def table(name: str, found: list[dict[str, Any]], models: Iterable[str]) -> Tabl
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--series", nargs="+", default=list(SERIES), choices=SERIES)
+    parser.add_argument("--times", action="store_true", help="only how long the engine takes; on a quiet machine")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "study.json")
     options = parser.parse_args()
     known = json.loads(options.out.read_text()) if options.out.exists() else {}
     console = Console(width=120)
+
+    def keep() -> None:
+        options.out.parent.mkdir(exist_ok=True)
+        write_atomically(options.out, (json.dumps(known, indent=1) + "\n").encode())
+
     for name in options.series:
         load, epochs, seeds = SERIES[name]
         series = load()
-        found = known.get(name, {}).get("rows", [])
-        known[name] = {"about": series.about, "rows": found}
-        for row in rows(series, epochs, seeds, list(found)):
-            found.append(row)
-            write_atomically(options.out, (json.dumps(known, indent=1) + "\n").encode())
-        console.print(table(name, found, models_of(series)))
+        here = known.setdefault(name, {"rows": []})
+        here["about"] = series.about
+        if options.times:
+            here["engine_us"] = engine_us(series)
+            keep()
+            continue
+        for row in rows(series, epochs, seeds, list(here["rows"])):
+            here["rows"].append(row)
+            keep()
+        console.print(table(name, here["rows"], models_of(series)))
 
 
 if __name__ == "__main__":
