@@ -216,6 +216,51 @@ bool check_tokens(std::uint64_t seed) {
   return got == wanted;
 }
 
+// The same for recurrences, as arithmetic.turn has them.
+bool check_recurrence(std::uint64_t seed) {
+  Random random(seed);
+  const int samples = pick(random, 1, 4), steps = pick(random, 1, 9), channels = one_of(random, {1, 5, 33});
+  const int low = -(1 << 15), high = (1 << 15) - 1, wide = 1 << 27, bits = one_of(random, {16, 31});
+  Program program;
+  const int x = program.add_tensor(tensor_for(1, steps, channels, -wide, wide));
+  const auto state = [&] { return program.add_tensor(tensor_for(1, 1, channels, low, high)); };
+  const int real = state(), imaginary = state(), y = program.add_tensor(tensor_for(steps, channels, 2, low, high));
+  const int real_after = state(), imaginary_after = state();
+  Recurrence r{{}, {}, random_stage(random, channels), random_stage(random, channels), bits};
+  r.leave.low = low, r.leave.high = high;
+  for (int c = 0; c < channels; ++c) r.real.push_back(pick(random, low, high)), r.imaginary.push_back(pick(random, low, high));
+  const auto tensor = [&](int i) -> const Tensor& { return program.tensor(i); };
+  program.add_step(make_recurrence(tensor(x), {tensor(real), tensor(imaginary)}, tensor(y),
+                                   {tensor(real_after), tensor(imaginary_after)}, r),
+                   {x, real, imaginary, y, real_after, imaginary_after});
+  std::vector<std::vector<std::int32_t>> given(3), wanted(3), got(3);
+  for (int i = 0; i < samples * steps * channels; ++i) given[0].push_back(pick(random, -wide, wide));
+  for (int i = 0; i < samples * channels; ++i) given[1].push_back(pick(random, low, high)), given[2].push_back(pick(random, low, high));
+  const auto sat = [&](std::int64_t v) { return std::clamp<std::int64_t>(v, -(std::int64_t{1} << bits), (std::int64_t{1} << bits) - 1); };
+  wanted[1] = given[1], wanted[2] = given[2];
+  for (int n = 0; n < samples; ++n)
+    for (int t = 0; t < steps; ++t)
+      for (int c = 0; c < channels; ++c) {
+        const std::int64_t re = wanted[1][n * channels + c], im = wanted[2][n * channels + c];
+        const std::int64_t arriving = r.arrive(given[0][(n * steps + t) * channels + c], c);
+        const std::int64_t kept = sat(sat(re * r.real[c]) - sat(im * r.imaginary[c]));
+        const std::int64_t crossed = sat(re * r.imaginary[c]) + sat(im * r.real[c]);
+        wanted[0].push_back(wanted[1][n * channels + c] = static_cast<std::int32_t>(r.leave(sat(kept + arriving), c)));
+        wanted[0].push_back(wanted[2][n * channels + c] = static_cast<std::int32_t>(r.leave(sat(crossed), c)));
+      }
+  program.finalize({x, real, imaginary}, {y, real_after, imaginary_after}, std::vector<Real>(3));
+  std::vector<Array> in, out;
+  for (std::size_t i = 0; i < 3; ++i) {
+    got[i].resize(wanted[i].size());
+    in.push_back({given[i].data(), 4, true, false});
+    out.push_back({got[i].data(), 4, true, false});
+  }
+  program.run(in, out, samples, pick(random, 1, 4), false);
+  return got == wanted;
+}
+
+bool check_all(std::uint64_t seed) { return check(seed) && check_tokens(seed) && check_recurrence(seed); }
+
 }  // namespace
 }  // namespace spica
 
@@ -223,7 +268,7 @@ bool check_tokens(std::uint64_t seed) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   std::uint64_t seed = size;
   for (std::size_t i = 0; i < size; ++i) seed = seed * 1099511628211u ^ data[i];
-  if (!spica::check(seed) || !spica::check_tokens(seed)) std::abort();
+  if (!spica::check_all(seed)) std::abort();
   return 0;
 }
 #else
@@ -231,7 +276,7 @@ int main(int count, char** arguments) {
   const std::uint64_t first = count > 1 ? std::strtoull(arguments[1], nullptr, 10) : 0;
   const std::uint64_t programs = count > 2 ? std::strtoull(arguments[2], nullptr, 10) : 1000;
   for (std::uint64_t seed = first; seed < first + programs; ++seed)
-    if (!spica::check(seed) || !spica::check_tokens(seed)) {
+    if (!spica::check_all(seed)) {
       std::printf("%s: the program of seed %llu differs from plain loops\n", spica::isa().name, static_cast<unsigned long long>(seed));
       return 1;
     }

@@ -19,7 +19,6 @@
 
 #include "learning.hpp"
 #include "program.hpp"
-#include "recurrence.hpp"
 
 namespace nb = nanobind;
 
@@ -158,19 +157,17 @@ class Learner {
   spica::Learning layer_;
 };
 
-void recur(In<std::int64_t, 3> x, In<std::int64_t, 2> real, In<std::int64_t, 2> imaginary, In<std::int64_t, 1> factor_real,
-           In<std::int64_t, 1> factor_imaginary, const StageFields& arrive, const StageFields& leave, int bits, State<std::int64_t, 4> states) {
-  const std::size_t streams = x.shape(0), steps = x.shape(1), channels = x.shape(2);
-  for (const auto& part : {real, imaginary}) require(part.shape(0) == streams && part.shape(1) == channels, "a state has the wrong size");
-  for (const auto& part : {factor_real, factor_imaginary}) require(part.shape(0) == channels, "a factor is needed for each channel");
-  require(states.shape(0) == streams && states.shape(1) == steps && states.shape(2) == channels && states.shape(3) == 2, "states do not fit");
+using TensorPair = std::array<int, 2>;
+
+void add_recurrence(spica::Program& p, int x, TensorPair before, int y, TensorPair after, In<std::int64_t, 1> factor_real,
+                    In<std::int64_t, 1> factor_imaginary, const StageFields& arrive, const StageFields& leave, int bits) {
+  const int channels = p.tensor(x).c;
+  const auto parts = [&](TensorPair pair) { return spica::Parts{p.tensor(pair[0]), p.tensor(pair[1])}; };
   require(bits > 0 && bits < 63, "buffers hold 1 to 62 bits");
-  const int width = static_cast<int>(channels);
-  const spica::Recurrence r{static_cast<int>(streams), static_cast<int>(steps), width, real.data(), imaginary.data(),
-                            factor_real.data(), factor_imaginary.data(), bits};
-  const spica::Stage before = stage_of(arrive, width), after = stage_of(leave, width);
-  nb::gil_scoped_release release;
-  spica::recur(r, x.data(), before, after, states.data());
+  p.add_step(spica::make_recurrence(p.tensor(x), parts(before), p.tensor(y), parts(after),
+                                    {list(factor_real, channels), list(factor_imaginary, channels), stage_of(arrive, channels),
+                                     stage_of(leave, channels), bits}),
+             {x, before[0], before[1], y, after[0], after[1]});
 }
 
 // Multiply-accumulates of 8-bit values a second, on registers alone.
@@ -189,7 +186,6 @@ NB_MODULE(_native, m) {
   m.doc() = "Programs of the native engine";
   m.attr("near_zero") = spica::near_zero;
   m.def("instruction_set", [] { return spica::isa().name; });
-  m.def("recur", &recur);
   m.def("peak", &peak, nb::arg("threads"), nb::arg("rounds") = 10'000'000);
   nb::class_<Learner>(m, "Learner")
       .def(nb::init<State<std::int8_t, 2>, State<std::int16_t, 2>, State<std::int64_t, 1>, State<std::int64_t, 1>,
@@ -215,6 +211,7 @@ NB_MODULE(_native, m) {
       .def("normalise", [](spica::Program& p, int x, int y, const StageFields& stage, Range sums) {
         p.add_step(spica::make_normalise(p.tensor(x), after_sums(p.tensor(y), stage, sums)), {x, y});
       })
+      .def("recur", &add_recurrence)
       .def("sum_of_pixels", [](spica::Program& p, int x, int y, const StageFields& stage, Range sums) {
         p.add_step(spica::make_sum_of_pixels(p.tensor(x), after_sums(p.tensor(y), stage, sums)), {x, y});
       })

@@ -65,6 +65,9 @@ class Copy final : public Step {
       last += (places.shape[axis] - 1) * places.from[axis];
     }
     if (!inside || last >= std::int64_t{x.h} * x.w * x.c) throw std::invalid_argument("a copy reaches beyond its tensors");
+    const bool in_order = places.from[1] == x.c && places.from[2] == 1 && places.from_offset % x.c == 0 && places.from[0] % x.c == 0;
+    whole_pixels_ = in_order && places.to_step[1] == 1 && places.shape[2] == x.c && x.c == y.c && x.planes == 1 &&
+                    y.planes == 1 && x.zero == y.zero;
   }
 
   void run(const Frame& frame, Worker& worker, bool, int part, int parts) const override {
@@ -78,9 +81,14 @@ class Copy final : public Step {
         for (std::int64_t i = 0; i < std::int64_t{y_.w} * y_.c; ++i) encode(y_, line, i, 0);
       const int i = (row - p.to_start[0]) / p.to_step[0];
       if (row >= p.to_start[0] && (row - p.to_start[0]) % p.to_step[0] == 0 && i < p.shape[0])
-        for (int j = 0; j < p.shape[1]; ++j) {
+        for (int j = 0, run = 1; j < p.shape[1]; j += run) {
           std::uint8_t* to = line + (p.to_start[1] + j * p.to_step[1]) * y_.pixel();
           const std::int64_t from = p.from_offset + i * p.from[0] + j * p.from[1];
+          if (whole_pixels_) {  // as many as follow each other in both
+            run = static_cast<int>(std::min<std::int64_t>(p.shape[1] - j, (values - from % values) / x_.c));
+            std::memcpy(to, place(frame, n, from, values), static_cast<std::size_t>(run) * x_.c);
+            continue;
+          }
           if (p.from[2] == 1 && from % x_.c + p.shape[2] <= x_.c && x_.planes == 1 && y_.planes == 1 && x_.zero == y_.zero) {
             std::memcpy(to + p.to_start[2], place(frame, n, from, values), p.shape[2]);
             continue;
@@ -103,6 +111,7 @@ class Copy final : public Step {
 
   const Tensor &x_, &y_;
   const Places places_;
+  bool whole_pixels_;
 };
 
 }  // namespace

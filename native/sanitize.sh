@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 programs=${PROGRAMS:-300} cxx=${CXX:-g++} out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
-common=(program.cpp sums.cpp tokens.cpp moves.cpp tensors.cpp stage.cpp team.cpp isa.cpp isa_portable.cpp fuzz.cpp)
+common=(program.cpp sums.cpp tokens.cpp moves.cpp recurrence.cpp tensors.cpp stage.cpp team.cpp isa.cpp isa_portable.cpp fuzz.cpp)
 avx512=(-mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni)
 
 x86() {  # x86 NAME FLAGS...

@@ -111,6 +111,18 @@ StepPointer make_map(const Tensor& x, std::vector<std::int32_t> table, std::int3
 // spica/layers/arithmetic.py. Products of queries and keys, and sums of values, must be below 2^24.
 StepPointer make_attend(const Tensor& q, const Tensor& k, const Tensor& v, int heads, std::int32_t multiplier, int shift, Finish);
 StepPointer make_normalise(const Tensor& x, Finish);
+// Real and imaginary part of a state, a pixel each.
+struct Parts {
+  const Tensor &real, &imaginary;
+};
+// state = factor * state + x at every step. Every product and sum saturates to `bits`.
+struct Recurrence {
+  std::vector<std::int64_t> real, imaginary;  // factors, one a channel
+  Stage arrive, leave;                        // of x, and of the new state
+  int bits;
+};
+// x: steps x channels, in one row. y: the state after every step, steps x channels x 2.
+StepPointer make_recurrence(const Tensor& x, Parts before, const Tensor& y, Parts after, Recurrence);
 // Sum over all pixels.
 StepPointer make_sum_of_pixels(const Tensor& x, Finish);
 StepPointer make_max_pool(const Tensor& x, const Tensor& y, Window);

@@ -118,12 +118,23 @@ void store_samples(const Frame& frame, const Tensor& t, const Real& real, const 
         }
     }
   };
+  const auto store_bytes = [&](std::uint8_t* data) {  // a row's pixels follow each other, and bytes wrap
+    for (std::int64_t unit = part; unit < std::int64_t{frame.samples} * t.h; unit += parts) {
+      const int n = static_cast<int>(unit / t.h), y = static_cast<int>(unit % t.h);
+      std::uint8_t* to = data + ((std::int64_t{first_sample} + n) * t.h + y) * width;
+      const std::uint8_t* from = frame.origin(t, n) + y * t.row();
+      for (std::int64_t i = 0; i < width; ++i) to[i] = static_cast<std::uint8_t>(from[i] + t.zero);
+    }
+  };
   if (array.is_float) {
     store(static_cast<float*>(array.data), [power = real.power.data(), scale = real.scale.data()](std::int32_t v, int c) {
       return static_cast<float>(v) * power[c] * scale[c];
     });
   } else {
-    with_type(array, [&]<class T>(T* data) { store(data, [](std::int32_t v, int) { return static_cast<T>(v); }); });
+    with_type(array, [&]<class T>(T* data) {
+      if (t.planes == 1 && sizeof(T) == 1) return store_bytes(reinterpret_cast<std::uint8_t*>(data));
+      store(data, [](std::int32_t v, int) { return static_cast<T>(v); });
+    });
   }
 }
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import spica
 from networks import SEEDS, integer_networks
+from spica.engine.plan import plan
 from spica.layers import (
     BufferTempConv,
     Conv2D,
@@ -440,6 +441,24 @@ def test_recurrent_networks_are_fine_tuned_and_stay_exact(weights, keras):
     for noise in (0.05, 0.5):
         got = shaken(model, random, noise).predict(integers, verbose=0)
         np.testing.assert_array_equal(got, spica.convert(model).forward(integers, engine="reference"))
+
+
+@pytest.mark.parametrize("kind", ["buffers", "states"])
+def test_frames_one_by_one_are_one_program_and_go_on_from_stretches(kind, quantized, keras):
+    if kind == "buffers":
+        net, x = quantized, spica.to_input_integers(quantized, CLIPS[:6]).reshape(-1, *CLIPS.shape[2:])
+    else:
+        net = spica.quantize(spica.from_keras(recurrent(keras)), SIGNALS)
+        x = spica.to_input_integers(net, SIGNALS[:1])[0]
+    (part,) = plan(net, net.outputs, stepwise=True)
+    assert {layer.name for layer in net.remembering} == set(part.remembers)
+    cuts = np.cumsum([1, 1, 5, 1, 8, 1, 1])
+    with net.stream() as stream, net.stream(engine="reference") as slow:
+        pieces = np.split(x, cuts)
+        got = np.concatenate([stream.push(piece) for piece in pieces])
+        np.testing.assert_array_equal(got, np.concatenate([slow.push(frame[None]) for frame in x]))
+        slow.restore(stream.state())
+        np.testing.assert_array_equal(stream.push(x[:1]), slow.push(x[:1]))
 
 
 def test_quantising_without_repairs_still_sees_the_states(keras):

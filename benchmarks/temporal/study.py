@@ -22,7 +22,7 @@ from series import Series, camera, heart, motions, sound, vowels, words
 import spica
 from spica.network.file import write_atomically
 from spica.training import load_keras
-from spica.zoo.tenn import build_recurrent_tenn, build_tenn
+from spica.zoo.tenn import MOMENTUM, build_recurrent_tenn, build_tenn
 
 DEVICES, RECURRENT_DEVICE = {1: "Akida2-1", 3: "Akida2-6"}, "pico"
 """By the rank of a frame."""
@@ -70,7 +70,7 @@ def cnn(width: int, series: Series) -> Any:
     model = keras.Sequential([keras.Input(series.train_x.shape[1:])])
     for _ in range(3):
         convolution = layers.Conv1D(width, 5, padding="same", use_bias=False)
-        for each in (convolution, layers.BatchNormalization(), layers.ReLU()):
+        for each in (convolution, layers.BatchNormalization(momentum=MOMENTUM), layers.ReLU()):
             model.add(each)
     model.add(layers.Dropout(0.2))
     model.add(layers.Dense(series.classes))

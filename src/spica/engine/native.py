@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from spica.engine import _native  # type: ignore[attr-defined]
 from spica.engine.plan import compile_layer
-from spica.engine.record import ANY_BITS, INT32, Recorder, Unrecorded, Value, stage_fields
+from spica.engine.record import ANY_BITS, Recorder, Unrecorded, Value
 from spica.engine.reference import Reference
 from spica.layers.arithmetic import Complex, Padding, Pair, Stage
 from spica.network import Layer, TensorType
@@ -50,15 +49,15 @@ class Native(Reference):
 
     def recur(
         self, x: NDArray, state: Complex, factor: Complex, arrive: Stage, leave: Stage, bits: int
-    ) -> NDArray[np.int64]:
-        widest = max(int(np.abs(values).max(initial=0)) for values in (x, *state, *factor))
-        if widest > INT32.max or any(stage.bias is not None for stage in (arrive, leave)):
+    ) -> tuple[NDArray, Complex]:
+        try:
+            recorder = Recorder()
+            reads = [_input(recorder, values) for values in (x, *state)]
+            made, last = recorder.recur(reads[0], (reads[1], reads[2]), factor, arrive, leave, bits)
+        except Unrecorded:
             return super().recur(x, state, factor, arrive, leave, bits)
-        channels = x.shape[-1]
-        states = np.empty((*x.shape, 2), np.int64)
-        arrays = [np.ascontiguousarray(values, np.int64) for values in (x, *state, *factor)]
-        _native.recur(*arrays, stage_fields(arrive, channels), stage_fields(leave, channels), bits, states)
-        return states
+        states, real, imaginary = self._outputs(recorder, reads, [made, *last], [x, *state])
+        return states, (real, imaginary)
 
     def finish(self, acc: NDArray, stage: Stage) -> NDArray:
         if acc.size <= FEW:
@@ -74,13 +73,24 @@ class Native(Reference):
         """What a program of one step gives for ``x``; sums leave it as they are."""
         if made.memory is None:
             made = recorder.finish(made, Stage(value_bits=ANY_BITS))
-        output = np.empty((len(x), *made.shape[1:]), made.dtype)
-        program = recorder.build([value], [made])
-        program.run([np.ascontiguousarray(x)], [output], len(x), self.threads, False)
-        return output
+        return self._outputs(recorder, [value], [made], [x])[0]
+
+    def _outputs(
+        self, recorder: Recorder, reads: Sequence[Value], made: Sequence[Value], arrays: Sequence[NDArray]
+    ) -> list[NDArray]:
+        """What the program that was recorded gives for ``arrays``."""
+        samples = len(arrays[0])
+        outputs = [np.empty((samples, *value.shape[1:]), value.dtype) for value in made]
+        program = recorder.build(reads, made)
+        program.run([np.ascontiguousarray(a) for a in arrays], outputs, samples, self.threads, False)
+        return outputs
 
 
 def _recorded(x: NDArray) -> tuple[Recorder, Value]:
     """A recorder with one input that can hold what ``x`` does."""
     recorder = Recorder()
-    return recorder, recorder.input(x.shape[1:], int(x.min()), int(x.max()), x.dtype)
+    return recorder, _input(recorder, x)
+
+
+def _input(recorder: Recorder, x: NDArray) -> Value:
+    return recorder.input(x.shape[1:], int(x.min()), int(x.max()), x.dtype)

@@ -1,7 +1,9 @@
 """How a network is run: in parts, each either one layer by itself or many layers as one native program.
 
-A layer that looks back at frames is two parts: one that keeps the frames and lays them out, and, at the beginning of a
-program, the convolution that reads them.
+The batch axis of a layer with memory is time. One that looks back at frames is two parts: one that keeps the frames and
+lays them out, and, at the beginning of a program, the convolution that reads them. Where every sample is the next frame
+of a stream of its own, as when frames come one by one, programs take and give states beside tensors, and go on through
+layers with memory.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 from spica.engine.record import Recorder, Unrecorded, Value
 from spica.layers.temporal import Temporal, window_shape
 from spica.network import Layer, Network, TensorType
-from spica.network.record import forward_integer, initial_state
+from spica.network.record import forward_integer, forward_stateful, remembered
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +31,8 @@ class Part:
         reads, writes: names of the tensors that it takes and gives.
         program: their native program; without one, the part is one layer.
         looks_back: whether it only makes that layer's windows of past frames.
+        remembers: names of the layers whose states its program takes behind what it reads, and gives behind what it
+            writes.
     """
 
     layers: tuple[Layer, ...]
@@ -36,6 +40,7 @@ class Part:
     writes: tuple[str, ...]
     program: Compiled | None = None
     looks_back: bool = False
+    remembers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,29 +73,31 @@ def layer_by_layer(net: Network) -> list[Part]:
     return [Part((layer,), layer.inputs, (layer.name,)) for layer in net if layer.inputs]
 
 
-_PLANS: WeakKeyDictionary[Network, tuple[frozenset[str], list[Part]]] = WeakKeyDictionary()
+_PLANS: WeakKeyDictionary[Network, dict[bool, tuple[frozenset[str], list[Part]]]] = WeakKeyDictionary()
 
 
-def plan(net: Network, kept: Sequence[str]) -> list[Part]:
-    """Parts of ``net`` with as many layers in programs as can be; the tensors called ``kept`` are written."""
-    key = frozenset(kept)
-    known = _PLANS.get(net)
-    if known is None or known[0] != key:
-        known = _PLANS[net] = key, _plan(net, key)
-    return known[1]
+def plan(net: Network, kept: Sequence[str], stepwise: bool = False) -> list[Part]:
+    """Parts of ``net`` with as many layers in programs as can be; the tensors called ``kept`` are written.
+
+    ``stepwise``: for samples that are the next frame of a stream each.
+    """
+    key, plans = frozenset(kept), _PLANS.setdefault(net, {})
+    if stepwise not in plans or plans[stepwise][0] != key:
+        plans[stepwise] = key, _plan(net, key, stepwise)
+    return plans[stepwise][1]
 
 
-def _plan(net: Network, kept: frozenset[str]) -> list[Part]:
+def _plan(net: Network, kept: frozenset[str], stepwise: bool) -> list[Part]:
     groups: list[tuple[list[Layer], _Recording | None]] = []
     for layer in net:
         if not layer.inputs:
             continue
         current = groups[-1][1] if groups else None
         # Windows are made before the program that reads them, so what they are made of must be done by then.
-        if current is not None and not isinstance(layer, Temporal) and current.add(layer):
+        if current is not None and (stepwise or not isinstance(layer, Temporal)) and current.add(layer):
             groups[-1][0].append(layer)
             continue
-        fresh = _Recording(net.types)
+        fresh = _Recording(net.types, stepwise)
         groups.append(([layer], fresh if fresh.add(layer) else None))
     parts = []
     for i, (layers, recording) in enumerate(groups):
@@ -98,11 +105,11 @@ def _plan(net: Network, kept: frozenset[str]) -> list[Part]:
         if recording is None:
             parts.append(Part(tuple(layers), layers[0].inputs, (layers[0].name,)))
             continue
-        if isinstance(first := layers[0], Temporal):
+        if isinstance(first := layers[0], Temporal) and not stepwise:
             parts.append(Part((first,), first.inputs, (window_name(first),), looks_back=True))
         writes = [layer.name for layer in layers if layer.name in later]
-        compiled = recording.compile(layers, writes)
-        parts.append(Part(tuple(layers), tuple(recording.inputs), tuple(writes), compiled))
+        compiled, remembers = recording.compile(layers, writes), tuple(recording.states)
+        parts.append(Part(tuple(layers), tuple(recording.inputs), tuple(writes), compiled, remembers=remembers))
     return parts
 
 
@@ -120,44 +127,57 @@ def compile_layer(layer: Layer, types: Sequence[TensorType]) -> Compiled | None:
 class _Recording:
     """Layers recorded one after the other."""
 
-    def __init__(self, types: Mapping[str, TensorType]) -> None:
-        self.types, self.recorder = types, Recorder()
+    def __init__(self, types: Mapping[str, TensorType], stepwise: bool = False) -> None:
+        self.types, self.stepwise, self.recorder = types, stepwise, Recorder()
         self.inputs: dict[str, Value] = {}
+        self.states: dict[str, list[tuple[Value, Value]]] = {}
         self.values: dict[str, Value] = {}
         self.counters: dict[str, list[int]] = {}
 
     def add(self, layer: Layer) -> bool:
         """Record one more layer; false, and nothing recorded, where it cannot be."""
         types = self._types(layer)
-        temporal = isinstance(layer, Temporal)
-        if any(t.is_float for t in types) or (initial_state(layer, types) is not None and not temporal):
+        memory = remembered(layer, types)
+        windowed = layer if isinstance(layer, Temporal) and not self.stepwise else None
+        if any(t.is_float for t in types) or (memory and windowed is None and not self.stepwise):
             return False
         mark = self.recorder.mark()
         fresh: dict[str, Value] = {}
-        names = [window_name(layer)] if isinstance(layer, Temporal) else layer.inputs
+        names = layer.inputs if windowed is None else [window_name(windowed)]
         try:
             for name, kind in zip(names, types):
                 if name not in self.values and name not in fresh:
-                    shape = window_shape(layer, kind) if isinstance(layer, Temporal) else kind.shape
+                    shape = kind.shape if windowed is None else window_shape(windowed, kind)
                     fresh[name] = self.recorder.input(shape, *kind.range, kind.dtype)
             known = self.values | fresh
             self.recorder.layer = layer.name
             read = [known[name] for name in names]
-            made: Any = forward_integer(layer, read, types, self.recorder)  # type: ignore[arg-type]
+            made: Any
+            after: Any = ()
+            before: Any = ()
+            if memory and windowed is None:
+                before = tuple(self.recorder.input(kind.shape, *kind.range, kind.dtype) for kind in memory)
+                made, after = forward_stateful(layer, read, types, self.recorder, before)  # type: ignore[arg-type]
+            else:
+                made = forward_integer(layer, read, types, self.recorder)  # type: ignore[arg-type]
             # Of a window only the newest frame is new; who lays it out counts that.
-            counters = [] if temporal else [self.recorder.count(v) for v in read]
+            counters = [self.recorder.count(v) for v in read] if windowed is None else []
         except Unrecorded:
             self.recorder.reset(mark)
             return False
         self.values |= {**fresh, layer.name: made}
         self.inputs |= fresh
-        if not temporal:
+        if before:
+            self.states[layer.name] = list(zip(before, after))
+        if windowed is None:
             self.counters[layer.name] = counters
         return True
 
     def compile(self, layers: Sequence[Layer], writes: Sequence[str]) -> Compiled:
-        outputs = [self.values[name] for name in writes]
-        program = self.recorder.build(list(self.inputs.values()), outputs)
+        pairs = [pair for states in self.states.values() for pair in states]
+        inputs = [*self.inputs.values(), *(before for before, _ in pairs)]
+        outputs = [self.values[name] for name in writes] + [after for _, after in pairs]
+        program = self.recorder.build(inputs, outputs)
         formats = tuple((v.shape[1:], np.dtype(v.dtype)) for v in outputs)
         sizes = {
             layer.name: sum(int(np.prod(t.shape)) for t in self._types(layer))

@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from spica.engine import _native  # type: ignore[attr-defined]
 from spica.layers import arithmetic
-from spica.layers.arithmetic import Padding, Pair, Stage
+from spica.layers.arithmetic import Complex, Padding, Pair, Stage
 from spica.network import TensorType
 
 INT32 = np.iinfo(np.int32)
@@ -301,8 +301,39 @@ class Recorder:
         power, scale = (np.broadcast_to(f, x.shape[-1:]).astype(np.float32) for f in factors)
         return replace(x, dtype=np.float32, real=(power, scale))
 
-    def recur(self, *_: Any) -> Value:
-        raise Unrecorded("recurrence")
+    def look_back(self, x: Value, past: Value, frames: int) -> tuple[Value, Value]:
+        """The newest frame after those before it; every sample is a frame of another stream."""
+        _, height, width, channels = x.shape
+        if frames == 1:
+            raise Unrecorded("a window of one frame")
+        low, high = (pick(value.range[i] for value in (x, past)) for i, pick in enumerate((min, max)))
+        window = self._memory((frames, height * width, channels), Format(low, high))
+        before, newest = (frames - 1, height * width, channels), (1, height * width, channels)
+        self._copy(_memory_of(past), window, before, _strides(before), last=False)
+        self._copy(_memory_of(x), window, newest, _strides(newest), to_start=(frames - 1, 0, 0))
+        windows = Value((1, frames, height * width, channels), window, (low, high), x.dtype)
+        return windows, self.take(windows, 0, range(1, frames))
+
+    def recur(
+        self, x: Value, state: tuple[Value, Value], factor: Complex, arrive: Stage, leave: Stage, bits: int
+    ) -> tuple[Value, tuple[Value, Value]]:
+        if arrive.bias is not None or leave.bias is not None:
+            raise Unrecorded("a recurrence with a bias")
+        (_, steps, channels), ends = x.shape, (leave.low, leave.high)
+        reads = [_memory_of(value) for value in (x, *state)]
+        made = self._memory((steps, channels, 2), Format(*ends))
+        last = [self._memory((1, 1, channels), Format(*ends)) for _ in state]
+
+        def step(program: _native.Program) -> None:
+            source, *before = (_place(program, memory) for memory in reads)
+            after = [_place(program, memory) for memory in last]
+            factors = [np.ascontiguousarray(part, np.int64) for part in factor]
+            stages = [stage_fields(stage, channels) for stage in (arrive, leave)]
+            program.recur(source, before, _place(program, made), after, *factors, *stages, bits)
+
+        self._add(step)
+        real, imaginary = (Value((1, channels), memory, ends, leave.dtype) for memory in last)
+        return Value((1, steps, channels, 2), made, ends, leave.dtype), (real, imaginary)
 
     def normalise(self, x: Value) -> Value:
         memory, (low, high), channels = _memory_of(x), x.range, x.shape[-1]

@@ -30,12 +30,13 @@ class Reference:
     take = staticmethod(arithmetic.take)
     spread = staticmethod(arithmetic.spread)
     to_float = staticmethod(arithmetic.to_float)
+    look_back = staticmethod(arithmetic.look_back)
     turn = staticmethod(arithmetic.turn)
 
     def recur(
         self, x: NDArray, state: Complex, factor: Complex, arrive: Stage, leave: Stage, bits: int
-    ) -> NDArray[np.int64]:
-        """States (S, T, C, 2) of a recurrence, real and imaginary, after each step of ``x`` (S, T, C).
+    ) -> tuple[NDArray, Complex]:
+        """States (S, T, C, 2) of a recurrence, real and imaginary, after each step of ``x`` (S, T, C), and the last.
 
         Args:
             x: what arrives, brought to the state's exponent by the stage ``arrive``.
@@ -45,12 +46,13 @@ class Reference:
             bits: value bits to which every product and sum saturates.
         """
         steps = self.finish(x.reshape(-1, x.shape[-1]), arrive).reshape(x.shape)
-        states = np.empty((*x.shape, 2), np.int64)
+        states = np.empty((*x.shape, 2), leave.dtype)
         for i in range(x.shape[1]):
             real, imaginary = self.turn(state, factor, steps[:, i], bits)
             state = self.finish(real, leave).astype(np.int64), self.finish(imaginary, leave).astype(np.int64)
             states[:, i, :, 0], states[:, i, :, 1] = state
-        return states
+        real, imaginary = (part.astype(leave.dtype) for part in state)
+        return states, (real, imaginary)
 
     normalise = staticmethod(arithmetic.normalise)
     attend = staticmethod(arithmetic.attend)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from spica.engine.plan import Compiled, Part, layer_by_layer, plan
 from spica.engine.reference import Reference
 from spica.errors import SpicaError
-from spica.layers.temporal import Temporal, look_back
+from spica.layers.temporal import Temporal
 from spica.network import Layer, Network, TensorType
-from spica.network.record import State, forward_float, forward_stateful, initial_state
+from spica.network.record import forward_float, forward_stateful, initial_state
 
 ENGINES = ("native", "reference")
 BATCH = 32
@@ -79,7 +80,7 @@ def run(
         def step(part: Part, read: list[NDArray]) -> list[NDArray]:
             return take_step(net, part, read, ops, memory, result if count else None)
 
-        return walk(net, x, parts, step, kept, batch_size)
+        return walk(check_samples(net, x), parts, step, kept, batch_size)
 
     check_batch_size(batch_size)
     clips = as_clips(net, x)
@@ -122,10 +123,13 @@ def check_batch_size(batch_size: int) -> None:
         raise SpicaError(f"batch_size is {batch_size!r}, but must be an integer of at least 1")
 
 
-def parts_of(net: Network, kept: Sequence[str], engine: str) -> list[Part]:
-    """How ``engine`` runs a network: float networks and the reference layer by layer, others in programs."""
+def parts_of(net: Network, kept: Sequence[str], engine: str, stepwise: bool = False) -> list[Part]:
+    """How ``engine`` runs a network: float networks and the reference layer by layer, others in programs.
+
+    ``stepwise``: for samples that are the next frame of a stream each.
+    """
     native = engine == "native" and not all(kind.is_float for kind in net.types.values())
-    return plan(net, kept) if native else layer_by_layer(net)
+    return plan(net, kept, stepwise) if native else layer_by_layer(net)
 
 
 def take_step(
@@ -133,37 +137,38 @@ def take_step(
 ) -> list[NDArray]:
     """What a part writes, given what it reads; ``counts`` takes up the events."""
     if part.program is not None:
-        made, events = part.program(read, ops.threads, counts is not None)  # type: ignore[attr-defined]
+        states = [array for name in part.remembers for array in memory.states[name]]
+        made, events = part.program([*read, *states], ops.threads, counts is not None)  # type: ignore[attr-defined]
         if counts is not None:
             add_counts(counts, part.program, events, len(read[0]))
-        return made
+        after = iter(made[len(part.writes) :])
+        memory.states |= {name: tuple(islice(after, len(memory.states[name]))) for name in part.remembers}
+        return made[: len(part.writes)]
     (layer,) = part.layers
     if counts is not None:
         count_events(counts, layer, read)
     if part.looks_back:
         assert isinstance(layer, Temporal)
-        windows, memory.states[layer.name] = look_back(layer, read[0], memory.states[layer.name])
+        windows, past = ops.look_back(read[0], memory.states[layer.name][0], layer.frames)
+        memory.states[layer.name] = (past,)
         return [windows]
     return [compute(layer, read, net.input_types(layer), ops, memory)]
 
 
 def walk(
-    net: Network,
-    x: ArrayLike | Sequence[ArrayLike],
+    samples: Mapping[str, NDArray],
     parts: Sequence[Part],
     step: Callable[[Part, list[NDArray]], Sequence[NDArray]],
     kept: Sequence[str],
     batch_size: int,
 ) -> dict[str, NDArray]:
-    """Take samples through a network's parts, batch by batch; ``step`` computes what one writes from what it reads.
+    """Take checked samples through a network's parts, batch by batch; ``step`` gives what one writes for what it reads.
 
     Every tensor is dropped after its last reader, unless it is one of ``kept``.
 
     Returns:
         The kept tensors of all samples, by name.
     """
-    samples = check_samples(net, x)
-    check_batch_size(batch_size)
     last_reader = {name: part for part in parts for name in part.reads}
     pieces: dict[str, list[NDArray]] = {name: [] for name in kept}
     for start in range(0, len(next(iter(samples.values()))), batch_size):
@@ -197,11 +202,7 @@ class Memory:
     """The state of every layer that has one, from frame to frame: a run's or a stream's, never the network's."""
 
     def __init__(self, net: Network, streams: int = 1) -> None:
-        self.states: dict[str, State] = {}
-        for layer in net.remembering:
-            state = initial_state(layer, net.input_types(layer), streams)
-            assert state is not None
-            self.states[layer.name] = state
+        self.states = {layer.name: initial_state(layer, net.input_types(layer), streams) for layer in net.remembering}
 
 
 def compute(

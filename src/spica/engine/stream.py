@@ -48,6 +48,7 @@ class Stream:
         self.network, self.streams, self.frames = net, streams, 0
         self._ops = make_ops(engine, threads)
         self._parts = parts_of(net, net.outputs, engine)
+        self._step_parts = parts_of(net, net.outputs, engine, stepwise=True)
         self._memory: Memory | None = Memory(net, streams)
         self._rest: NDArray | list[NDArray] | None = None
         self._seconds: deque[float] = deque(maxlen=RECENT)
@@ -156,7 +157,9 @@ class Stream:
         def step(part: Part, read: list[NDArray]) -> list[NDArray]:
             return self._step(part, read, memory)
 
-        tensors = walk(net, x, self._parts, step, net.outputs, BATCH if self.streams == 1 else self.streams)
+        parts = self._step_parts if len(x) == self.streams else self._parts
+        batch = BATCH if self.streams == 1 else self.streams
+        tensors = walk({net.inputs[0].name: x}, parts, step, net.outputs, batch)
         outputs = [net.types[name].to_float(tensors[name]) for name in net.outputs]
         return outputs[0] if len(outputs) == 1 else outputs
 

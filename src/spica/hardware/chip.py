@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from spica.engine.plan import Part, layer_by_layer
 from spica.engine.reference import Reference
-from spica.engine.run import BATCH, Memory, as_clips, compute, make_ops, walk
+from spica.engine.run import BATCH, Memory, as_clips, check_batch_size, check_samples, compute, make_ops, walk
 from spica.engine.stream import Stream
 from spica.errors import SpicaError
 from spica.hardware.activity import Activity, expected_activity, join, measure
@@ -87,11 +87,13 @@ class MappedNetwork:
             SpicaError: where samples do not fit the network's input, or an option is unknown.
         """
         net, ops = self.network, make_ops(engine, threads)
+        check_batch_size(batch_size)
         seen: dict[str, list[Activity]] = defaultdict(list)
 
         def frames(x: Any) -> list[NDArray]:
             memory = Memory(net)
-            tensors = walk(net, x, layer_by_layer(net), partial(self.step, ops, memory, seen), net.outputs, batch_size)
+            step = partial(self.step, ops, memory, seen)
+            tensors = walk(check_samples(net, x), layer_by_layer(net), step, net.outputs, batch_size)
             return [net.types[name].to_float(tensors[name]) for name in net.outputs]
 
         clips = as_clips(net, x)
@@ -158,6 +160,7 @@ class ChipStream(Stream):
     def __init__(self, chip: MappedNetwork, *, engine: str = "native", threads: int | None = None) -> None:
         super().__init__(chip.network, engine=engine, threads=threads)
         self.chip, self._parts = chip, layer_by_layer(chip.network)
+        self._step_parts = self._parts
         self._seen: dict[str, list[Activity]] = {}
 
     def push(self, frames: ArrayLike) -> NDArray | list[NDArray]:

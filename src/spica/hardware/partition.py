@@ -196,7 +196,7 @@ def forward_pieces(
             held = x[:, band.rows.start : band.rows.stop]
             held = held[..., channels] if len(channels) < kind.channels else held
             part = [_part_of(kind, len(band.rows), channels)]
-            if (state := initial_state(piece, part)) is not None:
+            if state := initial_state(piece, part):
                 memory.states.setdefault(piece.name, state)
             made.append(compute(piece, [held], part, ops, memory)[..., : len(filters)])
         outputs.append(np.concatenate(made, axis=-1))

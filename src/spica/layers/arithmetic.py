@@ -156,6 +156,23 @@ def finish(acc: NDArray, stage: Stage) -> NDArray:
     return acc.astype(stage.dtype)
 
 
+def look_back(x: NDArray, past: NDArray, frames: int) -> tuple[NDArray, NDArray]:
+    """The last ``frames`` frames at each moment, and the past of the next moment.
+
+    Args:
+        x: new frames ``(S * N, H, W, C)`` of S streams, all of the first one's before those of the second.
+        past: the frames before them ``(S, frames - 1, H * W, C)``.
+        frames: how many there are in a window.
+
+    Returns:
+        Windows ``(S * N, frames, H * W, C)``, and as many frames as ``past`` has.
+    """
+    streams, known, *frame = past.shape
+    history = np.concatenate([past, x.reshape(streams, -1, *frame)], axis=1)
+    windows = np.moveaxis(sliding_window_view(history, frames, axis=1), -1, 2)
+    return windows.reshape(len(x), frames, *frame), history[:, history.shape[1] - known :]
+
+
 def turn(state: Complex, factor: Complex, x: NDArray, value_bits: int) -> Complex:
     """Real and imaginary part of ``state * factor + x``; every product and sum saturates to ``value_bits``."""
     (real, imaginary), (cosine, sine) = state, factor

@@ -14,7 +14,7 @@ from spica.errors import SpicaError
 from spica.layers import neural
 from spica.layers.arithmetic import Stage
 from spica.layers.neural import Requantize
-from spica.network.record import Facts, Layer, Ops, State, facts, forward_stateful, infer, initial_state, record
+from spica.network.record import Facts, Layer, Ops, State, facts, forward_stateful, infer, record, remembered
 from spica.network.tensor import TensorType
 
 BUFFER_BITS = 31
@@ -53,32 +53,26 @@ def _(layer: StatefulRecurrent, inputs: Sequence[TensorType]) -> TensorType:
     return neural.requantized_type(layer.name, layer.requantize, (*x.shape, 2))
 
 
-@initial_state.register
-def _(layer: StatefulRecurrent, inputs: Sequence[TensorType], streams: int = 1) -> State:
-    """Real and imaginary parts, zeros (streams, C)."""
-    zeros = np.zeros((streams, inputs[0].channels), np.int64)
-    return zeros, zeros
+@remembered.register
+def _(layer: StatefulRecurrent, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
+    """Real and imaginary part of each channel's state."""
+    part = TensorType(inputs[0].shape[-1:], layer.requantize.bits, layer.requantize.signed)
+    return part, part
 
 
 @forward_stateful.register
 def _(
     layer: StatefulRecurrent, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops, state: State
 ) -> tuple[NDArray, State]:
-    states = turned(layer, inputs[0], types, ops, state)
-    last = np.ascontiguousarray(states[:, -1, :, 0]), np.ascontiguousarray(states[:, -1, :, 1])
-    return states.reshape(*inputs[0].shape, 2).astype(infer(layer, types).dtype), last
-
-
-def turned(layer: StatefulRecurrent, x: NDArray, types: Sequence[TensorType], ops: Ops, state: State) -> NDArray:
-    """The state after every step ``(S, steps, C, 2)`` of ``x`` (S * N, T, C), from ``state`` (S, C) twice."""
-    limit = 1 << layer.input_bits
+    (x,), limit = inputs, 1 << layer.input_bits
     arrive = Stage(
         value_bits=layer.input_bits, multiplier=layer.input_multiplier, shift=layer.input_shift,
         buffer_bits=layer.input_bits, low=-limit, high=limit - 1,
     )  # fmt: skip
     leave = neural.output_stage(layer.requantize, infer(layer, types), value_bits=BUFFER_BITS)
     steps = x.reshape(len(state[0]), -1, x.shape[-1])
-    return ops.recur(steps, state, (layer.a_real, layer.a_imag), arrive, leave, BUFFER_BITS)
+    states, last = ops.recur(steps, state, (layer.a_real, layer.a_imag), arrive, leave, BUFFER_BITS)
+    return states.reshape(*x.shape, 2), last
 
 
 @record
@@ -103,18 +97,20 @@ def _(layer: DiagonalRecurrence, inputs: Sequence[TensorType]) -> TensorType:
     return x
 
 
-@initial_state.register
-def _(layer: DiagonalRecurrence, inputs: Sequence[TensorType], streams: int = 1) -> State:
-    """States, zeros (streams, C)."""
-    return (np.zeros((streams, inputs[0].channels), np.complex64),)
+@remembered.register
+def _(layer: DiagonalRecurrence, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
+    """Real and imaginary part of each channel's state."""
+    part = TensorType(inputs[0].shape[-1:])
+    return part, part
 
 
-def states_of(layer: DiagonalRecurrence, x: NDArray, state: NDArray) -> NDArray[np.complex64]:
-    """The state after every step (streams, steps, C) of ``x`` (S * N, T, C), from ``state`` (streams, C)."""
-    steps = x.reshape(len(state), -1, x.shape[-1])
-    factor, states = (layer.a_real + 1j * layer.a_imag).astype(np.complex64), np.empty(steps.shape, np.complex64)
+def states_of(layer: DiagonalRecurrence, x: NDArray, state: State) -> NDArray[np.complex64]:
+    """The state after every step (streams, steps, C) of ``x`` (S * N, T, C), from ``state`` (streams, C) twice."""
+    factor, before = (np.asarray(re + 1j * im, np.complex64) for re, im in ((layer.a_real, layer.a_imag), state))
+    steps = x.reshape(len(before), -1, x.shape[-1])
+    states = np.empty(steps.shape, np.complex64)
     for i in range(steps.shape[1]):
-        state = states[:, i] = factor * state + steps[:, i]
+        before = states[:, i] = factor * before + steps[:, i]
     return states
 
 
@@ -122,8 +118,8 @@ def states_of(layer: DiagonalRecurrence, x: NDArray, state: NDArray) -> NDArray[
 def _(
     layer: DiagonalRecurrence, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops, state: State
 ) -> tuple[NDArray, State]:
-    states = states_of(layer, inputs[0], state[0])
-    return states.real.reshape(inputs[0].shape), (states[:, -1],)
+    states = states_of(layer, inputs[0], state)
+    return states.real.reshape(inputs[0].shape), (states[:, -1].real, states[:, -1].imag)
 
 
 @facts.register

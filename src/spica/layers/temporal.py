@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
@@ -26,15 +25,15 @@ from spica.network.record import (
     forward_integer,
     forward_stateful,
     infer,
-    initial_state,
     record,
+    remembered,
 )
 from spica.network.tensor import TensorType
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Temporal(Neural):
-    """A layer with a buffer of frames. Its ``forward_float`` and ``forward_integer`` read windows of ``look_back``."""
+    """A layer with a buffer of frames. Its ``forward_float`` and ``forward_integer`` read windows of the last ones."""
 
     kernel: NDArray
     accumulator_bits: int = 31
@@ -53,25 +52,6 @@ class BufferTempConv(Temporal):
 @record
 class DepthwiseBufferTempConv(Temporal):
     """Sum over the last T frames of each value on its own, with ``kernel`` (T, C), oldest frame first."""
-
-
-def look_back(layer: Temporal, x: NDArray, state: State) -> tuple[NDArray, State]:
-    """The last T frames at each moment, and the state after the last one.
-
-    Args:
-        layer: what says T.
-        x: new frames ``(S * N, H, W, C)`` of S streams, all of the first one's before those of the second.
-        state: the frames before them ``(S, T - 1, H, W, C)``.
-
-    Returns:
-        Windows ``(S * N, T, H * W, C)``.
-    """
-    streams, frame = len(state[0]), x.shape[1:]
-    history = np.concatenate([state[0], x.reshape(streams, -1, *frame)], axis=1)
-    height, width, channels = frame
-    windows = np.moveaxis(sliding_window_view(history, layer.frames, axis=1), -1, 2)
-    after = history[:, history.shape[1] - (layer.frames - 1) :]
-    return windows.reshape(len(x), layer.frames, height * width, channels), (after,)
 
 
 def window_shape(layer: Temporal, frame: TensorType) -> tuple[int, int, int]:
@@ -102,20 +82,22 @@ def _(layer: DepthwiseBufferTempConv, inputs: Sequence[TensorType]) -> TensorTyp
     return _infer(layer, inputs, layer.kernel.shape[1])
 
 
-@initial_state.register
-def _(layer: Temporal, inputs: Sequence[TensorType], streams: int = 1) -> State:
-    """The frames before the first: zeros (streams, T - 1, H, W, C)."""
-    return (np.zeros((streams, layer.frames - 1, *inputs[0].shape), inputs[0].dtype),)
+@remembered.register
+def _(layer: Temporal, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
+    """The frames before: (T - 1, H * W, C)."""
+    (x,) = inputs
+    _, pixels, channels = window_shape(layer, x)
+    return (TensorType((layer.frames - 1, pixels, channels), x.bits, x.signed),)
 
 
 @forward_stateful.register
 def _(
     layer: Temporal, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops, state: State
 ) -> tuple[NDArray, State]:
-    windows, state = look_back(layer, inputs[0], state)
+    windows, past = ops.look_back(inputs[0], state[0], layer.frames)
     if types[0].is_float:
-        return forward_float(layer, [windows]).reshape(len(windows), *types[0].shape[:2], -1), state
-    return forward_integer(layer, [windows], types, ops), state
+        return forward_float(layer, [windows]).reshape(len(windows), *types[0].shape[:2], -1), (past,)
+    return forward_integer(layer, [windows], types, ops), (past,)
 
 
 @forward_float.register

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spica.errors import SpicaError
-from spica.network.record import Layer, check_fields, facts, infer, initial_state
+from spica.network.record import Layer, check_fields, facts, infer, remembered
 from spica.network.tensor import TensorType
 
 
@@ -56,7 +56,7 @@ class Network:
             types[layer.name] = infer(layer, [types[i] for i in layer.inputs])
         return types
 
-    @property
+    @cached_property
     def inputs(self) -> tuple[Layer, ...]:
         """The layers that read nothing: the network's inputs."""
         return tuple(layer for layer in self.layers if not layer.inputs)
@@ -74,7 +74,7 @@ class Network:
     @cached_property
     def remembering(self) -> tuple[Layer, ...]:
         """The layers that keep a state from frame to frame."""
-        return tuple(layer for layer in self.layers if initial_state(layer, self.input_types(layer)) is not None)
+        return tuple(layer for layer in self.layers if remembered(layer, self.input_types(layer)))
 
     def __getitem__(self, name: str) -> Layer:
         for layer in self.layers:

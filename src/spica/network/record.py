@@ -7,7 +7,7 @@ A layer is a frozen dataclass of plain fields. What it means is said by the func
 ``infer``           shape and number format of the output, or a ``SpicaError`` naming the layer
 ``forward_float``   what the layer computes on float32 arrays
 ``forward_integer`` what it computes on integers, written with the primitives of ``Ops``
-``initial_state``   the state that a layer with memory starts from; none for most
+``remembered``      types of what a layer with memory keeps from frame to frame; nothing for most
 ``forward_stateful`` as the two above, for a layer with memory
 ``facts``           what hardware asks of it: kind, kernel, filters, bits, memory, fan-out
 ==================  ========================================================================
@@ -132,7 +132,10 @@ class Ops(Protocol):
     def take(self, x: NDArray, axis: int, positions: range) -> NDArray: ...
     def to_float(self, x: NDArray, kind: TensorType) -> NDArray: ...
     def spread(self, x: NDArray, strides: tuple[int, int], padding: tuple) -> NDArray: ...
-    def recur(self, x: NDArray, state: tuple, factor: tuple, arrive: Any, leave: Any, bits: int) -> NDArray: ...
+    def look_back(self, x: NDArray, past: NDArray, frames: int) -> tuple[NDArray, NDArray]: ...
+    def recur(
+        self, x: NDArray, state: tuple, factor: tuple, arrive: Any, leave: Any, bits: int
+    ) -> tuple[NDArray, tuple]: ...
     def normalise(self, x: NDArray) -> NDArray: ...
     def attend(self, q: NDArray, k: NDArray, v: NDArray, heads: int, multiplier: int, shift: int) -> NDArray: ...
 
@@ -160,12 +163,17 @@ State = tuple[NDArray, ...]
 
 
 @singledispatch
-def initial_state(layer: Any, inputs: Sequence[TensorType], streams: int = 1) -> State | None:
-    """The state that ``layer`` starts from, where it has memory.
+def remembered(layer: Any, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
+    """Types of what ``layer`` keeps from one frame to the next, where it has memory.
 
     Its batch axis is time: the frames of a first stream, then those of a second, as many of each.
     """
-    return None
+    return ()
+
+
+def initial_state(layer: Layer, inputs: Sequence[TensorType], streams: int = 1) -> State:
+    """What a layer starts from: zeros; nothing where it has no memory."""
+    return tuple(np.zeros((streams, *kind.shape), kind.dtype) for kind in remembered(layer, inputs))
 
 
 @singledispatch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -49,14 +50,14 @@ class TensorType:
         """True when one exponent and one scale hold for every channel."""
         return self.frac_bits.ndim == 0 and self.scale.ndim == 0
 
-    @property
+    @cached_property
     def range(self) -> tuple[int, int]:
         """Smallest and largest integer that the format holds."""
         if self.bits is None:
             raise SpicaError("a float tensor has no integer range; quantise the network first")
         return (-(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1) if self.signed else (0, (1 << self.bits) - 1)
 
-    @property
+    @cached_property
     def dtype(self) -> np.dtype:
         """The narrowest numpy type that holds the format."""
         if self.bits is None:

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from spica.engine.run import compute, make_ops
 from spica.layers import DiagonalRecurrence, GlobalAverage, Neural
+from spica.layers.arithmetic import look_back
 from spica.layers.neural import WEIGHT_RANGE
 from spica.layers.recurrent import states_of
-from spica.layers.temporal import Temporal, look_back
+from spica.layers.temporal import Temporal
 from spica.network import Layer, Network, TensorType
 from spica.network.record import forward_float, forward_stateful, infer, initial_state
 from spica.quantize.reconstruct import second_moments
@@ -99,7 +100,7 @@ class Rehearsal:
 
     def largest_state(self, twin: DiagonalRecurrence) -> float:
         """Largest magnitude of a real or imaginary part of the states in the float network."""
-        rest = np.zeros((self.streams, len(twin.a_real)), np.complex64)
+        rest = initial_state(twin, [self.net.types[twin.inputs[0]]], self.streams)
         states = states_of(twin, self.floats[twin.inputs[0]], rest)
         return float(max(np.abs(states.real).max(), np.abs(states.imag).max()))
 
@@ -120,7 +121,7 @@ class Rehearsal:
 
     def _run(self, layer: Layer, tensors: dict[str, NDArray], kinds: Sequence[TensorType]) -> NDArray:
         state = initial_state(layer, kinds, self.streams)
-        if state is not None:
+        if state:
             return forward_stateful(layer, [tensors[i] for i in layer.inputs], kinds, self.ops, state)[0]
         return compute(layer, [tensors[i] for i in layer.inputs], kinds, self.ops)
 
@@ -129,8 +130,9 @@ class Rehearsal:
         read = [tensors[name] for name in layer.inputs]
         if not isinstance(layer, Temporal):
             return read
-        rest = np.zeros((self.streams, layer.frames - 1, *read[0].shape[1:]), read[0].dtype)
-        return [look_back(layer, read[0], (rest,))[0]]
+        height, width, channels = read[0].shape[1:]
+        rest = np.zeros((self.streams, layer.frames - 1, height * width, channels), read[0].dtype)
+        return [look_back(read[0], rest, layer.frames)[0]]
 
 
 def bare(layer: Neural) -> Neural:

@@ -195,15 +195,15 @@ class Primitives:
         tensor = ops.cast(x.tensor, "float32") * step * ops.convert_to_tensor(kind.scale)
         return Value(x.shape, tensor, (0, 0), np.float32)
 
-    def look_back(self, x: Value, frames: int) -> Value:
-        """Windows of the last ``frames`` of each clip, laid out as by ``spica.layers.temporal.look_back``."""
+    def look_back(self, x: Value, past: Any, frames: int) -> tuple[Value, Any]:
+        """Windows of the last ``frames`` of clips that start from rest, whatever ``past`` says."""
         (_, height, width, channels), length = x.shape, self.length
         clips = ops.reshape(x.tensor, (-1, length, height * width, channels))
         clips = ops.pad(clips, ((0, 0), (frames - 1, 0), (0, 0), (0, 0)))
         windows = ops.stack([clips[:, i : i + length] for i in range(frames)], axis=2)
         shape = (1, frames, height * width, channels)
         limits = min(x.range[0], 0), max(x.range[1], 0)
-        return replace(x, shape=shape, tensor=ops.reshape(windows, (-1, *shape[1:])), range=limits)
+        return replace(x, shape=shape, tensor=ops.reshape(windows, (-1, *shape[1:])), range=limits), past
 
     def attend(self, q: Value, k: Value, v: Value, heads: int, multiplier: int, shift: int) -> Value:
         _, tokens, channels = q.shape
@@ -223,7 +223,7 @@ class Primitives:
     def _softmax(self, scores: Any, multiplier: int, shift: int) -> Any:
         raise NotImplementedError
 
-    def recur(self, x: Value, state: Any, factor: Complex, arrive: Stage, leave: Stage, bits: int) -> Value:
+    def recur(self, x: Value, state: Any, factor: Complex, arrive: Stage, leave: Stage, bits: int) -> tuple[Value, Any]:
         """States of clips that start from rest, whatever ``state`` says; factors are not learned."""
         _, steps, channels = x.shape
         reach = max(-leave.low, leave.high) * int((abs(factor[0]) + abs(factor[1])).max())
@@ -240,7 +240,7 @@ class Primitives:
         rest = ops.zeros_like(arrived[:, 0])
         _, states = ops.scan(step, (rest, rest), ops.swapaxes(arrived, 0, 1))
         tensor = ops.reshape(ops.swapaxes(states, 0, 1), (-1, steps, channels, 2))
-        return Value((1, steps, channels, 2), tensor, (leave.low, leave.high), leave.dtype)
+        return Value((1, steps, channels, 2), tensor, (leave.low, leave.high), leave.dtype), state
 
     def _turn(self, state: tuple[Any, Any], factor: tuple[Any, Any], x: Any, bits: int) -> tuple[Any, Any]:
         raise NotImplementedError

@@ -8,10 +8,9 @@ import keras
 from keras import ops
 
 from spica.errors import SpicaError
-from spica.layers import Neural, StatefulRecurrent, Temporal
-from spica.layers.recurrent import turned
+from spica.layers import Neural
 from spica.network import Network
-from spica.network.record import forward_integer, initial_state
+from spica.network.record import forward_integer, forward_stateful, initial_state
 from spica.training.interpreter import Differentiable, Exact
 from spica.training.parameters import Fractions, Parameters
 
@@ -51,14 +50,11 @@ class Trainable(keras.Model):
                 layer = parameters.smooth() if training else parameters.exact()
             read = [values[name] for name in layer.inputs]
             kinds = net.input_types(layer)
-            if isinstance(layer, StatefulRecurrent):
-                rest = initial_state(layer, kinds)
-                assert rest is not None
-                values[layer.name] = turned(layer, read[0], kinds, run, rest)
-                continue
-            if isinstance(layer, Temporal):
-                read = [run.look_back(read[0], layer.frames)]
-            values[layer.name] = forward_integer(layer, read, kinds, run)
+            rest = initial_state(layer, kinds)
+            if rest:
+                values[layer.name], _ = forward_stateful(layer, read, kinds, run, rest)
+            else:
+                values[layer.name] = forward_integer(layer, read, kinds, run)
         if training and self.sparsity:
             self.add_loss(self.sparsity * sum(self.shares[n] * ops.mean(a) for n, a in run.activities))
         made = [values[name] for name in net.outputs]
