@@ -41,8 +41,8 @@ MAY_IMPORT = {
         "errors",
         "progress",
     },
-    "temporal": {"errors"},
-    "vision": set(),
+    "temporal": {"training", "errors"},
+    "vision": {"training"},
     "teach": {"learning", "hardware", "layers", "network", "errors"},
     "report": {
         "learning",

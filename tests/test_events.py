@@ -36,6 +36,7 @@ def test_frames_hold_the_events_of_their_time(seed, count, microseconds, pushes)
 def test_pixels_count_up_to_255_and_pauses_give_empty_frames():
     binner = EventBinner(2, 2, 10)
     zeros = np.zeros(300, int)
+    binner.push([], [], [], [])
     (first, *pause) = [*binner.push(zeros, zeros, zeros, zeros), *binner.push([95], [1], [1], [1])]
     assert first[0, 0, 0] == 255 and len(pause) == 8 and not np.any(pause)
     assert binner.flush()[1, 1, 1] == 1
@@ -49,18 +50,21 @@ def test_pixels_count_up_to_255_and_pauses_give_empty_frames():
         (([3], [0], [-1], [0]), "y reaches"),
         (([3], [0], [0], [2]), "p reaches"),
         (([3], [0, 1], [0], [0]), "alike"),
+        (([0.5], [0], [0], [0]), "t of events is float64"),
+        (([3], [[0]], [0], [0]), "x of events is int64 of shape"),
+        (([3], None, [0], [0]), "x of events is object"),
     ],
 )
 def test_events_that_cannot_be_are_refused(pushed, message):
     with pytest.raises(SpicaError, match=message):
-        list(EventBinner(4, 6, 10).push(*pushed))
+        EventBinner(4, 6, 10).push(*pushed)
     with pytest.raises(SpicaError, match="is none"):
         EventBinner(4, 6, 0)
 
 
 def test_events_of_the_past_are_refused():
     binner = EventBinner(4, 6, 10)
-    list(binner.push([25], [0], [0], [0]))
+    binner.push([25], [0], [0], [0])
     with pytest.raises(SpicaError, match="out of order"):
         binner.push([24], [0], [0], [0])
 

@@ -187,8 +187,9 @@ def test_passes_leave_only_layers_that_hardware_has(keras):
         (lambda k: [k.ReLU(negative_slope=0.1)], "re_lu.*ReLU with slope"),
         (lambda k: [k.AveragePooling2D(2)], "average_pooling2d.*use GlobalAveragePooling2D"),
         (lambda k: [k.DepthwiseConv2D(3, depth_multiplier=2)], "depthwise_conv2d.*depth_multiplier"),
-        (lambda k: [k.BatchNormalization(axis=1)], "batch_normalization.*normalise the last axis"),
+        (lambda k: [k.BatchNormalization(axis=1)], "batch_normalization.*axis 1 is not supported; use the last axis"),
         (lambda k: [k.Conv2D(4, 3, data_format="channels_first")], "conv2d.*use channels_last"),
+        (lambda k: [k.Dense(4, activation=relu)], "dense.*activation \"relu .not Keras' own"),
     ],
 )
 def test_what_cannot_be_taken_is_named_with_what_would_work(keras, build, message):
@@ -205,6 +206,52 @@ def test_unbuilt_and_foreign_models_are_refused(keras):
     unknown = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(4, 3)])
     with pytest.raises(spica.SpicaError, match="has unknown sizes"):
         spica.from_keras(unknown)
+
+
+def relu(x):
+    """Not what its name says."""
+    return x * x
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda k, x: k.Dense(4)(x) + 5.0, "operation Add is none of keras.layers; Rescaling"),
+        (lambda k, x: k.Dense(4)(x) + np.ones((6, 4), np.float32), "operation Add is none"),
+        (lambda k, x: k.MultiHeadAttention(2, 4)(x, x, use_causal_mask=True), "called with use_causal_mask"),
+        (lambda k, x: k.MultiHeadAttention(2, 4)(x, x, attention_mask=np.ones((1, 6, 6))), "with attention_mask"),
+        (lambda k, x: k.MultiHeadAttention(2, 4)(x, x, return_attention_scores=True)[1], "return_attention_scores"),
+    ],
+)
+def test_what_layers_are_called_with_is_not_lost(call, message, keras):
+    x = keras.Input((6, 8))
+    with pytest.raises(spica.SpicaError, match=message):
+        spica.from_keras(keras.Model(x, call(keras.layers, x)))
+
+
+def test_a_sum_by_operator_is_a_sum(keras):
+    x = keras.Input((6, 6, 2))
+    model = keras.Model(x, keras.layers.Conv2D(3, 1)(x) + keras.layers.Conv2D(3, 3, padding="same")(x))
+    values = np.random.default_rng(0).normal(size=(2, 6, 6, 2)).astype(np.float32)
+    np.testing.assert_allclose(spica.from_keras(model).forward(values), model.predict(values, verbose=0), atol=1e-5)
+
+
+def test_frames_of_a_camera_before_a_recurrence(keras):
+    layers = keras.layers
+    camera = keras.Sequential([keras.Input((7, 7, 2)), layers.Conv2D(4, 3, 2), layers.ReLU(), layers.Flatten()])
+    model = keras.Sequential(
+        [keras.Input((5, 7, 7, 2)), layers.TimeDistributed(camera), layers.GRU(4, return_sequences=True)]
+    )
+    x = np.random.default_rng(0).normal(size=(3, 5, 7, 7, 2)).astype(np.float32)
+    parts = spica.split(model)
+    frames = parts.network.forward(x.reshape(-1, 7, 7, 2))
+    np.testing.assert_allclose(parts.finish(frames), model.predict(x, verbose=0), atol=1e-5)
+    for call, message in (
+        (lambda: parts.network.forward(x), r"give the frames: x.reshape"),
+        (lambda: parts.finish(frames[:4]), "are not what the host reads"),
+    ):
+        with pytest.raises(spica.SpicaError, match=message):
+            call()
 
 
 @pytest.mark.parametrize("kind", ["GRU", "LSTM"])

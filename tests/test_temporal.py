@@ -148,6 +148,57 @@ def test_convolutions_over_clips_that_do_not_stream_are_named(keras):
             spica.from_keras(keras.Sequential([keras.Input((6, 8, 8, 2)), *parts]))
 
 
+@pytest.mark.parametrize("end", ["temporal", "rectified", "softmax", "state", "nested", "space"])
+def test_outputs_have_the_shapes_of_the_model(end, keras):
+    from spica.temporal import DiagonalSSM, TemporalConv
+
+    layers = keras.layers
+    early = layers.ZeroPadding3D(((2, 0), (0, 0), (0, 0)))
+    parts = {
+        "temporal": [TemporalConv(4, 3)],
+        "rectified": [TemporalConv(4, 3), layers.BatchNormalization(axis=2), layers.Dense(3), layers.ReLU()],
+        "softmax": [TemporalConv(4, 3), layers.Dense(3, activation="softmax")],
+        "state": [layers.Dense(5), DiagonalSSM()],
+        "nested": [keras.Sequential([keras.Input((7, 5, 5, 2)), early]), layers.Conv3D(3, (3, 1, 1))],
+        "space": [TemporalConv(2, 2), layers.TimeDistributed(layers.Conv2D(4, 5))],
+    }[end]
+    model = keras.Sequential([keras.Input((7, 5, 5, 2) if end in ("nested", "space") else (7, 5)), *parts])
+    x = np.random.default_rng(0).normal(size=(4, *model.input_shape[1:])).astype(np.float32)
+    net, wanted = spica.from_keras(model), model.predict(x, verbose=0)
+    np.testing.assert_allclose(net.forward(x), wanted, atol=1e-5)
+    qnet = spica.quantize(net, x)
+    got = qnet.forward(spica.to_input_integers(qnet, x))
+    assert got.shape == wanted.shape and (end == "softmax" or ratio(wanted, got) > 25)
+
+
+def test_time_is_not_hidden(keras):
+    from spica.temporal import DiagonalSSM, TemporalConv
+
+    layers = keras.layers
+    each, early = layers.TimeDistributed, layers.ZeroPadding3D(((2, 0), (0, 0), (0, 0)))
+    for shape, parts, message in (
+        ((8, 6, 3), [each(DiagonalSSM())], "hides time"),
+        ((8, 6, 3), [each(layers.Conv1D(3, 3, padding="causal"))], "hides time"),
+        ((6, 4, 4, 4), [TemporalConv(4, 3), layers.BatchNormalization(axis=3)], "axis 3 is not supported"),
+        ((6, 4, 4, 4), [TemporalConv(4, 3), layers.Softmax(axis=3)], "axis 3 is not supported"),
+        ((6, 4, 4, 4), [TemporalConv(4, 3), early], "output's clips begin with zeros"),
+    ):
+        with pytest.raises(spica.SpicaError, match=message):
+            spica.from_keras(keras.Sequential([keras.Input(shape), *parts]))
+
+
+def test_small_signals_keep_their_bits(keras):
+    from spica.temporal import DiagonalSSM
+
+    layers = keras.layers
+    model = keras.Sequential(
+        [keras.Input((40, 5)), layers.Dense(8, use_bias=False), DiagonalSSM(), layers.Dense(3, use_bias=False)]
+    )
+    net, small = spica.from_keras(model), SIGNALS * np.float32(1e-7)
+    qnet = spica.quantize(net, small)
+    assert ratio(net.forward(small), qnet.forward(spica.to_input_integers(qnet, small))) > 30
+
+
 @pytest.mark.parametrize("scale", [False, True])
 def test_series_become_images_of_one_pixel(scale, keras):
     model = series(keras, scale)

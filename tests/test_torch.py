@@ -269,3 +269,36 @@ def test_the_module_is_left_as_it_was():
     before = {name: value.clone() for name, value in module.state_dict().items()}
     spica.from_torch(module, torch.rand(4, 3))
     assert module.training and all(torch.equal(before[name], value) for name, value in module.state_dict().items())
+
+
+def test_what_is_changed_in_place_is_changed_for_all_its_views():
+    relu_ = nn.functional.relu_
+    taken(Module(lambda m, x: (y := m.first(x), relu_(y.view(-1, 8)))[0], first=nn.Linear(4, 8)), (3, 4))
+    taken(Module(lambda m, x: ((y := m.first(x)).view(-1, 8), relu_(y))[0], first=nn.Linear(4, 8)), (4,))
+
+
+def test_positions_do_not_change_what_others_read():
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.token, self.positions = nn.Parameter(torch.rand(1, 1, 6)), nn.Parameter(torch.rand(1, 5, 6))
+
+        def forward(self, x):
+            tokens = torch.cat([self.token.expand(len(x), -1, -1), x], 1)
+            return (tokens + self.positions) + tokens
+
+    taken(Tokens(), (4, 6))
+
+
+@pytest.mark.parametrize(
+    ("forward", "message"),
+    [
+        (lambda m, x: m.first(x).to(torch.int32).to(torch.float32), "a tensor of torch.int32 is not supported"),
+        (lambda m, x: m.first(x)[:1], "slice takes samples of the batch apart"),
+        (lambda m, x: nn.functional.batch_norm(m.first(x)[:, :, None, None], None, None, training=True), "statistics"),
+        (lambda m, x: torch.bmm(m.first(x)[:, None], m.first(x)[:, :, None]), "need_weights=False"),
+    ],
+)
+def test_what_would_be_lost_is_refused(forward, message):
+    with pytest.raises(spica.SpicaError, match=message):
+        spica.from_torch(Module(forward, first=nn.Linear(4, 8)), torch.rand(2, 4))

@@ -207,6 +207,8 @@ def load_any(path: Path) -> spica.Network:
     from spica.training import load_keras
 
     keras = load_keras()
+    from spica import temporal, vision  # noqa: F401  (Keras must know the layers of both)
+
     if not path.is_file():
         raise SpicaError(f"{path}: does not exist; check the path")
     try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -26,11 +24,14 @@ class EventBinner:
             raise SpicaError(f"a sensor of {height} x {width} with frames of {microseconds} us is none")
         self.shape, self.microseconds = (height, width, 2), microseconds
         self._end = start + microseconds
-        self._counts = np.zeros(self.shape, np.int64)
+        self._counts, self._empty = np.zeros(self.shape, np.int64), np.zeros(self.shape, np.uint8)
+        self._empty.flags.writeable = False
         self._last = start
 
-    def push(self, t: ArrayLike, x: ArrayLike, y: ArrayLike, p: ArrayLike) -> Iterator[NDArray[np.uint8]]:
+    def push(self, t: ArrayLike, x: ArrayLike, y: ArrayLike, p: ArrayLike) -> list[NDArray[np.uint8]]:
         """Take more events and give every frame ``(H, W, 2)`` that they complete, the empty ones between as well.
+
+        Empty frames are all one array, so that a long pause takes no memory; it cannot be written to.
 
         Args:
             t: times in microseconds ``(N,)``, none before those of the last push.
@@ -38,9 +39,9 @@ class EventBinner:
             p: polarity, 0 or 1.
 
         Raises:
-            SpicaError: for events out of order or off the sensor.
+            SpicaError: for events out of order or off the sensor, or that are no integers.
         """
-        t, x, y, p = (np.atleast_1d(np.asarray(a)).astype(np.int64) for a in (t, x, y, p))
+        t, x, y, p = (self._column(name, values) for name, values in zip("txyp", (t, x, y, p)))
         if not len(t) == len(x) == len(y) == len(p):
             raise SpicaError(f"events need t, x, y and p alike, but there are {len(t)}, {len(x)}, {len(y)}, {len(p)}")
         if len(t) and ((np.diff(t) < 0).any() or t[0] < self._last):
@@ -48,24 +49,31 @@ class EventBinner:
         for name, values, size in (("x", x, self.shape[1]), ("y", y, self.shape[0]), ("p", p, 2)):
             if len(t) and (values.min() < 0 or values.max() >= size):
                 raise SpicaError(f"{name} reaches from {values.min()} to {values.max()}, but must be 0 to {size - 1}")
-        return self._frames(t, x, y, p)
-
-    def _frames(self, t: NDArray, x: NDArray, y: NDArray, p: NDArray) -> Iterator[NDArray[np.uint8]]:
-        done = 0
+        frames, done = [], 0
         while done < len(t):
             upto = int(np.searchsorted(t, self._end))
             np.add.at(self._counts, (y[done:upto], x[done:upto], p[done:upto]), 1)
             self._last, done = int(t[upto - 1]) if upto else self._last, upto
             if done < len(t):
-                yield self._take()
+                frames.append(self._take())
+        return frames
+
+    @staticmethod
+    def _column(name: str, values: ArrayLike) -> NDArray[np.int64]:
+        array = np.atleast_1d(np.asarray(values))
+        if array.ndim != 1 or (array.dtype.kind not in "iub" and array.size):
+            raise SpicaError(f"{name} of events is {array.dtype} of shape {array.shape}, but must be integers (N,)")
+        return array.astype(np.int64)
 
     def flush(self) -> NDArray[np.uint8]:
         """The frame that has begun, whether more events would come or not."""
         return self._take()
 
     def _take(self) -> NDArray[np.uint8]:
-        frame = np.minimum(self._counts, 255).astype(np.uint8)
-        self._counts[:] = 0
+        frame = self._empty
+        if self._counts.any():
+            frame = np.minimum(self._counts, 255).astype(np.uint8)
+            self._counts[:] = 0
         self._last, self._end = max(self._last, self._end), self._end + self.microseconds
         return frame
 

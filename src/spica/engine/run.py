@@ -251,12 +251,15 @@ def check_array(name: str, kind: TensorType, x: Any) -> NDArray:
         array = np.asarray(x)
     except (ValueError, TypeError) as error:
         raise SpicaError(f"{name}: samples are not an array ({error}); give a numpy array") from None
+    if array.ndim and not array.size:
+        raise SpicaError(f"{name}: there are no samples in an array of shape {array.shape}; give at least one")
     if array.shape[1:] != kind.shape or array.ndim != len(kind.shape) + 1:
-        want = ", ".join(("N", *map(str, kind.shape)))
-        hint = "; add a batch axis with x[None]" if array.shape == kind.shape else ""
+        want, hint = ", ".join(("N", *map(str, kind.shape))), ""
+        if array.shape == kind.shape:
+            hint = "; add a batch axis with x[None]"
+        elif array.shape[2:] == kind.shape and array.ndim == len(kind.shape) + 2:
+            hint = "; of clips, which only networks with memory take, give the frames: x.reshape(-1, *x.shape[2:])"
         raise SpicaError(f"{name}: samples have shape {array.shape}, but the network reads ({want}){hint}")
-    if len(array) == 0:
-        raise SpicaError(f"{name}: there are no samples; give at least one")
     if kind.is_float:
         if array.dtype.kind not in "fiub":
             raise SpicaError(f"{name}: samples are {array.dtype}, but the network reads real numbers")

@@ -123,8 +123,8 @@ class MappedNetwork:
         return ChipStream(self, **options)
 
     def predict(self, x: ArrayLike, **options: Any) -> NDArray[np.int64]:
-        """Class label of every sample: the index of the largest output; options as ``forward``."""
-        return classes(self.network.name, self.forward(x, **options))
+        """Class label of every sample, as ``Network.predict``; options as ``forward``."""
+        return classes(self.network, self.forward(x, **options))
 
     def evaluate(self, x: ArrayLike, labels: ArrayLike, **options: Any) -> float:
         """Fraction of samples whose predicted class is the label, 0 to 1; options as ``forward``."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from spica.hardware.activity import Activity
 from spica.hardware.partition import split
 from spica.hardware.placement import INPUT_UNIT, NP, Placement
-from spica.layers import DEPTHWISE, Attention
+from spica.layers import DEPTHWISE, Attention, StatefulRecurrent
 from spica.network import Network
 
 Link = tuple[int, tuple[int, int], tuple[int, int]]
@@ -55,7 +55,9 @@ def packets(net: Network, place: Placement, origin: Placement, events: NDArray) 
     Args:
         events: that ``place`` receives, by row and channel ``(H, C)``; one row where its input is flat.
     """
-    height, channels = net.types[origin.layer].shape[0], net.types[origin.layer].channels
+    height, *_, channels = net.types[origin.layer].shape
+    if isinstance(net[origin.layer], StatefulRecurrent):  # one part of each complex number leaves
+        channels = net.types[origin.layer].shape[-2]
     if len(events) == 1 and events.shape[1] != channels:  # flattened: rows in order, channels within each pixel
         events = events.reshape(height, -1, channels).sum(axis=1)
     rows = split(len(events), len(origin.bands))

@@ -49,6 +49,9 @@ IDENTITIES = {
 }
 """Layers that do nothing at inference."""
 
+ALONG_CHANNELS = ("BatchNormalization", "Concatenate", "LayerNormalization", "Softmax")
+"""Layers with an axis, which must be that of the channels."""
+
 HINTS = {
     "AveragePooling2D": "use GlobalAveragePooling2D or a strided convolution",
     "LeakyReLU": "use ReLU",
@@ -96,12 +99,14 @@ def bias_of(layer: Any) -> NDArray[np.float32] | None:
 
 def with_activation(layer: Any, record: Layer) -> list[Layer]:
     """The record, then its Keras ``activation`` argument as a record of its own."""
-    function = layer.activation
-    name = getattr(function, "__name__", str(function))
-    return [record, *_activation(layer, f"{record.name}/{name}", (record.name,), name)]
+    name = getattr(layer.activation, "__name__", "activation")
+    return [record, *_activation(layer, f"{record.name}/{name}", (record.name,))]
 
 
-def _activation(layer: Any, name: str, inputs: tuple[str, ...], function: str) -> list[Layer]:
+def _activation(layer: Any, name: str, inputs: tuple[str, ...]) -> list[Layer]:
+    function = getattr(layer.activation, "__name__", str(layer.activation))
+    if not getattr(layer.activation, "__module__", "").startswith("keras."):  # whatever it is called
+        function = f"{function} (not Keras' own)"
     if function == "linear":
         return []
     if function == "relu":
@@ -172,8 +177,6 @@ def _dense(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...
 
 
 def _batch_norm(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
-    axes = layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]
-    require(layer, list(axes) in ([-1], [len(shape)]), f"axis {layer.axis}", "normalise the last axis")
     mean, variance = array(layer.moving_mean), array(layer.moving_variance)
     scale = 1 / np.sqrt(variance + np.float32(layer.epsilon))
     if layer.scale:
@@ -216,8 +219,7 @@ def _relu(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]
 
 
 def _activation_layer(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
-    function = getattr(layer.activation, "__name__", str(layer.activation))
-    return _activation(layer, name, inputs, function)
+    return _activation(layer, name, inputs)
 
 
 def _max_pool(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
@@ -266,12 +268,6 @@ def _add(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...])
 
 
 def _concatenate(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
-    require(
-        layer,
-        layer.axis in (-1, len(shape)),
-        f"concatenation along axis {layer.axis}",
-        "concatenate channels",
-    )
     return [Concatenate(name=name, inputs=inputs)]
 
 
@@ -287,8 +283,6 @@ def _token_embedding(layer: Any, name: str, inputs: tuple[str, ...], shape: tupl
 
 
 def _layer_norm(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
-    axes = layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]
-    require(layer, list(axes) in ([-1], [len(shape)]), f"axis {layer.axis}", "normalise the last axis")
     gamma = array(layer.gamma) if layer.scale else np.ones(shape[-1], np.float32)
     beta = array(layer.beta) if layer.center else np.zeros(shape[-1], np.float32)
     return [LayerNormalization(name=name, inputs=inputs, gamma=gamma, beta=beta, epsilon=float(layer.epsilon))]
@@ -316,7 +310,6 @@ def _cropping(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, 
 
 
 def _softmax(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
-    require(layer, layer.axis in (-1, len(shape)), f"softmax along axis {layer.axis}", "use the last axis")
     return [Softmax(name=name, inputs=inputs)]
 
 

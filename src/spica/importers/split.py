@@ -34,8 +34,15 @@ class Split:
         values = np.asarray(outputs, np.float32)
         if self.host is None:
             return values
-        shape = [wanted or size for wanted, size in zip(self.host.input_shape[1:], values.shape[1:])]
-        return np.asarray(ops.convert_to_numpy(self.host.predict(values.reshape(len(values), *shape), verbose=0)))
+        # Frames of clips become clips again; of a clip, any number of frames.
+        shape = [size or -1 for size in self.host.input_shape]
+        if self.network.remembering:
+            shape[:2] = values.shape[:2]
+        try:
+            values = values.reshape(shape)
+        except ValueError:
+            raise SpicaError(f"outputs of shape {values.shape} are not what the host reads, {tuple(shape)}") from None
+        return np.asarray(ops.convert_to_numpy(self.host.predict(values, verbose=0)))
 
 
 def split(model: Any) -> Split:

@@ -19,6 +19,7 @@ from spica.importers.torch_operations import CONVERTERS, HINTS, IDENTITIES, MOVE
 from spica.importers.views import View, image, whole
 from spica.layers import Input
 from spica.network import Network
+from spica.rewrite.merge_embeddings import merge_embeddings
 
 
 def from_torch(module: Any, example: Any) -> Network:
@@ -54,7 +55,7 @@ def from_torch(module: Any, example: Any) -> Network:
             graph.call(node)
     (results,) = (node.args[0] for node in nodes if node.op == "output")
     outputs = tuple(graph.output(result) for result in results)
-    return _pruned(Network(tuple(graph.layers), outputs, type(module).__name__.lower()))
+    return merge_embeddings(_pruned(Network(tuple(graph.layers), outputs, type(module).__name__.lower())))
 
 
 def _export(module: Any, example: Any) -> Any:
@@ -78,7 +79,8 @@ def _export(module: Any, example: Any) -> Any:
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # it would hide what a transformer does in one operation
     try:
-        return torch.export.export(copy.deepcopy(module).cpu().eval(), two)
+        # Without operations in place, which would change other views of what they change.
+        return torch.export.export(copy.deepcopy(module).cpu().eval(), two).run_decompositions({})
     except Exception as error:  # whatever the module's own code raises
         said = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise SpicaError(
@@ -139,11 +141,8 @@ class _Walk(Graph):
         if not any(isinstance(v, View | Scores) for v in _leaves([*args, *options.values()])):
             self.values[node.name] = node.target(*args, **options)  # the input has no part in it: PyTorch computes it
             return
-        name = _operation(node)
-        made = self.result(name.rstrip("_"), _where(node), [_plain(a) for a in args], options)
+        made = self.result(_operation(node), _where(node), [_plain(a) for a in args], options)
         self.values[node.name] = made
-        if name.endswith("_"):  # in place: its argument is changed for all that follows
-            self.values[node.args[0].name] = made
 
     def result(self, name: str, where: str, args: list[Any], options: dict[str, Any]) -> Any:
         """What an operation makes of views, arrays and plain values."""
@@ -151,12 +150,15 @@ class _Walk(Graph):
         if name in IDENTITIES:
             return first
         if moved is not None and isinstance(first, View):
-            return _each(moved(first.numbers, *args[1:], **options), lambda numbers: replace(first, numbers=numbers))
+            made = _each(moved(first.numbers, *args[1:], **options), lambda numbers: replace(first, numbers=numbers))
+            if not all(view.has_every_sample() for view in _leaves([made])):
+                raise SpicaError(f"{where}: {name} takes samples of the batch apart; leave the batch axis whole")
+            return made
         if name == "getitem":
             return first[args[1]]
         convert = CONVERTERS.get(name)
         if convert is None:
-            supported = ", ".join(sorted({*CONVERTERS, *MOVES}))
+            supported = ", ".join(sorted(name for name in {*CONVERTERS, *MOVES} if not name.startswith("_")))
             raise SpicaError(
                 f"{where}: PyTorch's {name} is not supported; {HINTS.get(name, f'Spica takes {supported}')}"
             )
@@ -191,7 +193,7 @@ def _where(node: Any) -> str:
     stack = node.meta.get("nn_module_stack") or {}
     path = list(stack.values())[-1][0] if stack else ""
     mine = [n for n in node.graph.nodes if (n.meta.get("nn_module_stack") or {}).keys() == stack.keys()]
-    kinds = {_operation(n) for n in mine if n.op == "call_function"}
+    kinds = {_operation(n) for n in mine if n.op == "call_function"} - {"getitem"}
     label = _operation(node) if len(kinds) > 1 or not path else ""
     return "/".join(part for part in (path.replace(".", "/"), label) if part)
 

@@ -43,6 +43,8 @@ HINTS = {
     "leaky_relu": "use ReLU",
     "sigmoid": "leave it out; apply it to the network's output",
     "avg_pool2d": "use AdaptiveAvgPool2d(1) or a strided convolution",
+    "_native_batch_norm_legit": "keep running statistics: BatchNorm2d(track_running_stats=True)",
+    "bmm": "call MultiheadAttention with need_weights=False; give products of your own heads (N, heads, T, C)",
     "conv1d": "write it as a Conv2d on an image of height 1",
     "gru": "hardware has no layer for its products of gates; take what comes before it, and leave it to the host",
     "lstm": "hardware has no layer for its products of gates; take what comes before it, and leave it to the host",
@@ -165,6 +167,7 @@ def _chunk(x: NDArray, count: int, axis: int = 0) -> list[NDArray]:
 
 
 MOVES: dict[str, Callable[..., Any]] = {
+    "_unsafe_view": _reshape,
     "chunk": _chunk,
     "expand": _expand,
     "flatten": _flatten,
@@ -187,7 +190,7 @@ MOVES: dict[str, Callable[..., Any]] = {
 
 IDENTITIES = {
     "_assert_tensor_metadata", "alias", "clone", "contiguous", "detach", "dropout", "feature_dropout",
-    "lift_fresh_copy", "to",
+    "lift_fresh_copy",
 }  # fmt: skip
 """What does nothing at inference."""
 
@@ -258,6 +261,12 @@ def _linear(g: Graph, where: str, x: View, weight: NDArray, bias: Any = None) ->
     return View(name, (filters,), samples * filters + np.arange(filters))
 
 
+def _cast(g: Graph, where: str, x: View, *, dtype: Any = None, **_: Any) -> View:
+    whole_numbers = dtype is not None and not dtype.is_floating_point
+    _refuse(where, whole_numbers, f"a tensor of {dtype}", "leave values real; quantisation rounds them")
+    return x
+
+
 def _batch_norm(
     g: Graph,
     where: str,
@@ -266,15 +275,13 @@ def _batch_norm(
     beta: Any,
     mean: NDArray,
     variance: NDArray,
-    training: bool = False,
     momentum: float = 0.1,
     epsilon: float = 1e-5,
-    *_: Any,
-) -> View:
+) -> list[View]:
     scale = (1 if gamma is None else gamma) / np.sqrt(variance + np.float32(epsilon))
     offset = (0 if beta is None else beta) - mean * scale
     axes = (1, -1, *[1] * (x.numbers.ndim - 2))
-    return _affine(g, where, x, scale.reshape(axes), offset.reshape(axes))
+    return [_affine(g, where, x, scale.reshape(axes), offset.reshape(axes))]
 
 
 def _affine(g: Graph, where: str, x: View, scale: Any, offset: Any) -> View:
@@ -284,10 +291,6 @@ def _affine(g: Graph, where: str, x: View, scale: Any, offset: Any) -> View:
     if all((f == f[0]).all() for f in factors):
         return g.each(x, Scale(name=where, inputs=(x.tensor,), scale=factors[0][0], offset=factors[1][0]))
     _refuse(where, (factors[0] != 1).any() or len(x.shape) != 2, "a factor for every place", "use one a channel")
-    last = g.layers[-1]
-    if isinstance(last, TokenEmbedding) and last.name == x.tensor:  # the positions after the class token
-        g.layers[-1] = replace(last, constants=last.constants + factors[1])
-        return x
     return g.each(x, TokenEmbedding(name=where, inputs=(x.tensor,), class_token=False, constants=factors[1]))
 
 
@@ -505,7 +508,9 @@ def _attention(
     _refuse(where, mask is not None or causal, "attention with a mask", "let every token attend to all")
     heads = heads_of(q)
     if heads is None:
-        raise SpicaError(f"{where}: its queries are no heads of tokens (N, heads, T, channels)")
+        raise SpicaError(
+            f"{where}: its queries are no heads (N, heads, T, C) of tokens (N, T, C); use batch_first=True"
+        )
     n, tokens, width = len(q.numbers), q.shape[0], heads.width
     each, parts = width // heads.heads, []
     for view in (q, k, v):
@@ -534,11 +539,12 @@ def _matmul(g: Graph, where: str, x: Any, y: Any) -> Any:
 
 
 CONVERTERS: dict[str, Callable[..., Any]] = {
+    "_to_copy": _cast,
     "_adaptive_avg_pool2d": _adaptive_pool,
     "adaptive_avg_pool2d": _adaptive_pool,
     "add": _add,
     "avg_pool2d": _avg_pool,
-    "batch_norm": _batch_norm,
+    "_native_batch_norm_legit_no_training": _batch_norm,
     "cat": _cat,
     "clamp": lambda g, where, x, low=-np.inf, high=None: _relu(g, where, x, low, high),
     "clamp_min": _relu,
@@ -553,6 +559,7 @@ CONVERTERS: dict[str, Callable[..., Any]] = {
     "max_pool2d": _max_pool,
     "mean": _mean,
     "mul": _mul,
+    "native_dropout": lambda g, where, x, *_: [x],
     "pad": _pad,
     "relu": _relu,
     "relu6": lambda g, where, x: _relu(g, where, x, 0, 6),

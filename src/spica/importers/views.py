@@ -58,6 +58,10 @@ class View:
         """Whether it is the whole output, batch first, in its own order."""
         return self.numbers.ndim == len(self.shape) + 1 and _same(self, whole(self.tensor, self.shape, self._n()))
 
+    def has_every_sample(self) -> bool:
+        """Whether it has values of both samples that a network is followed with."""
+        return bool(self.numbers.size) and self.numbers.min() < self.size <= self.numbers.max()
+
     def rows(self) -> NDArray[np.int64] | None:
         """Which row of channels each of its rows (along the last axis) is; none where they are not such rows."""
         channels, (*_, length) = self.shape[-1], self.numbers.shape

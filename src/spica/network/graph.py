@@ -126,10 +126,7 @@ class Network:
 
         A clip ``(T, ...)`` has one label: outputs of its frames are averaged.
         """
-        outputs = self.forward(x, **options)
-        if not isinstance(outputs, list) and outputs.ndim == len(self.types[self.outputs[0]].shape) + 2:
-            outputs = outputs.mean(axis=1)
-        return classes(self.name, outputs)
+        return classes(self, self.forward(x, **options))
 
     def evaluate(self, x: ArrayLike, labels: ArrayLike, **options: Any) -> float:
         """Fraction of samples whose predicted class is the label, 0 to 1."""
@@ -157,11 +154,13 @@ class Network:
         return f"<Network {self.name!r}: {kind}, {len(self.layers)} layers, outputs {', '.join(self.outputs)}>"
 
 
-def classes(name: str, outputs: NDArray | list[NDArray]) -> NDArray[np.int64]:
-    """Index of the largest of each sample's outputs."""
+def classes(net: Network, outputs: NDArray | list[NDArray]) -> NDArray[np.int64]:
+    """Index of the largest of each sample's outputs, of a clip's on average."""
     if isinstance(outputs, list):
-        raise SpicaError(f"{name} has {len(outputs)} outputs; predict needs one: use forward")
-    return outputs.reshape(len(outputs), -1).argmax(axis=1)
+        raise SpicaError(f"{net.name} has {len(outputs)} outputs; predict needs one: use forward")
+    clips = outputs.ndim == len(net.types[net.outputs[0]].shape) + 2
+    scores: NDArray = outputs.mean(axis=1) if clips else outputs
+    return scores.reshape(len(scores), -1).argmax(axis=1)
 
 
 def accuracy(predicted: NDArray[np.int64], labels: ArrayLike) -> float:

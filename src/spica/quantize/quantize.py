@@ -273,7 +273,9 @@ def _has_output_stage(net: Network, layer: Layer) -> bool:
     readers = net.consumers[layer.name]
     if isinstance(layer, Neural) and all(isinstance(reader, DiagonalRecurrence) for reader in readers):
         return False  # a recurrence takes accumulators up as they are
-    return isinstance(layer, Neural | Add | Activation | GlobalAveragePooling2D | Transformer) and bool(readers)
+    if isinstance(layer, Transformer):
+        return True
+    return isinstance(layer, Neural | Add | Activation | GlobalAveragePooling2D) and bool(readers)
 
 
 def _is_rectified(layer: Layer) -> bool:
@@ -333,6 +335,7 @@ STATE_BITS = 16
 FACTOR_BITS = 15
 """Value bits of the factors of a recurrence, all of them behind the point, as their magnitude is below 1."""
 
+MOST_STATE_FRACTION = 60
 STATE_MARGIN = 1.25
 """How much further than in the samples its states may go."""
 
@@ -344,8 +347,10 @@ def quantize_recurrence(layer: DiagonalRecurrence, x: TensorType, largest: float
         np.clip(np.rint(np.ldexp(a.astype(np.float64), FACTOR_BITS)), -limit, limit).astype(np.int64)
         for a in (layer.a_real, layer.a_imag)
     )
-    frac_bits = int(np.floor(np.log2(((1 << STATE_BITS - 1) - 1) / max(largest * STATE_MARGIN, 1e-6))))
-    frac_bits = min(frac_bits, STATE_BITS - 1)
+    frac_bits = STATE_BITS - 1
+    if largest > 0:
+        fitting = np.log2(((1 << STATE_BITS - 1) - 1) / (largest * STATE_MARGIN))
+        frac_bits = min(int(np.floor(fitting)), MOST_STATE_FRACTION)
     multiplier, exponent = rounding.quantize_scale(x.scale)
     return StatefulRecurrent(
         name=f"{layer.name}/state",

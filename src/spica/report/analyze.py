@@ -171,7 +171,7 @@ def _spliced(
     cut = list(dict.fromkeys(i for layer in rest for i in layer.inputs if i in before))
     cut += [output for output in quantized.outputs if output in before]
     if all(isinstance(layer, Dequantize) for layer in rest):
-        return accuracy(classes(net.name, real[name]), labels)
+        return accuracy(classes(quantized, real[name]), labels)
     values, sources = [], []
     for source in cut:
         kind = quantized.types[source]
@@ -181,7 +181,7 @@ def _spliced(
         step = np.ldexp(kind.scale, -kind.frac_bits.astype(np.int32)).astype(np.float32)
         sources.append(Input(name=source, shape=kind.shape, bits=kind.bits, signed=kind.signed, scale=step))
     spliced = Network((*sources, *rest), quantized.outputs, quantized.name)
-    return accuracy(classes(net.name, spliced.forward(values if len(values) > 1 else values[0])), labels)
+    return accuracy(classes(spliced, spliced.forward(values if len(values) > 1 else values[0])), labels)
 
 
 def _gain(before: NDArray, after: NDArray) -> NDArray:

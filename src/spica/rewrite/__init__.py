@@ -10,10 +10,11 @@ from spica.rewrite.fold_padding import fold_padding
 from spica.rewrite.fold_scale import fold_scale
 from spica.rewrite.fuse_activation import fuse_activation
 from spica.rewrite.fuse_pooling import fuse_pooling
+from spica.rewrite.merge_embeddings import merge_embeddings
 from spica.rewrite.remove_softmax import remove_softmax
 from spica.rewrite.scale_to_depthwise import scale_to_depthwise
 
-PASSES = (remove_softmax, fold_padding, fold_scale, fuse_activation, fuse_pooling)
+PASSES = (remove_softmax, fold_padding, fold_scale, merge_embeddings, fuse_activation, fuse_pooling)
 
 
 def prepare(net: Network) -> Network:
@@ -42,6 +43,7 @@ __all__ = [
     "fuse",
     "fuse_activation",
     "fuse_pooling",
+    "merge_embeddings",
     "prepare",
     "remove_softmax",
     "scale_to_depthwise",

@@ -6,9 +6,13 @@ A clip is ``(T, ...)`` frames. ``keras.layers.TimeDistributed`` takes the ordina
 ``TemporalConv`` and ``DepthwiseTemporalConv`` look back, and ``spica.from_keras`` gives the network of one frame.
 """
 
-from spica.temporal.layers import DepthwiseTemporalConv, TemporalConv
-from spica.temporal.polynomials import Jacobi
-from spica.temporal.recurrent import DiagonalSSM
-from spica.temporal.resample import resample
+from spica.training.backend import load_keras
+
+load_keras()  # on a backend that is installed, before the layers import it
+
+from spica.temporal.layers import DepthwiseTemporalConv, TemporalConv  # noqa: E402
+from spica.temporal.polynomials import Jacobi  # noqa: E402
+from spica.temporal.recurrent import DiagonalSSM  # noqa: E402
+from spica.temporal.resample import resample  # noqa: E402
 
 __all__ = ["DepthwiseTemporalConv", "DiagonalSSM", "Jacobi", "TemporalConv", "resample"]
