@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -305,6 +307,25 @@ def test_fine_tuning_learns_clips_and_stays_exact(float_net, quantized, keras):
     assert 0 <= fitted.evaluate(integers, LABELS) <= 1
 
 
+def test_what_is_trained_is_checked(float_net, quantized, keras):
+    integers = spica.to_input_integers(quantized, CLIPS)
+    model = spica.trainable(quantized, float_net)
+    each = np.repeat(LABELS[:, None], 6, axis=1)
+    finetune = spica.finetune
+    for call, message in (
+        (lambda: model.predict(CLIPS, verbose=0), "samples are float32"),
+        (lambda: model.predict(integers[0], verbose=0), r"is trained on \(S, T, 8, 8, 2\)"),
+        (lambda: model.predict(integers[..., :1], verbose=0), "samples have shape"),
+        (lambda: model.fit(integers.astype(np.int64) * 100, each, verbose=0), "samples reach from"),
+        (lambda: finetune(quantized, integers[0], LABELS[:6]), "is trained on clips"),
+        (lambda: finetune(quantized, integers, LABELS[:5]), "one class index a clip, or frame of it"),
+    ):
+        with pytest.raises(spica.SpicaError, match=message):
+            call()
+    by_frame, by_clip = (finetune(quantized, integers, y, epochs=1).forward(integers) for y in (each, LABELS))
+    np.testing.assert_array_equal(by_frame, by_clip)
+
+
 def test_a_clip_has_one_label(quantized):
     integers = spica.to_input_integers(quantized, CLIPS)
     wanted = quantized.forward(integers).mean(axis=1).argmax(axis=1)
@@ -355,6 +376,7 @@ def test_a_chip_streams_the_same_integers(keras):
     chip = spica.map(qnet, "Akida2-6", mode="all")
     whole = qnet.forward(integers)
     np.testing.assert_array_equal(chip.forward(integers), whole)
+    np.testing.assert_array_equal(chip.predict(integers), qnet.predict(integers))
     events = chip.statistics.events
     with chip.stream() as stream:
         got = np.concatenate([stream.push(frame[None]) for frame in integers[0]])
@@ -397,15 +419,22 @@ def test_the_state_of_streams_is_kept_in_a_file(quantized, tmp_path):
         for i in range(4):
             stream.push(integers[:, i])
         stream.save(tmp_path / "state")
+        (tmp_path / "cut").write_bytes((tmp_path / "state").read_bytes()[:-5])
         wanted = stream.push(integers[:, 4])
         assert stream.frames == 5 and 0 < stream.latency_ms < 1000
-    with quantized.stream(streams=2) as again, quantized.stream() as other:
+    layers = [replace(r, kernel=-r.kernel) if r.name == "spatial" else r for r in quantized]
+    changed = spica.Network(tuple(layers), quantized.outputs, quantized.name)
+    with quantized.stream(streams=2) as again, quantized.stream() as other, changed.stream(streams=2) as twin:
         again.load(tmp_path / "state")
+        assert again.frames == 4
         np.testing.assert_array_equal(again.push(integers[:, 4]), wanted)
         again.reset()
         np.testing.assert_array_equal(again.push(integers[:, 0]), quantized.forward(integers)[:, 0])
         for call, message in (
-            (lambda: other.load(tmp_path / "state"), "with 1 streams"),
+            (lambda: other.load(tmp_path / "state"), "with one stream"),
+            (lambda: other.restore(None), "not a state of this network"),
+            (lambda: again.load(tmp_path / "cut"), "not a whole file"),
+            (lambda: twin.load(tmp_path / "state"), "state of another network"),
             (lambda: again.load(tmp_path / "absent"), "cannot be read"),
             (lambda: again.load(__file__), "not a whole file"),
             (lambda: again.push(integers[:1, 0]), "1 frames for 2 streams"),

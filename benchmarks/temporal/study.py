@@ -34,7 +34,7 @@ NARROW, TUNED = ("words",), 5
 
 SERIES: dict[str, tuple[Callable[[], Series], int, int]] = {
     "vowels": (vowels, 60, 5), "motions": (motions, 120, 5), "heart": (heart, 60, 5), "words": (words, 20, 3),
-    "sound": (sound, 10, 2), "camera": (camera, 6, 3),
+    "sound": (sound, 30, 2), "camera": (camera, 6, 3),
 }  # fmt: skip
 """Each with epochs of training and seeds."""
 

@@ -68,7 +68,7 @@ def run(
     Raises:
         SpicaError: where samples do not fit the network's inputs, or an option is unknown.
     """
-    kept = tuple(net.outputs if keep is None else keep)
+    kept = tuple(net.outputs if keep is None else [keep] if isinstance(keep, str) else keep)
     if unknown := [k for k in kept if k not in net.types]:
         raise SpicaError(f"{net.name} has no tensor {unknown[0]!r} to keep")
     ops, result = make_ops(engine, threads), Run()
@@ -118,8 +118,13 @@ def check_frames(net: Network, kind: TensorType, x: Any) -> NDArray:
     return check_array(source, kind, clips.reshape(-1, *clips.shape[2:])).reshape(clips.shape)
 
 
+def is_count(value: Any) -> bool:
+    """Whether it is an integer of at least 1, of Python's or numpy's."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= 1
+
+
 def check_batch_size(batch_size: int) -> None:
-    if not isinstance(batch_size, int) or batch_size < 1:
+    if not is_count(batch_size):
         raise SpicaError(f"batch_size is {batch_size!r}, but must be an integer of at least 1")
 
 
@@ -187,7 +192,7 @@ def make_ops(engine: str, threads: int | None) -> Reference:
     """The primitives of the engine called ``engine``."""
     threads = len(os.sched_getaffinity(0)) if threads is None and hasattr(os, "sched_getaffinity") else threads
     threads = threads if threads is not None else os.cpu_count() or 1
-    if not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
+    if not is_count(threads) or threads > MOST_THREADS:
         raise SpicaError(f"threads is {threads!r}, but must be an integer from 1 to {MOST_THREADS}")
     if engine == "reference":
         return Reference()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from os import PathLike
 from pathlib import Path
 from statistics import median
@@ -16,11 +16,14 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from spica.engine.plan import Part
-from spica.engine.run import BATCH, Memory, check_array, make_ops, parts_of, take_step, walk
+from spica.engine.run import BATCH, Memory, check_array, is_count, make_ops, parts_of, take_step, walk
 from spica.errors import SpicaError
 from spica.network import Network
-from spica.network.file import write_atomically
+from spica.network.file import digest, write_atomically
 from spica.network.record import State
+
+NETWORK, FRAMES = "network", "frames"
+"""What a file of a stream's state holds beside the state: the network's digest, and how many frames there were."""
 
 RECENT = 1024
 """Pushes whose time is remembered."""
@@ -40,8 +43,8 @@ class Stream:
     """
 
     def __init__(self, net: Network, *, streams: int = 1, engine: str = "native", threads: int | None = None) -> None:
-        """Open ``streams`` streams of ``net``, independent of each other; options as ``Network.run``."""
-        if not isinstance(streams, int) or streams < 1:
+        """Open ``streams`` streams of ``net``, independent of each other; other options as of ``Network.run``."""
+        if not is_count(streams):
             raise SpicaError(f"streams is {streams!r}, but must be an integer of at least 1")
         if len(net.inputs) != 1:
             raise SpicaError(f"{net.name}: has {len(net.inputs)} inputs; a stream has one")
@@ -108,16 +111,16 @@ class Stream:
             SpicaError: where it is not one of this network's.
         """
         mine = self._open().states
-        same = state.keys() == mine.keys() and all(_formats(state[name]) == _formats(mine[name]) for name in mine)
-        if not same:
-            raise SpicaError(
-                f"{self.network.name}: not a state of this network with {self.streams} streams; use one that it gave"
-            )
+        same = isinstance(state, dict) and state.keys() == mine.keys()
+        if not same or any(_formats(state[name]) != _formats(mine[name]) for name in mine):
+            count = "one stream" if self.streams == 1 else f"{self.streams} streams"
+            raise SpicaError(f"{self.network.name}: not a state of this network with {count}; use one that it gave")
         self._become({name: tuple(a.copy() for a in saved) for name, saved in state.items()})
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the state to a file, atomically (safetensors: nothing in it is executed)."""
+        """Write the state, and how many frames there were, to a file, atomically (safetensors: no code in it)."""
         tensors = {f"{name}#{i}": a for name, state in self._open().states.items() for i, a in enumerate(state)}
+        tensors |= {NETWORK: self._digest(), FRAMES: np.array([self.frames])}
         write_atomically(path, save_tensors({name: np.ascontiguousarray(a) for name, a in tensors.items()}))
 
     def load(self, path: str | PathLike[str]) -> None:
@@ -128,16 +131,19 @@ class Stream:
         """
         try:
             tensors = load_tensors(Path(path).read_bytes())
+            of, frames = tensors.pop(NETWORK), int(tensors.pop(FRAMES)[0])
         except OSError as error:
             raise SpicaError(f"{path}: cannot be read ({error.strerror}); check the path") from None
-        except SafetensorError as error:
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise SpicaError(f"{path}: not a whole file of a stream's state ({error})") from None
-        names = {name.rpartition("#")[0]: 0 for name in tensors}
-        counts = {name: sum(key.rpartition("#")[0] == name for key in tensors) for name in names}
-        try:
-            self.restore({name: tuple(tensors[f"{name}#{i}"] for i in range(n)) for name, n in counts.items()})
-        except KeyError as error:
-            raise SpicaError(f"{path}: not a file of a stream's state ({error})") from None
+        if not np.array_equal(of, self._digest()):
+            raise SpicaError(f"{path}: the state of another network than {self.network.name}")
+        counts = Counter(key.rpartition("#")[0] for key in tensors)
+        self.restore({name: tuple(tensors[f"{name}#{i}"] for i in range(n)) for name, n in counts.items()})
+        self.frames = frames
+
+    def _digest(self) -> NDArray[np.uint8]:
+        return np.frombuffer(digest(self.network), np.uint8)
 
     def close(self) -> None:
         """Forget the state; the stream takes no more frames."""
@@ -175,8 +181,8 @@ class Stream:
         self._open().states, self._rest = states, None
 
 
-def _formats(state: State) -> list[tuple[tuple[int, ...], np.dtype]]:
-    return [(a.shape, a.dtype) for a in state]
+def _formats(state: State) -> list[tuple]:
+    return [(np.shape(a), getattr(a, "dtype", None)) for a in state]
 
 
 def _equal(a: State, b: State) -> bool:

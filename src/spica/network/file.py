@@ -39,18 +39,28 @@ def save(net: Network, path: str | PathLike[str]) -> None:
     Raises:
         SpicaError: where the folder does not exist or cannot be written.
     """
+    header, tensors = _parts(net)
+    metadata = {"format": "spica", "schema": str(SCHEMA), "sha256": _BLANK, "network": header}
+    data = save_tensors(tensors, metadata)
+    found = hashlib.sha256(data).hexdigest()
+    write_atomically(path, data.replace(f'"sha256":"{_BLANK}"'.encode(), f'"sha256":"{found}"'.encode(), 1))
+
+
+def digest(net: Network) -> bytes:
+    """SHA-256 of everything that a network is, the same wherever it was made or loaded."""
+    header, tensors = _parts(net)
+    found = hashlib.sha256(header.encode())
+    for name in sorted(tensors):
+        found.update(np.ascontiguousarray(tensors[name]).tobytes())
+    return found.digest()
+
+
+def _parts(net: Network) -> tuple[str, dict[str, np.ndarray]]:
+    """A network as JSON, and the tensors that this names."""
     tensors: dict[str, np.ndarray] = {}
     layers = [_encode(layer, layer.name, tensors) for layer in net.layers]
     header = {"name": net.name, "outputs": list(net.outputs), "layers": layers}
-    metadata = {
-        "format": "spica",
-        "schema": str(SCHEMA),
-        "sha256": _BLANK,
-        "network": json.dumps(header, separators=(",", ":")),
-    }
-    data = save_tensors(tensors, metadata)
-    digest = hashlib.sha256(data).hexdigest()
-    write_atomically(path, data.replace(f'"sha256":"{_BLANK}"'.encode(), f'"sha256":"{digest}"'.encode(), 1))
+    return json.dumps(header, separators=(",", ":")), tensors
 
 
 def load(path: str | PathLike[str]) -> Network:

@@ -41,7 +41,7 @@ def resample(model: Any, rate: float) -> Any:
             config["batch_shape"] = (shape[0], None, *shape[2:])
         return type(layer).from_config(config)
 
-    made = keras.models.clone_model(model, clone_function=at_rate, input_tensors=_any_length(model))
+    made = keras.models.clone_model(model, clone_function=at_rate, input_tensors=_any_length(model), recursive=True)
     made.set_weights(model.get_weights())
     return made
 

@@ -82,8 +82,9 @@ def finetune(
     Args:
         quantized: the integer network.
         x: samples ``(N, ...)`` as integers that it reads (``spica.to_input_integers`` makes them of real ones); clips
-            ``(S, T, ...)`` of a network with memory, whose every frame then has its clip's class.
-        y: class of each sample ``(N,)``; without, the float network alone teaches.
+            ``(S, T, ...)`` of a network with memory.
+        y: class of each sample ``(N,)``, or of each frame of clips ``(S, T)``; without, the float network alone
+            teaches.
         net: the float network it was made from.
         epochs: passes over the samples.
         batch_size: samples of a step.

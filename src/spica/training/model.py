@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
+from spica.engine.run import check_frames
 from spica.errors import SpicaError
 from spica.layers import Neural
 from spica.network import Network
@@ -36,6 +38,10 @@ class Trainable(keras.Model):
         self.built = True
 
     def call(self, x: Any, training: bool | None = False) -> Any:
+        reads = self.network.types[self.network.inputs[0].name].shape
+        if tuple(x.shape[1 + self.over_time :]) != reads or len(x.shape) != len(reads) + 1 + self.over_time:
+            axes = ", ".join(map(str, ("S", "T", *reads) if self.over_time else ("N", *reads)))
+            raise SpicaError(f"{self.network.name}: is trained on ({axes}), but is given {tuple(x.shape)}")
         net, length = self.network, x.shape[1] if self.over_time else 1
         run: Any = Differentiable(length) if training else Exact(length)
         if self.over_time:
@@ -63,6 +69,20 @@ class Trainable(keras.Model):
         if self.over_time:
             tensors = [ops.reshape(t, (-1, length, *t.shape[1:])) for t in tensors]
         return tensors[0] if len(tensors) == 1 else tensors
+
+    def fit(self, x: Any = None, *rest: Any, **options: Any) -> Any:
+        return super().fit(self._checked(x), *rest, **options)
+
+    def evaluate(self, x: Any = None, *rest: Any, **options: Any) -> Any:
+        return super().evaluate(self._checked(x), *rest, **options)
+
+    def predict(self, x: Any, *rest: Any, **options: Any) -> Any:
+        return super().predict(self._checked(x), *rest, **options)
+
+    def _checked(self, x: Any) -> Any:
+        """Arrays as the network takes them, integers within its range; what feeds samples otherwise is left alone."""
+        source = self.network.inputs[0].name
+        return check_frames(self.network, self.network.types[source], x) if isinstance(x, np.ndarray) else x
 
     def integer(self) -> Network:
         """The network of the integers of now."""

@@ -28,6 +28,11 @@ def targets(
         )
     reads = quantized.types[quantized.inputs[0].name]
     samples = check_frames(quantized, reads, x)
+    clips = samples.ndim == len(reads.shape) + 2
+    if quantized.remembering and not clips:
+        raise SpicaError(
+            f"{quantized.name}: remembers frames, so it is trained on clips (S, T, ...); give x[None] for one"
+        )
     if y is None and net is None:
         raise SpicaError("fine-tuning needs labels, or the float network as a teacher")
     taught = None
@@ -37,13 +42,14 @@ def targets(
         assert taught is not None
         return taught
     labels = np.asarray(y)
-    if labels.shape != (len(samples),) or labels.dtype.kind not in "iu":
-        raise SpicaError(f"labels have shape {labels.shape} and type {labels.dtype}; give one class index a sample")
+    if clips and labels.shape == (len(samples),):  # every frame is of its clip's class
+        labels = np.repeat(labels[:, None], samples.shape[1], axis=1)
+    if labels.shape != samples.shape[: 1 + clips] or labels.dtype.kind not in "iu":
+        each = "sample" if not clips else "clip, or frame of it"
+        raise SpicaError(f"labels have shape {labels.shape} and type {labels.dtype}; give one class index a {each}")
     if labels.min() < 0 or labels.max() >= kind.channels:
         raise SpicaError(f"labels reach from {labels.min()} to {labels.max()}, but there are {kind.channels} classes")
     known = np.eye(kind.channels, dtype=np.float32)[labels]
-    if samples.ndim == len(reads.shape) + 2:  # clips, whose every frame is of their class
-        known = np.repeat(known[:, None], samples.shape[1], axis=1)
     return known if taught is None else distillation * taught + np.float32(1 - distillation) * known
 
 

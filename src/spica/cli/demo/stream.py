@@ -78,7 +78,7 @@ def network(digits: Digits, epochs: int, seed: int) -> Network:
     """The trained network with eight-bit integers."""
     from spica.zoo.moving import train_moving_digit_classifier
 
-    net = spica.from_keras(train_moving_digit_classifier(digits, max(epochs // 2, 1) if epochs else 0, seed))
+    net = spica.from_keras(train_moving_digit_classifier(digits, max(epochs // 2, 1) if epochs > 0 else epochs, seed))
     samples = seen_moving(digits.train_x[:CALIBRATION_CLIPS]).astype(np.float32)
     return spica.quantize(net, samples, bias_correction=False)  # which would give layers a bias, and rest events
 
