@@ -233,9 +233,27 @@ def test_polynomials_are_orthogonal_under_their_weight(alpha, beta, jacobi):
         np.testing.assert_allclose(values, wanted, atol=1e-9)
 
 
-@pytest.mark.parametrize(("count", "alpha"), [(0, 0.0), (3, -1.0)])
+def test_builders_and_layers_refuse_what_is_none(keras):
+    from spica.temporal import TemporalConv
+    from spica.zoo.vit import build_vit
+
+    for call, message in (
+        (lambda: TemporalConv(3, 2.5), "frames is 2.5"),
+        (lambda: TemporalConv(3, 2, basis=3), "must be a Jacobi"),
+        (lambda: tenn.build_tenn((3, 4, 5), 2), "are no series"),
+        (lambda: tenn.build_spatiotemporal_tenn((3, 4), 2), r"give \(T, H, W, C\)"),
+        (lambda: build_vit(heads=3), "heads the width"),
+        (lambda: spica.quantize(keras.Sequential(), CLIPS), "a Sequential is no Network; spica.from_keras"),
+        (lambda: spica.trainable(None), "NoneType is no Network; give the network that spica.quantize made"),
+        (lambda: spica.to_input_integers(None, CLIPS), "no Network"),
+    ):
+        with pytest.raises(spica.SpicaError, match=message):
+            call()
+
+
+@pytest.mark.parametrize(("count", "alpha"), [(0, 0.0), (3, -1.0), (2.5, 0.0)])
 def test_polynomials_that_are_none_are_refused(count, alpha, jacobi):
-    with pytest.raises(spica.SpicaError, match="count must be at least 1"):
+    with pytest.raises(spica.SpicaError, match="count must be an integer of at least 1"):
         jacobi(count, alpha)
 
 
@@ -252,6 +270,9 @@ def test_at_twice_the_rate_a_slow_clip_gives_the_same(keras, jacobi):
     layers = keras.layers
     for rate, which, message in (
         (0, model, "above 0"),
+        ("2", model, "a number above 0"),
+        (2, None, "NoneType is no keras.Model"),
+        (2, [keras.Sequential([keras.Input((40, 3)), DiagonalSSM()])], "counts in frames"),
         (2, [TemporalConv(4, 16)], "counts in frames"),
         (2, [layers.Conv1D(4, 16, padding="causal")], "counts in frames"),
         (2, [DiagonalSSM()], "counts in frames"),

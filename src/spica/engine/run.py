@@ -16,6 +16,7 @@ from spica.engine.reference import Reference
 from spica.errors import SpicaError
 from spica.layers.temporal import Temporal
 from spica.network import Layer, Network, TensorType
+from spica.network.graph import check_network
 from spica.network.record import forward_float, forward_stateful, initial_state
 
 ENGINES = ("native", "reference")
@@ -298,5 +299,6 @@ def to_input_integers(net: Network, x: ArrayLike) -> NDArray:
     Returns:
         ``round(x / scale)``, saturated to the input's bits, in its dtype.
     """
+    check_network(net)
     kind = net.types[net.inputs[0].name]
     return kind.from_float(check_frames(net, TensorType(kind.shape), x))

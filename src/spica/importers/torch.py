@@ -50,7 +50,7 @@ def from_torch(module: Any, example: Any) -> Network:
     for node in nodes:
         if node.op == "placeholder":
             value = known[held[node.name]] if node.name in held else None
-            graph.values[node.name] = graph.input(node) if value is None else value.detach().cpu()
+            graph.values[node.name] = graph.input(node) if value is None else _kept(value)
         elif node.op == "call_function":
             graph.call(node)
     (results,) = (node.args[0] for node in nodes if node.op == "output")
@@ -89,6 +89,12 @@ def _export(module: Any, example: Any) -> Any:
         ) from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def _kept(value: Any) -> Any:
+    """A parameter, buffer or constant; real ones in float32, whatever a module is kept in."""
+    value = value.detach().cpu()
+    return value.float() if value.is_floating_point() else value
 
 
 def _leaves(values: Any) -> list[Any]:

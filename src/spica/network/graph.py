@@ -154,6 +154,12 @@ class Network:
         return f"<Network {self.name!r}: {kind}, {len(self.layers)} layers, outputs {', '.join(self.outputs)}>"
 
 
+def check_network(net: Any, fix: str = "spica.from_keras makes one of a model") -> None:
+    """Refuse what is no network."""
+    if not isinstance(net, Network):
+        raise SpicaError(f"a {type(net).__name__} is no Network; {fix}")
+
+
 def classes(net: Network, outputs: NDArray | list[NDArray]) -> NDArray[np.int64]:
     """Index of the largest of each sample's outputs, of a clip's on average."""
     if isinstance(outputs, list):

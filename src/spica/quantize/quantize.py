@@ -36,6 +36,7 @@ from spica.layers import (
 from spica.layers.neural import WEIGHT_RANGE
 from spica.layers.recurrent import BUFFER_BITS
 from spica.network import Layer, Network, TensorType
+from spica.network.graph import check_network
 from spica.network.record import infer
 from spica.progress import progress as show
 from spica.quantize import rounding
@@ -107,6 +108,7 @@ def quantize(
     Raises:
         SpicaError: where an option or a sample is bad, or a layer has no integer meaning.
     """
+    check_network(net)
     original, net = net, prepare(net)
     _check_options(original, net, weights, activations, first_layer_weights, ranges)
     _check_layers(net)

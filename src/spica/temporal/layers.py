@@ -16,10 +16,12 @@ class _Temporal(keras.layers.Layer):
 
     def __init__(self, frames: int, basis: Jacobi | None = None, use_bias: bool = True, **options: Any) -> None:
         super().__init__(**options)
-        if frames < 1:
-            raise SpicaError(f"{self.name}: frames is {frames}, but an output is made of at least 1")
+        if not isinstance(frames, int) or frames < 1:
+            raise SpicaError(f"{self.name}: frames is {frames!r}, but must be an integer of at least 1")
         self.frames, self.use_bias = frames, use_bias
         self.basis = Jacobi(**basis) if isinstance(basis, dict) else basis
+        if not isinstance(self.basis, Jacobi | None):
+            raise SpicaError(f"{self.name}: basis is {basis!r:.40}, but must be a Jacobi, or None for plain weights")
         self.bias: Any = None
 
     def _build(self, shape: tuple[int, ...], filters: int) -> None:

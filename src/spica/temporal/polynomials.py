@@ -29,8 +29,8 @@ class Jacobi:
     beta: float = -0.25
 
     def __post_init__(self) -> None:
-        if self.count < 1 or min(self.alpha, self.beta) <= -1:
-            raise SpicaError(f"{self}: count must be at least 1, alpha and beta above -1")
+        if not isinstance(self.count, int) or self.count < 1 or min(self.alpha, self.beta) <= -1:
+            raise SpicaError(f"{self}: count must be an integer of at least 1, alpha and beta above -1")
 
     def taps(self, frames: int) -> NDArray[np.float32]:
         """Each polynomial as a kernel of ``frames`` taps, of mean square 1 over the interval: ``(count, frames)``."""

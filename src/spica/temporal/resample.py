@@ -27,8 +27,10 @@ def resample(model: Any, rate: float) -> Any:
     Raises:
         SpicaError: for any other layer over time, which has no meaning at another rate.
     """
-    if not rate > 0:
-        raise SpicaError(f"rate is {rate!r}, but must be above 0")
+    if not isinstance(model, keras.Model):
+        raise SpicaError(f"a {type(model).__name__} is no keras.Model; resample before spica.from_keras")
+    if not isinstance(rate, int | float) or not 0 < rate < float("inf"):
+        raise SpicaError(f"rate is {rate!r}, but must be a number above 0")
 
     def at_rate(layer: Any) -> Any:
         config = layer.get_config()

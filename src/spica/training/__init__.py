@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from spica.engine.run import is_count
 from spica.errors import SpicaError
 from spica.network import Network
+from spica.network.graph import check_network
 from spica.rewrite import prepare
 from spica.training.backend import load_keras
 
@@ -39,7 +41,10 @@ def trainable(quantized: Network, net: Network | None = None, *, sparsity: float
     Raises:
         SpicaError: where a layer cannot be trained, or no Keras backend is installed.
     """
-    if not sparsity >= 0:
+    check_network(quantized, "give the network that spica.quantize made")
+    if net is not None:
+        check_network(net, "give the float network that spica.quantize read")
+    if not 0 <= sparsity < float("inf"):
         raise SpicaError(f"sparsity is {sparsity!r}, but must be 0 or more")
     load_keras()
     from spica.training.fractions import fractions
@@ -104,8 +109,9 @@ def finetune(
     keras = load_keras()
     from spica.training.teacher import targets
 
-    if epochs < 1 or batch_size < 1 or not learning_rate > 0:
-        raise SpicaError("epochs and batch_size must be at least 1, learning_rate above 0")
+    if not is_count(epochs) or not is_count(batch_size) or not 0 < learning_rate < float("inf"):
+        raise SpicaError("epochs and batch_size must be integers of at least 1, learning_rate above 0")
+    check_network(quantized, "give the network that spica.quantize made")
     wanted = targets(quantized, net, x, y, distillation)
     keras.utils.set_random_seed(seed)
     model = trainable(quantized, net, sparsity=sparsity)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from spica.errors import SpicaError
 from spica.training import load_keras
 
 MOMENTUM = 0.9  # of batch normalisation; the usual 0.99 needs more steps than a short training has
@@ -83,6 +84,8 @@ def build_spatiotemporal_tenn(
     keras = load_keras()
     from spica.temporal import DepthwiseTemporalConv, TemporalConv
 
+    if len(shape) != 4 or not filters:
+        raise SpicaError(f"clips of shape {tuple(shape)} through {len(filters)} layers; give (T, H, W, C) and filters")
     layers, plain = keras.layers, {"use_bias": False}
     each, space = layers.TimeDistributed, {"strides": 2, "padding": "same", "use_bias": False}
     model = keras.Sequential([keras.Input(shape)], name="spatiotemporal_tenn")
@@ -99,6 +102,8 @@ def build_spatiotemporal_tenn(
 
 
 def _begun(shape: tuple[int, ...], scale: float, name: str) -> Any:
+    if len(shape) != 2:
+        raise SpicaError(f"clips of shape {tuple(shape)} are no series; give (T, C)")
     keras = load_keras()
     first = [] if scale == 1 else [keras.layers.Rescaling(scale)]
     return keras.Sequential([keras.Input(shape), *first], name=name)

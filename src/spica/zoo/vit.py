@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from spica.errors import SpicaError
 from spica.training import load_keras
 
 
@@ -21,6 +22,11 @@ def build_vit(
     Patches become tokens by a convolution, behind a class token; blocks of attention and of two dense layers with GELU
     between them, each after a layer normalisation and with a residual; the class token is read out.
     """
+    if min(patch, width, depth, heads, classes) < 1 or size % patch or width % heads:
+        raise SpicaError(
+            f"a transformer of width {width}, {heads} heads and patches of {patch} in images of {size} is none; "
+            "patches must divide the image, and heads the width"
+        )
     keras = load_keras()
     from spica.vision import TokenEmbedding
 
