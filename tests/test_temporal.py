@@ -562,6 +562,31 @@ def test_frames_one_by_one_are_one_program_and_go_on_from_stretches(kind, quanti
         np.testing.assert_array_equal(stream.push(x[:1]), slow.push(x[:1]))
 
 
+@pytest.mark.parametrize("first", ["camera", "buffer", "state"])
+def test_both_kinds_of_memory_go_together_and_behind_a_camera(first, keras):
+    from spica.temporal import DepthwiseTemporalConv, DiagonalSSM, TemporalConv
+
+    layers, state = keras.layers, [keras.layers.Dense(6), DiagonalSSM(), keras.layers.Dense(6), keras.layers.ReLU()]
+    each = layers.TimeDistributed
+    parts = {
+        "camera": [each(layers.Conv2D(4, 3, 2, activation="relu")), each(layers.Flatten()), *state],
+        "buffer": [TemporalConv(8, 3), layers.ReLU(), *state],
+        "state": [*state, DepthwiseTemporalConv(3), layers.ReLU()],
+    }[first]
+    keras.utils.set_random_seed(0)
+    shape = (9, 8, 8, 2) if first == "camera" else (9, 5)
+    model = keras.Sequential([keras.Input(shape), *parts, layers.Dense(3)])
+    x = np.random.default_rng(0).normal(size=(6, *shape)).astype(np.float32)
+    net, wanted = spica.from_keras(model), model.predict(x, verbose=0)
+    np.testing.assert_allclose(net.forward(x), wanted, atol=1e-5)
+    qnet = spica.quantize(net, x)
+    integers = spica.to_input_integers(qnet, x)
+    whole = qnet.forward(integers)
+    assert ratio(wanted, whole) > 30
+    with qnet.stream() as stream:
+        np.testing.assert_array_equal(np.concatenate([stream.push(frame[None]) for frame in integers[0]]), whole[0])
+
+
 def test_quantising_without_repairs_still_sees_the_states(keras):
     net = spica.from_keras(recurrent(keras))
     plain = {"equalization": False, "reconstruction": False, "bias_correction": False}

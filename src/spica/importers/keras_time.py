@@ -30,7 +30,7 @@ OVER_TIME = {"Conv3D", "DepthwiseTemporalConv", "DiagonalSSM", "TemporalConv", "
 
 HINTS = {
     "Conv1D": 'over time use padding="causal"; else reshape to an image of height 1 and use Conv2D',
-    "GlobalAveragePooling1D": "leave the average over time out, and train on labels for every frame",
+    "GlobalAveragePooling1D": "over time leave it out, and train on labels for every frame; of tokens read one out",
     "GlobalAveragePooling3D": "leave the average over time out, and train on labels for every frame",
 }
 
@@ -125,7 +125,11 @@ def _max_pool3d(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int
 
 def _diagonal_ssm(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
     real, imaginary = (array(part) for part in layer.factors)
-    return [DiagonalRecurrence(name=name, inputs=inputs, a_real=real, a_imag=imaginary)]
+    step: list[Layer] = []
+    if len(shape) != 2:  # plain channels, or an image of one pixel
+        step = [Reshape(name=f"{name}/step", inputs=inputs, shape=(1, shape[-1]))]
+        inputs = (step[0].name,)
+    return [*step, DiagonalRecurrence(name=name, inputs=inputs, a_real=real, a_imag=imaginary)]
 
 
 def _spaced(taps: NDArray[np.float32], dilation: int) -> NDArray[np.float32]:
@@ -146,8 +150,8 @@ def _looking_back(
 
 
 def as_image(name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
-    """What makes an image of one pixel of plain channels."""
-    return [Reshape(name=f"{name}/image", inputs=inputs, shape=(1, 1, *shape))] if len(shape) == 1 else []
+    """What makes an image of one pixel of plain channels, or of a stretch of one step."""
+    return [Reshape(name=f"{name}/image", inputs=inputs, shape=(1, 1, shape[-1]))] if len(shape) < 3 else []
 
 
 PER_FRAME = {"Activation", "Add", "BatchNormalization", "Concatenate", "Dense", "ReLU", "Rescaling", "Softmax"}

@@ -25,6 +25,7 @@ from spica.layers import (
     LayerNormalization,
     Neural,
     Requantize,
+    Reshape,
     Scale,
     SeparableConv2D,
     Softmax,
@@ -273,11 +274,18 @@ def _input(layer: Layer, samples: ArrayLike, real: NDArray[np.float32]) -> Input
 def _has_output_stage(net: Network, layer: Layer) -> bool:
     """Whether a layer's accumulator must be brought down to activation bits: all but those only the caller reads."""
     readers = net.consumers[layer.name]
-    if isinstance(layer, Neural) and all(isinstance(reader, DiagonalRecurrence) for reader in readers):
-        return False  # a recurrence takes accumulators up as they are
+    if isinstance(layer, Neural) and all(_takes_accumulators(net, reader) for reader in readers):
+        return False
     if isinstance(layer, Transformer):
         return True
     return isinstance(layer, Neural | Add | Activation | GlobalAveragePooling2D) and bool(readers)
+
+
+def _takes_accumulators(net: Network, reader: Layer) -> bool:
+    """Whether it is a recurrence, which takes accumulators up as they are, or only gives them one another shape."""
+    if isinstance(reader, Reshape):
+        return all(_takes_accumulators(net, other) for other in net.consumers[reader.name])
+    return isinstance(reader, DiagonalRecurrence)
 
 
 def _is_rectified(layer: Layer) -> bool:
