@@ -594,6 +594,21 @@ def test_quantising_without_repairs_still_sees_the_states(keras):
     assert ratio(net.forward(SIGNALS), qnet.forward(spica.to_input_integers(qnet, SIGNALS))) > 30
 
 
+@pytest.mark.parametrize("channels", [4, 5])
+def test_states_go_to_other_layers_on_a_chip(channels, keras):
+    from spica.temporal import DiagonalSSM
+
+    layers = keras.layers
+    model = keras.Sequential(
+        [keras.Input((12, 3)), layers.Dense(channels), DiagonalSSM(), layers.ReLU(), layers.Dense(4)]
+    )
+    x = np.random.default_rng(0).normal(size=(3, 12, 3)).astype(np.float32)
+    qnet = spica.quantize(spica.from_keras(model), x)
+    integers, chip = spica.to_input_integers(qnet, x), spica.map(qnet, "pico")
+    np.testing.assert_array_equal(chip.forward(integers), qnet.forward(integers))
+    assert chip.statistics.latency_ms > 0
+
+
 def test_the_modes_of_a_memory_decay_and_spread():
     from spica.temporal.recurrent import legendre_modes
 

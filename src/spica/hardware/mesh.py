@@ -55,9 +55,10 @@ def packets(net: Network, place: Placement, origin: Placement, events: NDArray) 
     Args:
         events: that ``place`` receives, by row and channel ``(H, C)``; one row where its input is flat.
     """
-    height, *_, channels = net.types[origin.layer].shape
+    shape = net.types[origin.layer].shape
     if isinstance(net[origin.layer], StatefulRecurrent):  # one part of each complex number leaves
-        channels = net.types[origin.layer].shape[-2]
+        shape = shape[:-1]
+    height, channels = shape[0], shape[-1]
     if len(events) == 1 and events.shape[1] != channels:  # flattened: rows in order, channels within each pixel
         events = events.reshape(height, -1, channels).sum(axis=1)
     rows = split(len(events), len(origin.bands))
