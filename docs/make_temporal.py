@@ -34,9 +34,10 @@ def modelled(rows: list[dict], key: str) -> str:
 
 
 def rows_of(name: str) -> dict[str, list[dict]]:
-    """Rows of each model."""
+    """Rows of each model; those that are compared with come first."""
     rows = results("study")[name]["rows"]
-    return {model: [row for row in rows if row["model"] == model] for model in dict.fromkeys(r["model"] for r in rows)}
+    models = sorted(dict.fromkeys(row["model"] for row in rows), key=lambda model: ("TENN" in model, model[0] != "G"))
+    return {model: [row for row in rows if row["model"] == model] for model in models}
 
 
 def series(name: str) -> str:
@@ -96,25 +97,31 @@ def draw_soak() -> None:
 
 def draw_study() -> None:
     """Accuracy against work, one panel a series."""
-    from matplotlib.ticker import LogFormatterSciNotation, NullFormatter
+    from matplotlib.ticker import EngFormatter
 
     from spica.report.figures import INK, SPIKE, load_pyplot, write_figure
 
-    kinds = {"GRU": ("s", "#64748b"), "CNN": ("^", "#94a3b8"), "recurrent": ("D", INK), "TENN": ("o", SPIKE)}
-    figure = load_pyplot()(figsize=(10, 5.4), layout="constrained")
-    for axes, name in zip(figure.subplots(2, 3).flat, SERIES):
+    styles = {
+        "GRU": {"marker": "s", "color": "#64748b"},
+        "CNN": {"marker": "^", "color": "#94a3b8"},
+        "TENN": {"marker": "o", "color": SPIKE},
+        "TENN, polynomials": {"marker": "o", "color": SPIKE, "markerfacecolor": "white"},
+        "recurrent TENN": {"marker": "D", "color": INK},
+    }
+    figure = load_pyplot()(figsize=(10, 5.8), layout="constrained")
+    panels, shown = figure.subplots(2, 3).flat, {}
+    for axes, name in zip(panels, SERIES):
         for model, rows in rows_of(name).items():
-            marker, colour = next(style for kind, style in kinds.items() if model.startswith(kind))
+            kind = "TENN, polynomials" if "polynomials" in model else model.partition(",")[0]
             values = [100 * row["accuracy"] for row in rows]
             point = rows[0]["macs"], statistics.mean(values)
-            axes.errorbar(*point, yerr=statistics.stdev(values), marker=marker, color=colour, capsize=2)
-            axes.annotate(model, point, (4, 4), textcoords="offset points", fontsize=7, color=colour)
-        axes.set(xscale="log", title=name)
-        axes.margins(x=0.35, y=0.15)
-        axes.xaxis.set_major_formatter(LogFormatterSciNotation())
-        axes.xaxis.set_minor_formatter(NullFormatter())
+            shown[kind] = axes.errorbar(*point, yerr=statistics.stdev(values), capsize=2, linestyle="", **styles[kind])
+        axes.set(title=name, xlim=(0, None))
+        axes.margins(x=0.1, y=0.15)
+        axes.xaxis.set_major_formatter(EngFormatter())
     figure.supxlabel("multiply-accumulates a frame")
     figure.supylabel("test accuracy in float, % (heart: F1)")
+    figure.legend(shown.values(), shown.keys(), loc="outside upper center", ncols=len(shown), frameon=False)
     write_figure(figure, IMAGES / "temporal.svg")
 
 
