@@ -6,6 +6,7 @@ PyTorch has channels first, and cuts and turns tensors at will; see ``views`` fo
 from __future__ import annotations
 
 import copy
+import logging
 import operator
 from collections.abc import Callable
 from dataclasses import replace
@@ -76,7 +77,8 @@ def _export(module: Any, example: Any) -> Any:
     one = example[:1]
     # Two samples, so that the batch axis can be told from axes of one.
     two = (torch.cat([one, one]).to(next(module.parameters(), one).dtype),)
-    fast = torch.backends.mha.get_fastpath_enabled()
+    fast, logged = torch.backends.mha.get_fastpath_enabled(), logging.root.manager.disable
+    logging.disable(logging.CRITICAL)  # what goes wrong is said once, below
     torch.backends.mha.set_fastpath_enabled(False)  # it would hide what a transformer does in one operation
     try:
         # Without operations in place, which would change other views of what they change.
@@ -89,6 +91,7 @@ def _export(module: Any, example: Any) -> Any:
         ) from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+        logging.disable(logged)
 
 
 def _kept(value: Any) -> Any:
