@@ -151,7 +151,8 @@ def _looking_back(
 
 def as_image(name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
     """What makes an image of one pixel of plain channels, or of a stretch of one step."""
-    return [Reshape(name=f"{name}/image", inputs=inputs, shape=(1, 1, shape[-1]))] if len(shape) < 3 else []
+    point = len(shape) < 3 and set(shape[:-1]) <= {1}
+    return [Reshape(name=f"{name}/image", inputs=inputs, shape=(1, 1, shape[-1]))] if point else []
 
 
 PER_FRAME = {"Activation", "Add", "BatchNormalization", "Concatenate", "Dense", "ReLU", "Rescaling", "Softmax"}
