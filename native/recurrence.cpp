@@ -1,16 +1,10 @@
 // A diagonal recurrence over complex integers: see Reference.recur in spica/engine/reference.py.
-#include <algorithm>
 #include <stdexcept>
 
 #include "steps.hpp"
 
 namespace spica {
 namespace {
-
-std::int64_t saturate(std::int64_t value, int bits) {
-  const std::int64_t limit = std::int64_t{1} << bits;
-  return std::clamp(value, -limit, limit - 1);
-}
 
 class Recur final : public Step {
  public:

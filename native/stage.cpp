@@ -6,11 +6,6 @@
 namespace spica {
 namespace {
 
-std::int64_t saturate(std::int64_t value, int bits) {
-  const std::int64_t limit = std::int64_t{1} << bits;
-  return std::clamp(value, -limit, limit - 1);
-}
-
 // floor(value * 2^-shift + 0.5); a negative shift multiplies. Both stay exact within the stage's buffers.
 std::int64_t shift_round(std::int64_t value, std::int64_t shift) {
   if (shift <= 0) return value * (std::int64_t{1} << std::min<std::int64_t>(-shift, 30));

@@ -1,6 +1,7 @@
 // What follows a sum before it leaves a layer: see Stage in spica/layers/arithmetic.py.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -8,6 +9,12 @@
 #include "isa.hpp"
 
 namespace spica {
+
+// `value` within [-2^bits, 2^bits - 1].
+inline std::int64_t saturate(std::int64_t value, int bits) {
+  const std::int64_t limit = std::int64_t{1} << bits;
+  return std::clamp(value, -limit, limit - 1);
+}
 
 struct Stage {
   int channels;

@@ -102,11 +102,14 @@ void load_samples(const Frame& frame, const Tensor& t, const Array& array, int f
 void store_samples(const Frame& frame, const Tensor& t, const Real& real, const Array& array, int first_sample, int part,
                    int parts) {
   const std::int64_t width = std::int64_t{t.w} * t.c;
-  const auto store = [&]<class T>(T* data, auto convert) {
+  const auto rows = [&]<class T>(T* data, auto store_row) {
     for (std::int64_t unit = part; unit < std::int64_t{frame.samples} * t.h; unit += parts) {
       const int n = static_cast<int>(unit / t.h), y = static_cast<int>(unit % t.h);
-      T* to = data + ((std::int64_t{first_sample} + n) * t.h + y) * width;
-      const std::uint8_t* from = frame.origin(t, n) + y * t.row();
+      store_row(data + ((std::int64_t{first_sample} + n) * t.h + y) * width, frame.origin(t, n) + y * t.row());
+    }
+  };
+  const auto store = [&]<class T>(T* data, auto convert) {
+    rows(data, [&](T* to, const std::uint8_t* from) {
       for (int x = 0; x < t.w; ++x, from += t.pixel(), to += t.c)
         if (t.planes == 0) {
           const auto* words = reinterpret_cast<const std::int32_t*>(from);  // tensors of words begin on whole lines
@@ -116,15 +119,12 @@ void store_samples(const Frame& frame, const Tensor& t, const Real& real, const 
         } else {
           for (int c = 0; c < t.c; ++c) to[c] = convert(decode(t, from, c), c);
         }
-    }
+    });
   };
   const auto store_bytes = [&](std::uint8_t* data) {  // a row's pixels follow each other, and bytes wrap
-    for (std::int64_t unit = part; unit < std::int64_t{frame.samples} * t.h; unit += parts) {
-      const int n = static_cast<int>(unit / t.h), y = static_cast<int>(unit % t.h);
-      std::uint8_t* to = data + ((std::int64_t{first_sample} + n) * t.h + y) * width;
-      const std::uint8_t* from = frame.origin(t, n) + y * t.row();
+    rows(data, [&](std::uint8_t* to, const std::uint8_t* from) {
       for (std::int64_t i = 0; i < width; ++i) to[i] = static_cast<std::uint8_t>(from[i] + t.zero);
-    }
+    });
   };
   if (array.is_float) {
     store(static_cast<float*>(array.data), [power = real.power.data(), scale = real.scale.data()](std::int32_t v, int c) {

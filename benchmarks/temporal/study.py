@@ -22,7 +22,8 @@ from series import Series, camera, heart, motions, sound, vowels, words
 import spica
 from spica.network.file import write_atomically
 from spica.training import load_keras
-from spica.zoo.tenn import MOMENTUM, build_recurrent_tenn, build_tenn
+from spica.zoo.digits import MOMENTUM
+from spica.zoo.tenn import build_recurrent_tenn, build_tenn
 
 DEVICES, RECURRENT_DEVICE = {1: "Akida2-1", 3: "Akida2-6"}, "pico"
 """By the rank of a frame."""
@@ -181,10 +182,13 @@ def beats(where: np.ndarray, runs: np.ndarray) -> int:
     return len(np.unique(number[where.ravel() & runs.ravel()]))
 
 
+def is_recurrent(model: Any) -> bool:
+    return any(type(layer).__name__ == "DiagonalSSM" for layer in model.layers)
+
+
 def readable(model: Any, series: Series) -> np.ndarray:
     """Samples to quantise with: recurrent devices read 16 bits as they are, others eight."""
-    recurrent = any(type(layer).__name__ == "DiagonalSSM" for layer in model.layers)
-    return series.train_x if recurrent else series.train_x.astype(np.float32)
+    return series.train_x if is_recurrent(model) else series.train_x.astype(np.float32)
 
 
 def on_chip(model: Any, series: Series) -> dict[str, float]:
@@ -193,8 +197,7 @@ def on_chip(model: Any, series: Series) -> dict[str, float]:
     x = spica.to_input_integers(qnet, series.test_x)
     frames = x.reshape(-1, *x.shape[2:])[:STREAMED]
     np.testing.assert_array_equal(streamed(qnet, frames)[0], qnet.forward(frames, engine="reference"))
-    recurrent = any(type(r).__name__ == "StatefulRecurrent" for r in qnet)
-    chip = spica.map(qnet, RECURRENT_DEVICE if recurrent else DEVICES[series.train_x.ndim - 2])
+    chip = spica.map(qnet, RECURRENT_DEVICE if is_recurrent(model) else DEVICES[series.train_x.ndim - 2])
     chip.forward(x[:20])
     found = chip.statistics
     return {

@@ -49,9 +49,8 @@ class Stream:
         if len(net.inputs) != 1:
             raise SpicaError(f"{net.name}: has {len(net.inputs)} inputs; a stream has one")
         self.network, self.streams, self.frames = net, streams, 0
-        self._ops = make_ops(engine, threads)
-        self._parts = parts_of(net, net.outputs, engine)
-        self._step_parts = parts_of(net, net.outputs, engine, stepwise=True)
+        self._ops, self._engine = make_ops(engine, threads), engine
+        self._plans = {True: self._plan(stepwise=True)}  # that of stretches is made when one comes
         self._memory: Memory | None = Memory(net, streams)
         self._rest: NDArray | list[NDArray] | None = None
         self._seconds: deque[float] = deque(maxlen=RECENT)
@@ -163,11 +162,15 @@ class Stream:
         def step(part: Part, read: list[NDArray]) -> list[NDArray]:
             return self._step(part, read, memory)
 
-        parts = self._step_parts if len(x) == self.streams else self._parts
-        batch = BATCH if self.streams == 1 else self.streams
-        tensors = walk({net.inputs[0].name: x}, parts, step, net.outputs, batch)
+        stepwise, batch = len(x) == self.streams, BATCH if self.streams == 1 else self.streams
+        if stepwise not in self._plans:
+            self._plans[stepwise] = self._plan(stepwise)
+        tensors = walk({net.inputs[0].name: x}, self._plans[stepwise], step, net.outputs, batch)
         outputs = [net.types[name].to_float(tensors[name]) for name in net.outputs]
         return outputs[0] if len(outputs) == 1 else outputs
+
+    def _plan(self, stepwise: bool) -> list[Part]:
+        return parts_of(self.network, self.network.outputs, self._engine, stepwise)
 
     def _step(self, part: Part, read: list[NDArray], memory: Memory) -> list[NDArray]:
         return take_step(self.network, part, read, self._ops, memory)

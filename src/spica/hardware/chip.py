@@ -159,8 +159,7 @@ class ChipStream(Stream):
 
     def __init__(self, chip: MappedNetwork, *, engine: str = "native", threads: int | None = None) -> None:
         super().__init__(chip.network, engine=engine, threads=threads)
-        self.chip, self._parts = chip, layer_by_layer(chip.network)
-        self._step_parts = self._parts
+        self.chip = chip
         self._seen: dict[str, list[Activity]] = {}
 
     def push(self, frames: ArrayLike) -> NDArray | list[NDArray]:
@@ -169,6 +168,9 @@ class ChipStream(Stream):
         outputs = super().push(frames)
         self.chip.count(self._seen)
         return outputs
+
+    def _plan(self, stepwise: bool) -> list[Part]:
+        return layer_by_layer(self.network)
 
     def _step(self, part: Part, read: list[NDArray], memory: Memory) -> list[NDArray]:
         return self.chip.step(self._ops, memory, self._seen, part, read)

@@ -105,7 +105,7 @@ class _Graph(Builder):
             raise SpicaError(f"{layer.name}: looks over time inside a TimeDistributed, which hides time; take it out")
         if self.over_time and not self.in_frame and not keras_time.takes_clips(layer):
             raise SpicaError(f"{layer.name}: Keras layer {kind} would mix frames; wrap it in TimeDistributed")
-        _check_axis(layer, len(node.input_tensors[0].shape) - (type(node.operation).__name__ == "TimeDistributed"))
+        _check_axis(layer, len(node.input_tensors[0].shape) - (layer is not node.operation))
         keras_time.check_beginning(layer, begins)
         self.zeros_before[id(node.outputs[0])] = keras_time.zeros_before(layer)
         records = convert(layer, node.operation.name, inputs, self.types[inputs[0]].shape)

@@ -32,6 +32,7 @@ from spica.layers import (
     TokenEmbedding,
     ZeroPad,
 )
+from spica.layers.neural import Windowed
 from spica.network import Layer
 
 Converter = Callable[[Any, str, tuple[str, ...], tuple[int, ...]], list[Layer]]
@@ -69,6 +70,10 @@ def require(layer: Any, holds: bool, what: str, fix: str) -> None:
         raise SpicaError(f"{layer.name}: {what} is not supported; {fix}")
 
 
+def channels_last(layer: Any) -> None:
+    require(layer, layer.data_format == "channels_last", "channels_first", "use channels_last")
+
+
 def array(weight: Any) -> NDArray[np.float32]:
     """A Keras variable of any backend as float32."""
     from keras import ops
@@ -77,7 +82,7 @@ def array(weight: Any) -> NDArray[np.float32]:
 
 
 def _check_convolution(layer: Any) -> None:
-    require(layer, layer.data_format == "channels_last", "channels_first", "use channels_last")
+    channels_last(layer)
     require(layer, set(layer.dilation_rate) == {1}, f"dilation {layer.dilation_rate}", "use dilation 1")
     require(
         layer,
@@ -122,51 +127,27 @@ def _activation(layer: Any, name: str, inputs: tuple[str, ...]) -> list[Layer]:
     )
 
 
+def convolution(layer: Any, kind: type[Windowed], name: str, inputs: tuple[str, ...], **kernels: Any) -> list[Layer]:
+    """A convolution in space, of any kind, and its activation."""
+    strides = tuple(layer.strides[-2:])
+    parts = {"bias": bias_of(layer), "strides": strides, "padding": layer.padding} | kernels
+    return with_activation(layer, kind(name=name, inputs=inputs, **parts))
+
+
 def _conv2d(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
     _check_convolution(layer)
-    return with_activation(
-        layer,
-        Conv2D(
-            name=name,
-            inputs=inputs,
-            kernel=array(layer.kernel),
-            bias=bias_of(layer),
-            strides=tuple(layer.strides),
-            padding=layer.padding,
-        ),
-    )
+    return convolution(layer, Conv2D, name, inputs, kernel=array(layer.kernel))
 
 
 def _depthwise(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
     _check_convolution(layer)
-    kernel = array(layer.kernel)[..., 0]
-    return with_activation(
-        layer,
-        DepthwiseConv2D(
-            name=name,
-            inputs=inputs,
-            kernel=kernel,
-            bias=bias_of(layer),
-            strides=tuple(layer.strides),
-            padding=layer.padding,
-        ),
-    )
+    return convolution(layer, DepthwiseConv2D, name, inputs, kernel=array(layer.kernel)[..., 0])
 
 
 def _separable(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
     _check_convolution(layer)
-    return with_activation(
-        layer,
-        SeparableConv2D(
-            name=name,
-            inputs=inputs,
-            depthwise_kernel=array(layer.depthwise_kernel)[..., 0],
-            kernel=array(layer.pointwise_kernel)[0, 0],
-            bias=bias_of(layer),
-            strides=tuple(layer.strides),
-            padding=layer.padding,
-        ),
-    )
+    depthwise, pointwise = array(layer.depthwise_kernel)[..., 0], array(layer.pointwise_kernel)[0, 0]
+    return convolution(layer, SeparableConv2D, name, inputs, depthwise_kernel=depthwise, kernel=pointwise)
 
 
 def _dense(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
@@ -223,13 +204,13 @@ def _activation_layer(layer: Any, name: str, inputs: tuple[str, ...], shape: tup
 
 
 def _max_pool(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
-    require(layer, layer.data_format == "channels_last", "channels_first", "use channels_last")
+    channels_last(layer)
     pool = MaxPool(size=tuple(layer.pool_size), strides=tuple(layer.strides), padding=layer.padding)
     return [MaxPool2D(name=name, inputs=inputs, pool=pool)]
 
 
 def _global_average(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
-    require(layer, layer.data_format == "channels_last", "channels_first", "use channels_last")
+    channels_last(layer)
     pooled = GlobalAveragePooling2D(name=name, inputs=inputs)
     if not layer.keepdims:
         return [pooled]
@@ -237,7 +218,7 @@ def _global_average(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple
 
 
 def _average_pool(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
-    require(layer, layer.data_format == "channels_last", "channels_first", "use channels_last")
+    channels_last(layer)
     whole = tuple(layer.pool_size) == shape[:2] and layer.padding == "valid"
     require(
         layer, whole, "average pooling over part of an image", "use GlobalAveragePooling2D or a strided convolution"

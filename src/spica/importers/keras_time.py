@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spica.importers.keras_layers import Converter, array, bias_of, require, with_activation
+from spica.importers.keras_layers import (
+    Converter,
+    array,
+    bias_of,
+    channels_last,
+    convolution,
+    require,
+    with_activation,
+)
 from spica.layers import (
     BufferTempConv,
     Conv2D,
@@ -78,7 +86,7 @@ def _is_causal(layer: Any) -> bool:
 def _conv1d(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
     require(layer, _is_causal(layer), f'a Conv1D with padding "{layer.padding}"', HINTS["Conv1D"])
     require(layer, layer.groups == 1 and set(layer.strides) == {1}, "a stride or groups", "leave them out")
-    require(layer, layer.data_format == "channels_last", "channels_first", "use channels_last")
+    channels_last(layer)
     kernel = _spaced(array(layer.kernel), layer.dilation_rate[0])
     *before, record = _looking_back(name, inputs, shape, kernel, bias_of(layer), depthwise=False)
     return [*before, *with_activation(layer, record)]
@@ -89,7 +97,7 @@ def _conv3d(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ..
     kernel, (_, *strides), (_, *dilation) = array(layer.kernel), layer.strides, layer.dilation_rate
     frames, *window = kernel.shape[:3]
     depthwise = layer.groups > 1
-    require(layer, layer.data_format == "channels_last", "channels_first", "use channels_last")
+    channels_last(layer)
     require(
         layer, frames == 1 or set(window) == {1}, f"a kernel {layer.kernel_size} over time and space",
         f"use two layers, with kernels ({frames}, 1, 1) and (1, {window[0]}, {window[1]})",
@@ -103,10 +111,9 @@ def _conv3d(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ..
         taps = _spaced(kernel[:, 0, 0, 0] if depthwise else kernel[:, 0, 0], layer.dilation_rate[0])
         *before, record = _looking_back(name, inputs, shape, taps, bias_of(layer), depthwise)
         return [*before, *with_activation(layer, record)]
-    parts: dict[str, Any] = {"bias": bias_of(layer), "strides": tuple(strides), "padding": layer.padding}
     if depthwise:
-        return with_activation(layer, DepthwiseConv2D(name=name, inputs=inputs, kernel=kernel[0, :, :, 0], **parts))
-    return with_activation(layer, Conv2D(name=name, inputs=inputs, kernel=kernel[0], **parts))
+        return convolution(layer, DepthwiseConv2D, name, inputs, kernel=kernel[0, :, :, 0])
+    return convolution(layer, Conv2D, name, inputs, kernel=kernel[0])
 
 
 def _pad3d(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
@@ -117,7 +124,7 @@ def _pad3d(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...
 
 def _max_pool3d(layer: Any, name: str, inputs: tuple[str, ...], shape: tuple[int, ...]) -> list[Layer]:
     (frames, *size), (step, *strides) = layer.pool_size, layer.strides
-    require(layer, layer.data_format == "channels_last", "channels_first", "use channels_last")
+    channels_last(layer)
     require(layer, frames == step == 1, "pooling over time", f"use pool_size=(1, {size[0]}, {size[1]})")
     pool = MaxPool(size=tuple(size), strides=tuple(strides), padding=layer.padding)
     return [MaxPool2D(name=name, inputs=inputs, pool=pool)]

@@ -111,10 +111,9 @@ def finetune(
 
     if not is_count(epochs) or not is_count(batch_size) or not 0 < learning_rate < float("inf"):
         raise SpicaError("epochs and batch_size must be integers of at least 1, learning_rate above 0")
-    check_network(quantized, "give the network that spica.quantize made")
-    wanted = targets(quantized, net, x, y, distillation)
     keras.utils.set_random_seed(seed)
     model = trainable(quantized, net, sparsity=sparsity)
+    wanted = targets(quantized, net, x, y, distillation)
     samples = np.asarray(x)
     steps = epochs * -(-len(samples) // batch_size)
     model.compile(

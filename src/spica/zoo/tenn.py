@@ -11,8 +11,7 @@ from typing import Any
 
 from spica.errors import SpicaError
 from spica.training import load_keras
-
-MOMENTUM = 0.9  # of batch normalisation; the usual 0.99 needs more steps than a short training has
+from spica.zoo.digits import MOMENTUM
 
 
 def build_tenn(
