@@ -145,7 +145,7 @@ struct FloatSums {
   }
 };
 
-// See attend in spica/layers/arithmetic.py, whose constants these are. Quotients of integers below 2^53 are never rounded
+// See attend in spica/semantics/primitives.py, whose constants these are. Quotients of integers below 2^53 are never rounded
 // up to a whole number, so divisions may be of doubles.
 inline void attend(const Head& head, const float* __restrict query, std::int32_t* __restrict powers, float* __restrict weights,
                    std::int32_t* __restrict mixed) {

@@ -153,7 +153,7 @@ bool check(std::uint64_t seed) {
   return true;
 }
 
-// The same for attention and normalisation, as spica/layers/arithmetic.py has them.
+// The same for attention and normalisation, as spica/semantics/primitives.py has them.
 bool check_tokens(std::uint64_t seed) {
   Random random(seed);
   const int samples = pick(random, 1, 4), tokens = pick(random, 1, 40), heads = pick(random, 1, 3), width = one_of(random, {1, 5, 16, 20});

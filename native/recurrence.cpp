@@ -1,4 +1,4 @@
-// A diagonal recurrence over complex integers: see Reference.recur in spica/engine/reference.py.
+// A diagonal recurrence over complex integers: see Reference.recur in spica/semantics/reference.py.
 #include <stdexcept>
 
 #include "steps.hpp"

@@ -1,4 +1,4 @@
-// What follows a sum before it leaves a layer: see Stage in spica/layers/arithmetic.py.
+// What follows a sum before it leaves a layer: see Stage in spica/semantics/primitives.py.
 #pragma once
 
 #include <algorithm>

@@ -108,7 +108,7 @@ StepPointer make_add(const Tensor& a, const Tensor& b, const std::vector<int>& s
 // x itself, or table[x - first].
 StepPointer make_map(const Tensor& x, std::vector<std::int32_t> table, std::int32_t first, Finish);
 // Values mixed by a softmax of queries and keys; every token less its mean over its deviation: see attend and normalise in
-// spica/layers/arithmetic.py. Products of queries and keys, and sums of values, must be below 2^24.
+// spica/semantics/primitives.py. Products of queries and keys, and sums of values, must be below 2^24.
 StepPointer make_attend(const Tensor& q, const Tensor& k, const Tensor& v, int heads, std::int32_t multiplier, int shift, Finish);
 StepPointer make_normalise(const Tensor& x, Finish);
 // Real and imaginary part of a state, a pixel each.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spica.training import load_keras
+from spica.util.keras_backend import load_keras
 
 
 @pytest.fixture(scope="session")

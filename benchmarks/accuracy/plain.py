@@ -39,7 +39,7 @@ class Operation:
 
 
 def operations(net: Network) -> list[Operation]:
-    """The operations of a network that ``spica.rewrite.prepare`` made; the last of each layer has the layer's name."""
+    """The operations of a network that ``spica.passes.prepare`` made; the last of each layer has the layer's name."""
     made: list[Operation] = []
     same: dict[str, str] = {}  # layers that only write one pixel in another shape, and what they write so
     for layer in net:

@@ -15,7 +15,7 @@ from rich.table import Table
 
 import spica
 from spica.data import load_digits
-from spica.zoo.digits import train_digit_classifier
+from spica.zoo.recipes.digits import train_digit_classifier
 
 STRENGTHS = (0.0, 0.3, 1.0, 3.0, 10.0, 30.0)
 DEVICE = "AKD1000"

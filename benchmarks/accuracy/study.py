@@ -24,9 +24,9 @@ from train import augmented
 import spica
 from spica.data import load_cifar10, load_digits
 from spica.network import Network
-from spica.rewrite import prepare
-from spica.training import load_keras
-from spica.zoo.digits import shifted, train_digit_classifier
+from spica.passes import prepare
+from spica.util.keras_backend import load_keras
+from spica.zoo.recipes.digits import shifted, train_digit_classifier
 
 SCHEMES = {"8/8": (8, 8, 8), "8/4/4": (4, 4, 8), "4/4": (4, 4, 4), "2/2": (2, 2, 8), "1/1": (1, 1, 8)}
 """Bits of weights, activations and the first layer's weights. In "8/4/4", "2/2" and "1/1" the first layer has 8."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from spica.data import load_cifar10
-from spica.training import load_keras
+from spica.util.keras_backend import load_keras
 
 CONVOLUTIONS = ((32, 1), (64, 2), (64, 1))
 SEPARABLE = ((128, 2), (128, 1), (128, 1), (256, 2), (256, 1))

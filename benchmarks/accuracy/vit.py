@@ -16,8 +16,8 @@ from train import augmented
 import spica
 from spica.data import Cifar10, load_cifar10
 from spica.engine.bench import bench
-from spica.training import load_keras
-from spica.zoo.vit import build_vit
+from spica.util.keras_backend import load_keras
+from spica.zoo.builders.vit import build_vit
 
 BATCH, PEAK_RATE = 128, 2e-3
 TUNING_RATE = 2e-4

@@ -23,7 +23,7 @@ from rivals import race
 from run import machine, macs
 from studied import integer, samples, single, sparse
 
-from spica.engine import _native
+from spica import _native
 from spica.engine.plan import plan
 
 LAYERS = [

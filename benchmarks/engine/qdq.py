@@ -22,10 +22,10 @@ from spica.layers import (
     GlobalAveragePooling2D,
     Input,
     SeparableConv2D,
-    arithmetic,
 )
-from spica.layers.neural import Neural, padding_of
+from spica.layers.weighted import WeightedLayer, padding_of
 from spica.network import Network
+from spica.semantics import primitives
 
 OPSET = 17
 
@@ -98,7 +98,7 @@ def to_qdq(net: Network, x: NDArray) -> onnx.ModelProto:
             pooled = graph.quantized(real, f"{layer.name}/pooled", *_format(net, layer.name, kept))
             graph.formats[layer.name] = graph.formats[pooled]
             graph.node("Flatten", [pooled], layer.name)
-        elif isinstance(layer, Neural):
+        elif isinstance(layer, WeightedLayer):
             _neural(graph, net, layer, kept)
         else:
             raise TypeError(f"{layer.name}: {type(layer).__name__} has no ONNX form here")
@@ -124,14 +124,14 @@ def _format(net: Network, name: str, kept: dict[str, NDArray]) -> tuple[float, i
     return float(np.abs(real).max()) / (127 if signed else 255) or 1.0, 128 if signed else 0
 
 
-def _neural(graph: _Graph, net: Network, layer: Neural, kept: dict[str, NDArray]) -> None:
+def _neural(graph: _Graph, net: Network, layer: WeightedLayer, kept: dict[str, NDArray]) -> None:
     source, name = layer.inputs[0], layer.name
     x_scale = graph.formats[source][2]
     kind = net.types[source]
     weight_scale = np.asarray(layer.weight_scale, np.float64) * (kind.scale if source == net.inputs[0].name else 1)
     if isinstance(layer, SeparableConv2D):
         # The layer knows the product of both scales only: the middle tensor counts in steps of the depthwise weights.
-        sums = arithmetic.convolve_depthwise(
+        sums = primitives.convolve_depthwise(
             kept[source],
             layer.depthwise_kernel,
             layer.strides,
@@ -186,5 +186,5 @@ def _neural(graph: _Graph, net: Network, layer: Neural, kept: dict[str, NDArray]
     graph.node("Flatten", [pooled], name)
 
 
-def _onnx_pads(padding: arithmetic.Padding) -> list[int]:
+def _onnx_pads(padding: primitives.Padding) -> list[int]:
     return [*[p[0] for p in padding], *[p[1] for p in padding]]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from qdq import to_qdq
 
 import spica
-from spica.export import to_quantizeml
+from spica.deploy import to_quantizeml
 from spica.network import Network
 
 BLOCK = 5
@@ -86,7 +86,7 @@ print(json.dumps(seconds))
 def quantizeml_seconds(python: str, net: Network, x: NDArray, threads: int, repeats: int) -> list[float] | None:
     """Seconds of ``repeats`` predictions by quantizeml, which the interpreter ``python`` has; none where it cannot.
 
-    The model gives the same integers: ``spica.export.to_quantizeml`` refuses what it cannot write exactly.
+    The model gives the same integers: ``spica.deploy.to_quantizeml`` refuses what it cannot write exactly.
     """
     with tempfile.TemporaryDirectory() as folder:
         path, samples = Path(folder) / "model.h5", Path(folder) / "x.npy"

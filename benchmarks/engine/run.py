@@ -25,7 +25,7 @@ from rivals import figures, onnxruntime_run, quantizeml_seconds, race, spica_run
 from studied import FUSED, NETWORKS, at_density, densities, integer, samples
 
 import spica
-from spica.engine import _native
+from spica import _native
 from spica.engine.plan import plan
 from spica.network import Network
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 import spica
 from spica import zoo
 from spica.layers import Conv2D, Dense, DepthwiseConv2D, Dequantize, Input, ReLU
-from spica.layers.neural import Neural
+from spica.layers.weighted import WeightedLayer
 from spica.network import Network
 
 NETWORKS: dict[str, Callable[[], Network]] = {
@@ -51,7 +51,7 @@ def at_density(net: Network, x: NDArray, density: float) -> Network:
     ``density`` of each layer's outputs is not zero."""
     layers = {layer.name: layer for layer in net}
     for layer in net:
-        if not isinstance(layer, Neural) or layer.activation is None:
+        if not isinstance(layer, WeightedLayer) or layer.activation is None:
             continue
         here = Network(tuple(layers.values()), net.outputs, net.name)
         bare = replace(layer, requantize=None, activation=None, pool=None)
@@ -102,7 +102,7 @@ def _input(net: Network, name: str) -> Input:
     return Input(name="x", shape=kind.shape, bits=kind.bits, signed=kind.signed)
 
 
-def _step(layer: Neural) -> int:
+def _step(layer: WeightedLayer) -> int:
     """Smallest sum that leaves the layer's output stage as one."""
     out = layer.requantize
     assert out is not None

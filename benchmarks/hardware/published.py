@@ -16,11 +16,11 @@ import numpy as np
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent.parent / "tests"))
 
-from chip_networks import Maker, conv, dense, depthwise, max_pool, network, quantized, separable  # noqa: E402
 from spica import zoo  # noqa: E402
 from spica.layers import GlobalAverage  # noqa: E402
 from spica.network import Network  # noqa: E402
-from spica.zoo.backbone import BLOCKS  # noqa: E402
+from spica.zoo.builders.backbone import BLOCKS  # noqa: E402
+from support.chip_networks import Maker, conv, dense, depthwise, max_pool, network, quantized, separable  # noqa: E402
 
 
 def read(name: str) -> list[dict[str, str]]:

@@ -8,7 +8,7 @@ from task import Task
 
 import spica
 from spica.data import load_digits
-from spica.zoo.digits import train_digit_classifier
+from spica.zoo.recipes.digits import train_digit_classifier
 
 KNOWN = 7
 FEATURES = "separable"

@@ -9,7 +9,7 @@ from task import Task
 
 import spica
 from spica.data import mfcc, synthesise_keywords
-from spica.training import load_keras
+from spica.util.keras_backend import load_keras
 
 KNOWN = 25
 TRAINING_VOICES, VOICES = 120, 150

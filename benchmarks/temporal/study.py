@@ -20,10 +20,10 @@ from rich.table import Table
 from series import Series, camera, heart, motions, sound, vowels, words
 
 import spica
-from spica.network.file import write_atomically
-from spica.training import load_keras
-from spica.zoo.digits import MOMENTUM
-from spica.zoo.tenn import build_recurrent_tenn, build_tenn
+from spica.util.files import write_atomically
+from spica.util.keras_backend import load_keras
+from spica.zoo.builders.tenn import build_recurrent_tenn, build_tenn
+from spica.zoo.recipes.digits import MOMENTUM
 
 DEVICES, RECURRENT_DEVICE = {1: "Akida2-1", 3: "Akida2-6"}, "pico"
 """By the rank of a frame."""
@@ -41,7 +41,7 @@ SERIES: dict[str, tuple[Callable[[], Series], int, int]] = {
 
 
 def tenn(width: int, series: Series, polynomials: int | None = None) -> Any:
-    from spica.temporal import Jacobi
+    from spica.keras import Jacobi
 
     basis = None if polynomials is None else Jacobi(polynomials)
     return build_tenn(series.train_x.shape[1:], series.classes, width, basis=basis, scale=scale(series))
@@ -80,7 +80,7 @@ def cnn(width: int, series: Series) -> Any:
 
 def camera_network(series: Series, filters: int, over_time: str) -> Any:
     """Convolutions on every frame; what looks over time is between them, or, a GRU or a ``Conv1D``, behind them."""
-    from spica.temporal import DepthwiseTemporalConv, TemporalConv
+    from spica.keras import DepthwiseTemporalConv, TemporalConv
 
     keras = load_keras()
     layers = keras.layers

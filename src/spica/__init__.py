@@ -9,17 +9,20 @@
 Importing this package loads no framework; importers load theirs when called.
 """
 
-from spica import engine, layers  # noqa: F401  (layers register their meanings, the engine registers itself)
+from spica import _renamed, engine, layers  # noqa: F401  (layers register their meanings, the engine registers itself)
+from spica.deploy import split
 from spica.engine.run import to_input_integers
 from spica.errors import SpicaError
+from spica.frontends import from_keras, from_quantizeml, from_torch
 from spica.hardware import check
 from spica.hardware import map_network as map
-from spica.importers import from_keras, from_quantizeml, from_torch, split
 from spica.learning import learn
 from spica.network import Network
 from spica.network.file import load
-from spica.quantize import quantize, recipe
-from spica.training import convert, finetune, trainable
+from spica.qat import convert, finetune, trainable
+from spica.quantization import quantize, recipe
+
+_renamed.register()
 
 __version__ = "0.1.0"
 

@@ -8,7 +8,7 @@ Each layer is given the reference's own integers as input, so that a difference 
 output is compared in every value. A value that differs is shown to be float32 rounding or it is a mismatch:
 
     exact       equal integers
-    rounded     equal to what this layer gives when its steps are rounded to float32 (``engine.float32``)
+    rounded     equal to what this layer gives when its steps are rounded to float32 (``semantics.float32``)
     summed      the sum of products passed 2**24, where float32 rounds as it adds, in the library's own order;
                 the difference is within the bound that holds for any order
     mismatch    anything else
@@ -30,14 +30,14 @@ from pathlib import Path
 import numpy as np
 
 import spica
-from spica.engine.float32 import UNIT, Float32, sum_error
-from spica.engine.reference import Reference
 from spica.engine.run import Memory, compute
-from spica.importers.quantizeml import read
-from spica.layers import Activation, Dequantize, GlobalAveragePooling2D, LookUp, Neural, Softmax
-from spica.layers.neural import input_shift
+from spica.frontends.quantizeml.keras_file import read
+from spica.layers import Activation, Dequantize, GlobalAveragePooling2D, LookUp, Softmax, WeightedLayer
+from spica.layers.weighted import input_shift
 from spica.network import Layer, Network
-from spica.network.summary import table
+from spica.semantics.float32 import UNIT, Float32, sum_error
+from spica.semantics.reference import Reference
+from spica.util.table import table
 
 KINDS = ("exact", "rounded", "summed", "mismatch")
 
@@ -119,7 +119,7 @@ def order_bound(net: Network, layer: Layer, known: dict) -> np.ndarray | float:
             return error
         moved = (error + UNIT * magnitudes) * stage.multiplier * np.exp2(-stage.shift.astype(float))
         return np.where(error > 0, np.ceil(moved), 0)  # a rounding shift may turn any error into a whole step
-    if not isinstance(layer, Neural) or stage is not None:
+    if not isinstance(layer, WeightedLayer) or stage is not None:
         return 0.0
     kernels = {k: np.abs(getattr(layer, k).astype(int)) for k in ("kernel", "depthwise_kernel") if hasattr(layer, k)}
     terms = 1 + sum(kernel.size // kernel.shape[-1] for kernel in kernels.values())

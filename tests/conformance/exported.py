@@ -19,7 +19,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 def write(folder: Path) -> None:
     import spica
-    from spica.export import to_quantizeml
+    from spica.deploy import to_quantizeml
 
     folder.mkdir(parents=True, exist_ok=True)
     written = refused = 0

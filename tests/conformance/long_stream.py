@@ -64,7 +64,7 @@ def check(folder: Path) -> None:
 
 def as_float32(net: Any, frames: np.ndarray) -> np.ndarray:
     """Outputs of a stream in which every step is rounded to float32."""
-    from spica.engine.float32 import Float32
+    from spica.semantics.float32 import Float32
 
     with net.stream(engine="reference") as stream:
         stream._ops = Float32()

@@ -14,8 +14,8 @@ from spica.cli.network import NetworkFile
 from spica.cli.output import Json, emit, read_array
 from spica.errors import SpicaError
 from spica.hardware import device_names, load_device
-from spica.hardware.device import FIGURES
-from spica.network.summary import table
+from spica.hardware.device.schema import FIGURES
+from spica.util.table import table
 
 Device = Annotated[str, typer.Option("--device", "-d", help="A device of the catalogue, or a .toml file.")]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,11 +13,11 @@ from numpy.typing import NDArray
 
 import spica
 from spica.cli.output import Json, emit, read_array
+from spica.deploy import to_quantizeml
 from spica.errors import SpicaError
-from spica.export import to_quantizeml
 from spica.hardware import cost
-from spica.network.file import write_atomically
-from spica.quantize import Recipe
+from spica.quantization import Recipe
+from spica.util.files import write_atomically
 
 NetworkFile = Annotated[Path, typer.Argument(help="A .spica file.", metavar="NETWORK")]
 Samples = Annotated[Path, typer.Option("--samples", help="Inputs as a .npy array, batch axis first.")]
@@ -204,10 +205,10 @@ def load_any(path: Path) -> spica.Network:
         return spica.from_quantizeml(path)
     if path.suffix != ".keras":
         return spica.load(path)
-    from spica.training import load_keras
+    from spica.util.keras_backend import load_keras
 
     keras = load_keras()
-    from spica import temporal, vision  # noqa: F401  (Keras must know the layers of both)
+    importlib.import_module("spica.keras")  # registers its layers with Keras
 
     if not path.is_file():
         raise SpicaError(f"{path}: does not exist; check the path")

@@ -21,7 +21,7 @@ def teach(
     browse: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
     """Draw signs in the browser, teach them to a network, and see them recognised."""
-    from spica.teach import Lesson, serve
+    from spica.apps.teach import Lesson, serve
 
     with serve(Lesson(spica.load(network)), output or network, port) as server:
         address = f"http://127.0.0.1:{server.server_port}/"

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from spica.engine import _native  # type: ignore[attr-defined]
-from spica.engine.plan import Part, plan
+from spica import _native  # type: ignore[attr-defined]
+from spica.engine.plan import Segment, plan
 from spica.engine.run import check_samples, make_ops, run
 from spica.errors import SpicaError
 from spica.network import Network
-from spica.network.summary import table
+from spica.util.table import table
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def bench(net: Network, x: ArrayLike, *, threads: int | None = None, repeats: in
     )
 
 
-def _spent(parts: Sequence[Part]) -> dict[str, float]:
+def _spent(parts: Sequence[Segment]) -> dict[str, float]:
     """Seconds so far in every layer that is in a native program."""
     total: dict[str, float] = defaultdict(float)
     for part in parts:
@@ -162,7 +162,7 @@ def _spent(parts: Sequence[Part]) -> dict[str, float]:
     return total
 
 
-def _paths(parts: Sequence[Part]) -> dict[str, str]:
+def _paths(parts: Sequence[Segment]) -> dict[str, str]:
     """What path each layer took that has a choice."""
     taken = {}
     for part in parts:

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.engine.plan import compile_layer
-from spica.engine.record import ANY_BITS, Recorder, Unrecorded, Value
-from spica.engine.reference import Reference
-from spica.layers.arithmetic import Complex, Padding, Pair, Stage
 from spica.network import Layer, TensorType
+from spica.program.trace import ANY_BITS, Tracer, Untraceable, Value
+from spica.semantics.primitives import Complex, Epilogue, Padding, Pair
+from spica.semantics.reference import Reference
 
 FEW = 1024
 """Values that numpy finishes sooner than a program for them is made."""
@@ -34,63 +34,63 @@ class Native(Reference):
         self, x: NDArray, kernel: NDArray, strides: Pair, padding: Padding, fill: NDArray, bound: int
     ) -> NDArray:
         try:
-            recorder, value = _recorded(x)
-            sums = recorder.convolve(value, kernel, strides, padding, fill, bound)
-            return self._run(recorder, value, sums, x)
-        except Unrecorded:
+            tracer, value = _traced(x)
+            sums = tracer.convolve(value, kernel, strides, padding, fill, bound)
+            return self._run(tracer, value, sums, x)
+        except Untraceable:
             return super().convolve(x, kernel, strides, padding, fill, bound)
 
     def convolve_depthwise(self, x: NDArray, kernel: NDArray, strides: Pair, padding: Padding, bound: int) -> NDArray:
         try:
-            recorder, value = _recorded(x)
-            return self._run(recorder, value, recorder.convolve_depthwise(value, kernel, strides, padding, bound), x)
-        except Unrecorded:
+            tracer, value = _traced(x)
+            return self._run(tracer, value, tracer.convolve_depthwise(value, kernel, strides, padding, bound), x)
+        except Untraceable:
             return super().convolve_depthwise(x, kernel, strides, padding, bound)
 
-    def recur(
-        self, x: NDArray, state: Complex, factor: Complex, arrive: Stage, leave: Stage, bits: int
+    def scan(
+        self, x: NDArray, state: Complex, factor: Complex, arrive: Epilogue, leave: Epilogue, bits: int
     ) -> tuple[NDArray, Complex]:
         try:
-            recorder = Recorder()
-            reads = [_input(recorder, values) for values in (x, *state)]
-            made, last = recorder.recur(reads[0], (reads[1], reads[2]), factor, arrive, leave, bits)
-        except Unrecorded:
-            return super().recur(x, state, factor, arrive, leave, bits)
-        states, real, imaginary = self._outputs(recorder, reads, [made, *last], [x, *state])
+            tracer = Tracer()
+            reads = [_input(tracer, values) for values in (x, *state)]
+            made, last = tracer.scan(reads[0], (reads[1], reads[2]), factor, arrive, leave, bits)
+        except Untraceable:
+            return super().scan(x, state, factor, arrive, leave, bits)
+        states, real, imaginary = self._outputs(tracer, reads, [made, *last], [x, *state])
         return states, (real, imaginary)
 
-    def finish(self, acc: NDArray, stage: Stage) -> NDArray:
+    def apply_epilogue(self, acc: NDArray, epilogue: Epilogue) -> NDArray:
         if acc.size <= FEW:
-            return super().finish(acc, stage)
+            return super().apply_epilogue(acc, epilogue)
         try:
-            recorder, value = _recorded(acc)
-            made = recorder.finish(value, stage)
-            return acc if made is value else self._run(recorder, value, made, acc)
-        except Unrecorded:
-            return super().finish(acc, stage)
+            tracer, value = _traced(acc)
+            made = tracer.apply_epilogue(value, epilogue)
+            return acc if made is value else self._run(tracer, value, made, acc)
+        except Untraceable:
+            return super().apply_epilogue(acc, epilogue)
 
-    def _run(self, recorder: Recorder, value: Value, made: Value, x: NDArray) -> NDArray:
+    def _run(self, tracer: Tracer, value: Value, made: Value, x: NDArray) -> NDArray:
         """What a program of one step gives for ``x``; sums leave it as they are."""
         if made.memory is None:
-            made = recorder.finish(made, Stage(value_bits=ANY_BITS))
-        return self._outputs(recorder, [value], [made], [x])[0]
+            made = tracer.apply_epilogue(made, Epilogue(value_bits=ANY_BITS))
+        return self._outputs(tracer, [value], [made], [x])[0]
 
     def _outputs(
-        self, recorder: Recorder, reads: Sequence[Value], made: Sequence[Value], arrays: Sequence[NDArray]
+        self, tracer: Tracer, reads: Sequence[Value], made: Sequence[Value], arrays: Sequence[NDArray]
     ) -> list[NDArray]:
         """What the program that was recorded gives for ``arrays``."""
         samples = len(arrays[0])
         outputs = [np.empty((samples, *value.shape[1:]), value.dtype) for value in made]
-        program = recorder.build(reads, made)
+        program = tracer.build(reads, made)
         program.run([np.ascontiguousarray(a) for a in arrays], outputs, samples, self.threads, False)
         return outputs
 
 
-def _recorded(x: NDArray) -> tuple[Recorder, Value]:
-    """A recorder with one input that can hold what ``x`` does."""
-    recorder = Recorder()
-    return recorder, _input(recorder, x)
+def _traced(x: NDArray) -> tuple[Tracer, Value]:
+    """A tracer with one input that can hold what ``x`` does."""
+    tracer = Tracer()
+    return tracer, _input(tracer, x)
 
 
-def _input(recorder: Recorder, x: NDArray) -> Value:
-    return recorder.input(x.shape[1:], int(x.min()), int(x.max()), x.dtype)
+def _input(tracer: Tracer, x: NDArray) -> Value:
+    return tracer.input(x.shape[1:], int(x.min()), int(x.max()), x.dtype)

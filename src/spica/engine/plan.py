@@ -16,21 +16,21 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from spica.engine.record import Recorder, Unrecorded, Value
 from spica.layers.temporal import Temporal, window_shape
 from spica.network import Layer, Network, TensorType
-from spica.network.record import forward_integer, forward_stateful, remembered
+from spica.network.layer import forward_integer, forward_stateful, state_types
+from spica.program.trace import Tracer, Untraceable, Value
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class Segment:
     """Layers that are run in one go.
 
     Attributes:
         layers: in the network's order.
         reads, writes: names of the tensors that it takes and gives.
         program: their native program; without one, the part is one layer.
-        looks_back: whether it only makes that layer's windows of past frames.
+        windows_only: whether it only makes that layer's windows of past frames.
         remembers: names of the layers whose states its program takes behind what it reads, and gives behind what it
             writes.
     """
@@ -39,7 +39,7 @@ class Part:
     reads: tuple[str, ...]
     writes: tuple[str, ...]
     program: Compiled | None = None
-    looks_back: bool = False
+    windows_only: bool = False
     remembers: tuple[str, ...] = ()
 
 
@@ -68,48 +68,48 @@ class Compiled:
         return made, self.program.run([np.ascontiguousarray(a) for a in read], made, samples, threads, count)
 
 
-def layer_by_layer(net: Network) -> list[Part]:
+def layer_by_layer(net: Network) -> list[Segment]:
     """Every layer as a part of its own."""
-    return [Part((layer,), layer.inputs, (layer.name,)) for layer in net if layer.inputs]
+    return [Segment((layer,), layer.inputs, (layer.name,)) for layer in net if layer.inputs]
 
 
-_PLANS: WeakKeyDictionary[Network, dict[bool, tuple[frozenset[str], list[Part]]]] = WeakKeyDictionary()
+_PLANS: WeakKeyDictionary[Network, dict[bool, tuple[frozenset[str], list[Segment]]]] = WeakKeyDictionary()
 
 
-def plan(net: Network, kept: Sequence[str], stepwise: bool = False) -> list[Part]:
+def plan(net: Network, kept: Sequence[str], streaming: bool = False) -> list[Segment]:
     """Parts of ``net`` with as many layers in programs as can be; the tensors called ``kept`` are written.
 
-    ``stepwise``: for samples that are the next frame of a stream each.
+    ``streaming``: for samples that are the next frame of a stream each.
     """
     key, plans = frozenset(kept), _PLANS.setdefault(net, {})
-    if stepwise not in plans or plans[stepwise][0] != key:
-        plans[stepwise] = key, _plan(net, key, stepwise)
-    return plans[stepwise][1]
+    if streaming not in plans or plans[streaming][0] != key:
+        plans[streaming] = key, _plan(net, key, streaming)
+    return plans[streaming][1]
 
 
-def _plan(net: Network, kept: frozenset[str], stepwise: bool) -> list[Part]:
-    groups: list[tuple[list[Layer], _Recording | None]] = []
+def _plan(net: Network, kept: frozenset[str], streaming: bool) -> list[Segment]:
+    groups: list[tuple[list[Layer], _Trace | None]] = []
     for layer in net:
         if not layer.inputs:
             continue
         current = groups[-1][1] if groups else None
         # Windows are made before the program that reads them, so what they are made of must be done by then.
-        if current is not None and (stepwise or not isinstance(layer, Temporal)) and current.add(layer):
+        if current is not None and (streaming or not isinstance(layer, Temporal)) and current.add(layer):
             groups[-1][0].append(layer)
             continue
-        fresh = _Recording(net.types, stepwise)
+        fresh = _Trace(net.types, streaming)
         groups.append(([layer], fresh if fresh.add(layer) else None))
     parts = []
-    for i, (layers, recording) in enumerate(groups):
+    for i, (layers, trace) in enumerate(groups):
         later = {name for others, _ in groups[i + 1 :] for layer in others for name in layer.inputs} | kept
-        if recording is None:
-            parts.append(Part(tuple(layers), layers[0].inputs, (layers[0].name,)))
+        if trace is None:
+            parts.append(Segment(tuple(layers), layers[0].inputs, (layers[0].name,)))
             continue
-        if isinstance(first := layers[0], Temporal) and not stepwise:
-            parts.append(Part((first,), first.inputs, (window_name(first),), looks_back=True))
+        if isinstance(first := layers[0], Temporal) and not streaming:
+            parts.append(Segment((first,), first.inputs, (window_name(first),), windows_only=True))
         writes = [layer.name for layer in layers if layer.name in later]
-        compiled, remembers = recording.compile(layers, writes), tuple(recording.states)
-        parts.append(Part(tuple(layers), tuple(recording.inputs), tuple(writes), compiled, remembers=remembers))
+        compiled, remembers = trace.compile(layers, writes), tuple(trace.states)
+        parts.append(Segment(tuple(layers), tuple(trace.inputs), tuple(writes), compiled, remembers=remembers))
     return parts
 
 
@@ -120,15 +120,15 @@ def window_name(layer: Temporal) -> str:
 
 def compile_layer(layer: Layer, types: Sequence[TensorType]) -> Compiled | None:
     """A program of one layer for inputs of these types, where there can be one."""
-    recording = _Recording(dict(zip(layer.inputs, types)))
-    return recording.compile([layer], [layer.name]) if recording.add(layer) else None
+    trace = _Trace(dict(zip(layer.inputs, types)))
+    return trace.compile([layer], [layer.name]) if trace.add(layer) else None
 
 
-class _Recording:
+class _Trace:
     """Layers recorded one after the other."""
 
-    def __init__(self, types: Mapping[str, TensorType], stepwise: bool = False) -> None:
-        self.types, self.stepwise, self.recorder = types, stepwise, Recorder()
+    def __init__(self, types: Mapping[str, TensorType], streaming: bool = False) -> None:
+        self.types, self.streaming, self.tracer = types, streaming, Tracer()
         self.inputs: dict[str, Value] = {}
         self.states: dict[str, list[tuple[Value, Value]]] = {}
         self.values: dict[str, Value] = {}
@@ -137,33 +137,33 @@ class _Recording:
     def add(self, layer: Layer) -> bool:
         """Record one more layer; false, and nothing recorded, where it cannot be."""
         types = self._types(layer)
-        memory = remembered(layer, types)
-        windowed = layer if isinstance(layer, Temporal) and not self.stepwise else None
-        if any(t.is_float for t in types) or (memory and windowed is None and not self.stepwise):
+        memory = state_types(layer, types)
+        windowed = layer if isinstance(layer, Temporal) and not self.streaming else None
+        if any(t.is_float for t in types) or (memory and windowed is None and not self.streaming):
             return False
-        mark = self.recorder.mark()
+        mark = self.tracer.mark()
         fresh: dict[str, Value] = {}
         names = layer.inputs if windowed is None else [window_name(windowed)]
         try:
             for name, kind in zip(names, types):
                 if name not in self.values and name not in fresh:
                     shape = kind.shape if windowed is None else window_shape(windowed, kind)
-                    fresh[name] = self.recorder.input(shape, *kind.range, kind.dtype)
+                    fresh[name] = self.tracer.input(shape, *kind.range, kind.dtype)
             known = self.values | fresh
-            self.recorder.layer = layer.name
+            self.tracer.layer = layer.name
             read = [known[name] for name in names]
             made: Any
             after: Any = ()
             before: Any = ()
             if memory and windowed is None:
-                before = tuple(self.recorder.input(kind.shape, *kind.range, kind.dtype) for kind in memory)
-                made, after = forward_stateful(layer, read, types, self.recorder, before)  # type: ignore[arg-type]
+                before = tuple(self.tracer.input(kind.shape, *kind.range, kind.dtype) for kind in memory)
+                made, after = forward_stateful(layer, read, types, self.tracer, before)  # type: ignore[arg-type]
             else:
-                made = forward_integer(layer, read, types, self.recorder)  # type: ignore[arg-type]
+                made = forward_integer(layer, read, types, self.tracer)  # type: ignore[arg-type]
             # Of a window only the newest frame is new; who lays it out counts that.
-            counters = [self.recorder.count(v) for v in read] if windowed is None else []
-        except Unrecorded:
-            self.recorder.reset(mark)
+            counters = [self.tracer.count(v) for v in read] if windowed is None else []
+        except Untraceable:
+            self.tracer.reset(mark)
             return False
         self.values |= {**fresh, layer.name: made}
         self.inputs |= fresh
@@ -177,14 +177,14 @@ class _Recording:
         pairs = [pair for states in self.states.values() for pair in states]
         inputs = [*self.inputs.values(), *(before for before, _ in pairs)]
         outputs = [self.values[name] for name in writes] + [after for _, after in pairs]
-        program = self.recorder.build(inputs, outputs)
+        program = self.tracer.build(inputs, outputs)
         formats = tuple((v.shape[1:], np.dtype(v.dtype)) for v in outputs)
         sizes = {
             layer.name: sum(int(np.prod(t.shape)) for t in self._types(layer))
             for layer in layers
             if layer.name in self.counters
         }
-        return Compiled(program, formats, self.counters, sizes, tuple(self.recorder.choosing))
+        return Compiled(program, formats, self.counters, sizes, tuple(self.tracer.choosing))
 
     def _types(self, layer: Layer) -> list[TensorType]:
         return [self.types[name] for name in layer.inputs]

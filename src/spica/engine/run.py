@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spica.engine.plan import Compiled, Part, layer_by_layer, plan
-from spica.engine.reference import Reference
+from spica.engine.plan import Compiled, Segment, layer_by_layer, plan
 from spica.errors import SpicaError
 from spica.layers.temporal import Temporal
 from spica.network import Layer, Network, TensorType
 from spica.network.graph import check_network
-from spica.network.record import forward_float, forward_stateful, initial_state
+from spica.network.layer import forward_float, forward_stateful, initial_state
+from spica.semantics.reference import Reference
 
 ENGINES = ("native", "reference")
 BATCH = 32
@@ -73,15 +73,15 @@ def run(
     if unknown := [k for k in kept if k not in net.types]:
         raise SpicaError(f"{net.name} has no tensor {unknown[0]!r} to keep")
     ops, result = make_ops(engine, threads), Run()
-    parts = parts_of(net, kept, engine)
+    parts = segments_of(net, kept, engine)
 
     def frames(x: Any, streams: int, batch_size: int) -> dict[str, NDArray]:
         memory = Memory(net, streams)
 
-        def step(part: Part, read: list[NDArray]) -> list[NDArray]:
-            return take_step(net, part, read, ops, memory, result if count else None)
+        def step(part: Segment, read: list[NDArray]) -> list[NDArray]:
+            return execute_segment(net, part, read, ops, memory, result if count else None)
 
-        return walk(check_samples(net, x), parts, step, kept, batch_size)
+        return execute(check_samples(net, x), parts, step, kept, batch_size)
 
     check_batch_size(batch_size)
     clips = as_clips(net, x)
@@ -102,7 +102,7 @@ def run(
 
 def as_clips(net: Network, x: Any) -> NDArray | None:
     """Samples as clips ``(S, T, ...)``, where a network with memory is given such; each starts from rest."""
-    if len(net.inputs) != 1 or not net.remembering:
+    if len(net.inputs) != 1 or not net.stateful_layers:
         return None
     try:
         clips = np.asarray(x)
@@ -129,17 +129,17 @@ def check_batch_size(batch_size: int) -> None:
         raise SpicaError(f"batch_size is {batch_size!r}, but must be an integer of at least 1")
 
 
-def parts_of(net: Network, kept: Sequence[str], engine: str, stepwise: bool = False) -> list[Part]:
+def segments_of(net: Network, kept: Sequence[str], engine: str, streaming: bool = False) -> list[Segment]:
     """How ``engine`` runs a network: float networks and the reference layer by layer, others in programs.
 
-    ``stepwise``: for samples that are the next frame of a stream each.
+    ``streaming``: for samples that are the next frame of a stream each.
     """
     native = engine == "native" and not all(kind.is_float for kind in net.types.values())
-    return plan(net, kept, stepwise) if native else layer_by_layer(net)
+    return plan(net, kept, streaming) if native else layer_by_layer(net)
 
 
-def take_step(
-    net: Network, part: Part, read: list[NDArray], ops: Reference, memory: Memory, counts: Run | None = None
+def execute_segment(
+    net: Network, part: Segment, read: list[NDArray], ops: Reference, memory: Memory, counts: Run | None = None
 ) -> list[NDArray]:
     """What a part writes, given what it reads; ``counts`` takes up the events."""
     if part.program is not None:
@@ -153,18 +153,18 @@ def take_step(
     (layer,) = part.layers
     if counts is not None:
         count_events(counts, layer, read)
-    if part.looks_back:
+    if part.windows_only:
         assert isinstance(layer, Temporal)
-        windows, past = ops.look_back(read[0], memory.states[layer.name][0], layer.frames)
+        windows, past = ops.sliding_window(read[0], memory.states[layer.name][0], layer.frames)
         memory.states[layer.name] = (past,)
         return [windows]
     return [compute(layer, read, net.input_types(layer), ops, memory)]
 
 
-def walk(
+def execute(
     samples: Mapping[str, NDArray],
-    parts: Sequence[Part],
-    step: Callable[[Part, list[NDArray]], Sequence[NDArray]],
+    parts: Sequence[Segment],
+    step: Callable[[Segment, list[NDArray]], Sequence[NDArray]],
     kept: Sequence[str],
     batch_size: int,
 ) -> dict[str, NDArray]:
@@ -208,7 +208,9 @@ class Memory:
     """The state of every layer that has one, from frame to frame: a run's or a stream's, never the network's."""
 
     def __init__(self, net: Network, streams: int = 1) -> None:
-        self.states = {layer.name: initial_state(layer, net.input_types(layer), streams) for layer in net.remembering}
+        self.states = {
+            layer.name: initial_state(layer, net.input_types(layer), streams) for layer in net.stateful_layers
+        }
 
 
 def compute(

@@ -15,12 +15,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from spica.engine.plan import Part
-from spica.engine.run import BATCH, Memory, check_array, is_count, make_ops, parts_of, take_step, walk
+from spica.engine.plan import Segment
+from spica.engine.run import BATCH, Memory, check_array, execute, execute_segment, is_count, make_ops, segments_of
 from spica.errors import SpicaError
 from spica.network import Network
-from spica.network.file import digest, write_atomically
-from spica.network.record import State
+from spica.network.file import digest
+from spica.network.layer import State
+from spica.util.files import write_atomically
 
 NETWORK, FRAMES = "network", "frames"
 """What a file of a stream's state holds beside the state: the network's digest, and how many frames there were."""
@@ -50,7 +51,7 @@ class Stream:
             raise SpicaError(f"{net.name}: has {len(net.inputs)} inputs; a stream has one")
         self.network, self.streams, self.frames = net, streams, 0
         self._ops, self._engine = make_ops(engine, threads), engine
-        self._plans = {True: self._plan(stepwise=True)}  # that of stretches is made when one comes
+        self._plans = {True: self._plan(streaming=True)}  # that of stretches is made when one comes
         self._memory: Memory | None = Memory(net, streams)
         self._rest: NDArray | list[NDArray] | None = None
         self._seconds: deque[float] = deque(maxlen=RECENT)
@@ -159,21 +160,21 @@ class Stream:
     def _take(self, x: NDArray, memory: Memory) -> NDArray | list[NDArray]:
         net = self.network
 
-        def step(part: Part, read: list[NDArray]) -> list[NDArray]:
+        def step(part: Segment, read: list[NDArray]) -> list[NDArray]:
             return self._step(part, read, memory)
 
-        stepwise, batch = len(x) == self.streams, BATCH if self.streams == 1 else self.streams
-        if stepwise not in self._plans:
-            self._plans[stepwise] = self._plan(stepwise)
-        tensors = walk({net.inputs[0].name: x}, self._plans[stepwise], step, net.outputs, batch)
+        streaming, batch = len(x) == self.streams, BATCH if self.streams == 1 else self.streams
+        if streaming not in self._plans:
+            self._plans[streaming] = self._plan(streaming)
+        tensors = execute({net.inputs[0].name: x}, self._plans[streaming], step, net.outputs, batch)
         outputs = [net.types[name].to_float(tensors[name]) for name in net.outputs]
         return outputs[0] if len(outputs) == 1 else outputs
 
-    def _plan(self, stepwise: bool) -> list[Part]:
-        return parts_of(self.network, self.network.outputs, self._engine, stepwise)
+    def _plan(self, streaming: bool) -> list[Segment]:
+        return segments_of(self.network, self.network.outputs, self._engine, streaming)
 
-    def _step(self, part: Part, read: list[NDArray], memory: Memory) -> list[NDArray]:
-        return take_step(self.network, part, read, self._ops, memory)
+    def _step(self, part: Segment, read: list[NDArray], memory: Memory) -> list[NDArray]:
+        return execute_segment(self.network, part, read, self._ops, memory)
 
     def _open(self) -> Memory:
         if self._memory is None:

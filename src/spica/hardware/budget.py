@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from spica.errors import SpicaError
-from spica.hardware.device import Device
-from spica.hardware.mapping import map_network
+from spica.hardware.device.schema import Device
+from spica.hardware.mapping.api import map_network
 from spica.network import Network
 
 QUANTITIES = {

@@ -14,13 +14,13 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from spica.errors import SpicaError
-from spica.hardware.activity import TYPICAL_DENSITY
-from spica.hardware.device import FIGURES, Device, load_device
-from spica.hardware.mapping import map_network
-from spica.hardware.statistics import two_digits
+from spica.hardware.cost.activity import TYPICAL_DENSITY
+from spica.hardware.cost.statistics import two_digits
+from spica.hardware.device.schema import FIGURES, Device, load_device
+from spica.hardware.mapping.api import map_network
 from spica.network import Network
-from spica.network.summary import table
-from spica.progress import progress
+from spica.util.progress import progress
+from spica.util.table import table
 
 OPTIONS = ("mode", "chips", "passes")
 """What can be varied beside a device's figures, and ``sram``, the bytes of both memories of an NP together."""

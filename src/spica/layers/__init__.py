@@ -9,7 +9,6 @@ from spica.layers.depthwise import DepthwiseConv2D
 from spica.layers.input import Input
 from spica.layers.learning import LearningDense
 from spica.layers.lookup import LookUp
-from spica.layers.neural import GlobalAverage, MaxPool, Neural, ReLU, Requantize
 from spica.layers.normalization import Scale, ZeroPad
 from spica.layers.pooling import GlobalAveragePooling2D, MaxPool2D
 from spica.layers.quantizer import Dequantize, Quantize, QuantizeLinear, Rescaling
@@ -18,6 +17,7 @@ from spica.layers.separable import SeparableConv2D
 from spica.layers.shape import Concatenate, Flatten, Permute, Reshape, Take
 from spica.layers.temporal import BufferTempConv, DepthwiseBufferTempConv, Temporal
 from spica.layers.transposed import ConvTranspose2D, DepthwiseConvTranspose2D
+from spica.layers.weighted import GlobalAverage, MaxPool, ReLU, Requantize, WeightedLayer
 
 DEPTHWISE = (DepthwiseConv2D, DepthwiseConvTranspose2D, DepthwiseBufferTempConv)
 """Layers whose filters each read one channel."""
@@ -48,7 +48,6 @@ __all__ = [
     "MadNormalization",
     "MaxPool",
     "MaxPool2D",
-    "Neural",
     "Permute",
     "Quantize",
     "QuantizeLinear",
@@ -63,5 +62,6 @@ __all__ = [
     "Take",
     "Temporal",
     "TokenEmbedding",
+    "WeightedLayer",
     "ZeroPad",
 ]

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from spica.layers import neural
-from spica.layers.neural import ReLU, Requantize
-from spica.network.record import Facts, Layer, Ops, facts, forward_float, forward_integer, infer, record
-from spica.network.tensor import TensorType
+from spica.layers import weighted
+from spica.layers.weighted import ReLU, Requantize
+from spica.network.layer import Facts, Layer, Ops, facts, forward_float, forward_integer, infer, record
+from spica.network.types import TensorType
 
 
 @record
@@ -23,10 +23,10 @@ class Activation(Layer):
 
 @infer.register
 def _(layer: Activation, inputs: Sequence[TensorType]) -> TensorType:
-    x = neural.one_input(layer, inputs)
+    x = weighted.one_input(layer, inputs)
     if x.is_float or layer.requantize is None:
         return x
-    return neural.requantized_type(layer.name, layer.requantize, x.shape)
+    return weighted.requantized_type(layer.name, layer.requantize, x.shape)
 
 
 @forward_float.register
@@ -36,10 +36,10 @@ def _(layer: Activation, inputs: Sequence[NDArray]) -> NDArray:
 
 @forward_integer.register
 def _(layer: Activation, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
-    stage = neural.output_stage(
+    epilogue = weighted.output_epilogue(
         layer.requantize, infer(layer, types), value_bits=32, relu=True, ceiling=layer.function.max_value
     )
-    return ops.finish(inputs[0], stage)
+    return ops.apply_epilogue(inputs[0], epilogue)
 
 
 @facts.register
@@ -54,7 +54,7 @@ class Softmax(Layer):
 
 @infer.register
 def _(layer: Softmax, inputs: Sequence[TensorType]) -> TensorType:
-    return TensorType(neural.one_input(layer, inputs).shape)
+    return TensorType(weighted.one_input(layer, inputs).shape)
 
 
 @forward_float.register

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
-from spica.layers import neural
-from spica.layers.neural import ReLU, Requantize
-from spica.network.record import Facts, Layer, Ops, facts, forward_float, forward_integer, infer, record
-from spica.network.tensor import TensorType
+from spica.layers import weighted
+from spica.layers.weighted import ReLU, Requantize
+from spica.network.layer import Facts, Layer, Ops, facts, forward_float, forward_integer, infer, record
+from spica.network.types import TensorType
 
 SUM_BITS = 31
 """Value bits to which the aligned inputs and their sum saturate."""
@@ -19,7 +19,7 @@ SUM_BITS = 31
 
 @record
 class Add(Layer):
-    """Sum of two tensors of one shape, then an optional rectifier and output stage.
+    """Sum of two tensors of one shape, then an optional rectifier and output epilogue.
 
     The inputs are brought to the finer of their exponents by left shifts. An average is the sum with one more
     fractional bit.
@@ -42,7 +42,7 @@ def _(layer: Add, inputs: Sequence[TensorType]) -> TensorType:
     finest = np.maximum(_exponent(layer, a), _exponent(layer, b))
     if layer.requantize is None:
         return TensorType(a.shape, SUM_BITS + 1, True, finest + layer.average)
-    return neural.requantized_type(layer.name, layer.requantize, a.shape)
+    return weighted.requantized_type(layer.name, layer.requantize, a.shape)
 
 
 def _exponent(layer: Add, x: TensorType) -> NDArray[np.int64]:
@@ -65,14 +65,14 @@ def _(layer: Add, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: O
     finest = np.maximum(*exponents)
     total = ops.add(inputs[0], inputs[1], (finest - exponents[0], finest - exponents[1]), SUM_BITS)
     relu = layer.activation
-    stage = neural.output_stage(
+    epilogue = weighted.output_epilogue(
         layer.requantize,
         infer(layer, types),
         value_bits=SUM_BITS,
         relu=relu is not None,
         ceiling=None if relu is None else relu.max_value,
     )
-    return ops.finish(total, stage)
+    return ops.apply_epilogue(total, epilogue)
 
 
 @facts.register

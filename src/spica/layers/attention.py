@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
-from spica.layers import neural
-from spica.layers.arithmetic import NORM_BITS
-from spica.layers.neural import Neural, Requantize
-from spica.network.record import Facts, Layer, Ops, facts, forward_float, forward_integer, infer, record
-from spica.network.tensor import TensorType
+from spica.layers import weighted
+from spica.layers.weighted import Requantize, WeightedLayer
+from spica.network.layer import Facts, Layer, Ops, facts, forward_float, forward_integer, infer, record
+from spica.network.types import TensorType
+from spica.semantics.primitives import NORM_BITS
 
 ACCUMULATOR_BITS = 31
 NO_PADDING = ((0, 0), (0, 0))
@@ -35,7 +35,7 @@ def _leaves(layer: Layer, out: Requantize | None, x: TensorType, shape: tuple[in
         return TensorType(shape)
     if out is None:
         raise SpicaError(f"{layer.name}: needs an output stage; quantise the network")
-    return neural.requantized_type(layer.name, out, shape)
+    return weighted.requantized_type(layer.name, out, shape)
 
 
 @record
@@ -47,7 +47,7 @@ class TokenEmbedding(Layer):
         constants: what is added at each place (float32), the token's own value in the first row; integers on the
             grid of the input shifted left by ``extra_bits``.
         extra_bits: how much finer than the input's that grid is.
-        requantize: the output stage.
+        requantize: the output epilogue.
     """
 
     class_token: bool
@@ -73,11 +73,13 @@ def _(layer: TokenEmbedding, inputs: Sequence[NDArray]) -> NDArray:
 @forward_integer.register
 def _(layer: TokenEmbedding, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
     (x,), (kind,), output = inputs, types, infer(layer, types)
-    finer = neural.shift_left(x, np.full(kind.channels, layer.extra_bits), ACCUMULATOR_BITS, ops)
-    rows = ops.spread(finer.reshape(len(x), 1, *kind.shape), (1, 1), ((0, 0), (int(layer.class_token), 0)))
+    finer = weighted.shift_left(x, np.full(kind.channels, layer.extra_bits), ACCUMULATOR_BITS, ops)
+    rows = ops.dilate(finer.reshape(len(x), 1, *kind.shape), (1, 1), ((0, 0), (int(layer.class_token), 0)))
     flat = rows.reshape(len(x), -1)  # so that every value of every token has a bias of its own
-    stage = neural.output_stage(layer.requantize, output, value_bits=ACCUMULATOR_BITS, bias=layer.constants.reshape(-1))
-    return ops.finish(flat, stage).reshape(len(x), *output.shape)
+    epilogue = weighted.output_epilogue(
+        layer.requantize, output, value_bits=ACCUMULATOR_BITS, bias=layer.constants.reshape(-1)
+    )
+    return ops.apply_epilogue(flat, epilogue).reshape(len(x), *output.shape)
 
 
 @record
@@ -105,7 +107,7 @@ def _(layer: LayerNormalization, inputs: Sequence[NDArray]) -> NDArray:
 
 
 @record
-class MadNormalization(Neural):
+class MadNormalization(WeightedLayer):
     """Each token less its mean, over its mean absolute deviation, times ``kernel`` (C,) plus a bias: integers only."""
 
     kernel: NDArray[np.int8]
@@ -115,13 +117,13 @@ class MadNormalization(Neural):
 @infer.register
 def _(layer: MadNormalization, inputs: Sequence[TensorType]) -> TensorType:
     x = _tokens(layer, inputs)
-    neural.check_kernel(layer, layer.kernel, 1)
+    weighted.check_kernel(layer, layer.kernel, 1)
     if layer.kernel.shape != (x.channels,) or x.bits is None or x.bits > 16:
         raise SpicaError(
             f"{layer.name}: its {layer.kernel.shape} factors do not fit integers of up to 16 bits, but {x}"
         )
     one = TensorType(x.shape, x.bits, x.signed)
-    return neural.finish_type(layer, one, x.shape, np.array(NORM_BITS), neural.accumulator_scale(layer, one))
+    return weighted.output_type(layer, one, x.shape, np.array(NORM_BITS), weighted.accumulator_scale(layer, one))
 
 
 @forward_integer.register
@@ -132,7 +134,7 @@ def _(layer: MadNormalization, inputs: Sequence[NDArray], types: Sequence[Tensor
     bound = (channels << NORM_BITS) * int(np.abs(layer.kernel).max())
     acc = ops.convolve_depthwise(normal, layer.kernel[None, None], (1, 1), NO_PADDING, bound)
     acc = acc.reshape(len(x), tokens, channels)
-    return ops.finish(acc, neural.stage(layer, acc.shape, infer(layer, types)))
+    return ops.apply_epilogue(acc, weighted.epilogue_of(layer, acc.shape, infer(layer, types)))
 
 
 @record
@@ -142,7 +144,7 @@ class Attention(Layer):
     Attributes:
         heads: into how many parts channels are cut.
         multiplier, shift: bring an integer product of a query and a key to powers of two, in 1/256; unused in float.
-        requantize: the output stage.
+        requantize: the output epilogue.
     """
 
     heads: int
@@ -177,7 +179,9 @@ def _(layer: Attention, inputs: Sequence[NDArray]) -> NDArray:
 def _(layer: Attention, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
     q, k, v = inputs
     acc = ops.attend(q, k, v, layer.heads, layer.multiplier, layer.shift)
-    return ops.finish(acc, neural.output_stage(layer.requantize, infer(layer, types), value_bits=ACCUMULATOR_BITS))
+    return ops.apply_epilogue(
+        acc, weighted.output_epilogue(layer.requantize, infer(layer, types), value_bits=ACCUMULATOR_BITS)
+    )
 
 
 def _limits(inputs: Sequence[TensorType], output: TensorType) -> dict:
@@ -231,7 +235,7 @@ class Gelu(Layer):
 
 @infer.register
 def _(layer: Gelu, inputs: Sequence[TensorType]) -> TensorType:
-    x = neural.one_input(layer, inputs)
+    x = weighted.one_input(layer, inputs)
     if not x.is_float:
         raise SpicaError(f"{layer.name}: a GELU of integers is a table; quantise the network")
     return x

@@ -8,14 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
-from spica.layers import arithmetic, neural
-from spica.layers.neural import Windowed
-from spica.network.record import Facts, Ops, facts, forward_float, forward_integer, infer, record
-from spica.network.tensor import TensorType
+from spica.layers import weighted
+from spica.layers.weighted import WindowedLayer
+from spica.network.layer import Facts, Ops, facts, forward_float, forward_integer, infer, record
+from spica.network.types import TensorType
+from spica.semantics import primitives
 
 
 @record
-class Conv2D(Windowed):
+class Conv2D(WindowedLayer):
     """Convolution of an image with ``kernel`` (kh, kw, C, F).
 
     Where it reads the network's input, hardware gives it to the input-convolution unit.
@@ -30,16 +31,16 @@ class Conv2D(Windowed):
 
 @infer.register
 def _(layer: Conv2D, inputs: Sequence[TensorType]) -> TensorType:
-    x = neural.one_input(layer, inputs)
-    neural.check_rank(layer, x, 3)
-    neural.check_kernel(layer, layer.kernel, 4)
+    x = weighted.one_input(layer, inputs)
+    weighted.check_rank(layer, x, 3)
+    weighted.check_kernel(layer, layer.kernel, 4)
     kh, kw, channels, filters = layer.kernel.shape
     if channels != x.channels:
         raise SpicaError(f"{layer.name}: kernel expects {channels} channels, but {layer.inputs[0]!r} has {x.channels}")
     if layer.padding_value is not None and layer.padding_value.shape != (channels,):
         raise SpicaError(f"{layer.name}: padding_value must have one entry for each of {channels} channels")
-    shape = (*neural.convolved_shape(layer, x, (kh, kw), layer.strides, layer.padding), filters)
-    return neural.finish_type(layer, x, shape, x.frac_bits.max(), neural.accumulator_scale(layer, x))
+    shape = (*weighted.convolved_shape(layer, x, (kh, kw), layer.strides, layer.padding), filters)
+    return weighted.output_type(layer, x, shape, x.frac_bits.max(), weighted.accumulator_scale(layer, x))
 
 
 @forward_float.register
@@ -47,27 +48,27 @@ def _(layer: Conv2D, inputs: Sequence[NDArray]) -> NDArray:
     (x,) = inputs
     kh, kw, channels, filters = layer.kernel.shape
     fill = np.zeros(channels, np.float32) if layer.padding_value is None else layer.padding_value
-    patches = arithmetic.windows(x, (kh, kw), layer.strides, neural.padding_of(layer, layer.kernel, x), fill)
+    patches = primitives.windows(x, (kh, kw), layer.strides, weighted.padding_of(layer, layer.kernel, x), fill)
     columns = layer.kernel.transpose(2, 0, 1, 3).reshape(-1, filters)
     acc = patches.reshape(-1, columns.shape[0]) @ columns
-    return neural.finish_float(layer, acc.reshape(*patches.shape[:3], filters))
+    return weighted.apply_epilogue_float(layer, acc.reshape(*patches.shape[:3], filters))
 
 
 @forward_integer.register
 def _(layer: Conv2D, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
     (x,), (kind,) = inputs, types
-    x, kernel, peak = neural.align(x, layer.kernel, kind, layer.accumulator_bits, ops)
+    x, kernel, peak = weighted.align(x, layer.kernel, kind, layer.accumulator_bits, ops)
     fill = np.zeros(kind.channels, np.int64) if layer.padding_value is None else layer.padding_value
     peak = max(peak, int(np.abs(fill).max()))
-    bound = neural.bound(peak, kernel)
-    acc = ops.convolve(x, kernel, layer.strides, neural.padding_of(layer, layer.kernel, x), fill, bound)
-    return ops.finish(acc, neural.stage(layer, acc.shape, infer(layer, types)))
+    bound = weighted.bound(peak, kernel)
+    acc = ops.convolve(x, kernel, layer.strides, weighted.padding_of(layer, layer.kernel, x), fill, bound)
+    return ops.apply_epilogue(acc, weighted.epilogue_of(layer, acc.shape, infer(layer, types)))
 
 
 @facts.register
 def _(layer: Conv2D, inputs: Sequence[TensorType], output: TensorType) -> Facts:
     kh, kw, channels, filters = layer.kernel.shape
-    return neural.windowed_facts(
+    return weighted.windowed_facts(
         layer,
         layer.kernel,
         inputs[0],

@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
-from spica.layers import neural
-from spica.layers.neural import Neural
-from spica.network.record import Facts, Ops, facts, forward_float, forward_integer, infer, record
-from spica.network.tensor import TensorType
+from spica.layers import weighted
+from spica.layers.weighted import WeightedLayer
+from spica.network.layer import Facts, Ops, facts, forward_float, forward_integer, infer, record
+from spica.network.types import TensorType
 
 
 @record
-class Dense(Neural):
+class Dense(WeightedLayer):
     """Product of the last axis with ``kernel`` (C, F); hardware has it for vectors ``(C,)`` only."""
 
     kernel: NDArray
@@ -24,30 +24,32 @@ class Dense(Neural):
 
 @infer.register
 def _(layer: Dense, inputs: Sequence[TensorType]) -> TensorType:
-    x = neural.one_input(layer, inputs)
-    neural.check_kernel(layer, layer.kernel, 2)
+    x = weighted.one_input(layer, inputs)
+    weighted.check_kernel(layer, layer.kernel, 2)
     channels, filters = layer.kernel.shape
     if channels != x.channels:
         raise SpicaError(f"{layer.name}: kernel expects {channels} inputs, but {layer.inputs[0]!r} has {x.channels}")
-    return neural.finish_type(layer, x, (*x.shape[:-1], filters), x.frac_bits.max(), neural.accumulator_scale(layer, x))
+    return weighted.output_type(
+        layer, x, (*x.shape[:-1], filters), x.frac_bits.max(), weighted.accumulator_scale(layer, x)
+    )
 
 
 @forward_float.register
 def _(layer: Dense, inputs: Sequence[NDArray]) -> NDArray:
     (x,) = inputs
-    return neural.finish_float(layer, x @ layer.kernel)
+    return weighted.apply_epilogue_float(layer, x @ layer.kernel)
 
 
 @forward_integer.register
 def _(layer: Dense, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
     (x,), (kind,) = inputs, types
-    x, kernel, peak = neural.align(x, layer.kernel, kind, layer.accumulator_bits, ops)
-    bound = neural.bound(peak, kernel)
+    x, kernel, peak = weighted.align(x, layer.kernel, kind, layer.accumulator_bits, ops)
+    bound = weighted.bound(peak, kernel)
     pixels = x.reshape(len(x), 1, -1, kind.channels)  # a vector is an image of one pixel, tokens are one row
     no_padding, no_fill = ((0, 0), (0, 0)), np.zeros(kind.channels, np.int64)
     acc = ops.convolve(pixels, kernel[None, None], (1, 1), no_padding, no_fill, bound)
     acc = acc.reshape(*x.shape[:-1], -1)
-    return ops.finish(acc, neural.stage(layer, acc.shape, infer(layer, types)))
+    return ops.apply_epilogue(acc, weighted.epilogue_of(layer, acc.shape, infer(layer, types)))
 
 
 @facts.register
@@ -56,7 +58,7 @@ def _(layer: Dense, inputs: Sequence[TensorType], output: TensorType) -> Facts:
     channels, filters = layer.kernel.shape
     return Facts(
         kind="fully_connected" if prod(x.shape[:-1]) == 1 else "projection",
-        limits=neural.neural_limits(layer, x, output),
+        limits=weighted.neural_limits(layer, x, output),
         macs=prod(x.shape[:-1]) * layer.kernel.size,
         fan_out=filters,
         weight_bits_per_filter=channels * (layer.weight_bits or 32),

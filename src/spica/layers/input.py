@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
-from spica.network.record import Layer, infer, record
-from spica.network.tensor import TensorType
+from spica.network.layer import Layer, infer, record
+from spica.network.types import TensorType
 
 
 @record

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
-from spica.layers import neural
-from spica.layers.arithmetic import Stage
-from spica.network.record import Facts, Layer, Ops, facts, forward_integer, infer, record
-from spica.network.tensor import TensorType
+from spica.layers import weighted
+from spica.network.layer import Facts, Layer, Ops, facts, forward_integer, infer, record
+from spica.network.types import TensorType
+from spica.semantics.primitives import Epilogue
 
 MEMORY_BITS = 8
 """Bits of what a neuron remembers of an input."""
@@ -63,7 +63,7 @@ class LearningDense(Layer):
 
 @infer.register
 def _(layer: LearningDense, inputs: Sequence[TensorType]) -> TensorType:
-    x = neural.one_input(layer, inputs)
+    x = weighted.one_input(layer, inputs)
     where, (rows, neurons) = layer.name, layer.kernel.shape if layer.kernel.ndim == 2 else (0, 0)
     if x.is_float or x.bits != 1 or x.signed or not x.per_tensor:
         raise SpicaError(
@@ -99,10 +99,10 @@ def _(layer: LearningDense, inputs: Sequence[NDArray], types: Sequence[TensorTyp
     acc = ops.convolve(
         spikes, kernel[None, None], (1, 1), no_padding, np.zeros(rows, np.int64), layer.weights_per_neuron
     )
-    plain = Stage(value_bits=POTENTIAL_BITS, dtype=infer(layer, types).dtype)
-    potentials = ops.finish(acc, plain).reshape(len(x), 1, each, neurons // each)
-    pooled = ops.finish(
-        potentials, Stage(value_bits=POTENTIAL_BITS, pool=((1, each), (1, each), no_padding), dtype=plain.dtype)
+    plain = Epilogue(value_bits=POTENTIAL_BITS, dtype=infer(layer, types).dtype)
+    potentials = ops.apply_epilogue(acc, plain).reshape(len(x), 1, each, neurons // each)
+    pooled = ops.apply_epilogue(
+        potentials, Epilogue(value_bits=POTENTIAL_BITS, pool=((1, each), (1, each), no_padding), dtype=plain.dtype)
     )
     return pooled.reshape(len(x), -1)
 

@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
-from spica.layers import neural
-from spica.layers.neural import Requantize
-from spica.network.record import Facts, Layer, Ops, facts, forward_integer, infer, record
-from spica.network.tensor import TensorType
+from spica.layers import weighted
+from spica.layers.weighted import Requantize
+from spica.network.layer import Facts, Layer, Ops, facts, forward_integer, infer, record
+from spica.network.types import TensorType
 
 
 @record
 class LookUp(Layer):
-    """An activation as a table, then an output stage.
+    """An activation as a table, then an output epilogue.
 
     Attributes:
         table: output for each input integer, from the lowest that its type holds to the highest.
@@ -34,7 +34,7 @@ class LookUp(Layer):
 
 @infer.register
 def _(layer: LookUp, inputs: Sequence[TensorType]) -> TensorType:
-    x = neural.one_input(layer, inputs)
+    x = weighted.one_input(layer, inputs)
     if x.is_float or not x.per_tensor:
         raise SpicaError(f"{layer.name}: a table needs integers with one exponent; quantise its input per tensor")
     low, high = x.range
@@ -43,13 +43,13 @@ def _(layer: LookUp, inputs: Sequence[TensorType]) -> TensorType:
         raise SpicaError(f"{layer.name}: its table must hold {high - low + 1} integers of {layer.table_bits} bits")
     if layer.requantize is None:
         return TensorType(x.shape, layer.table_bits, True, np.zeros((), np.int64), layer.scale)
-    return neural.requantized_type(layer.name, layer.requantize, x.shape)
+    return weighted.requantized_type(layer.name, layer.requantize, x.shape)
 
 
 @forward_integer.register
 def _(layer: LookUp, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
     entries = ops.look_up(inputs[0], layer.table, types[0].range[0])
-    return ops.finish(entries, neural.output_stage(layer.requantize, infer(layer, types), value_bits=32))
+    return ops.apply_epilogue(entries, weighted.output_epilogue(layer.requantize, infer(layer, types), value_bits=32))
 
 
 @facts.register

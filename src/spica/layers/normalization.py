@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
-from spica.layers import neural
-from spica.network.record import Layer, forward_float, infer, record
-from spica.network.tensor import TensorType
+from spica.layers import weighted
+from spica.network.layer import Layer, forward_float, infer, record
+from spica.network.types import TensorType
 
 
 @record
@@ -23,12 +23,12 @@ class Scale(Layer):
 
 @infer.register
 def _(layer: Scale, inputs: Sequence[TensorType]) -> TensorType:
-    x = neural.one_input(layer, inputs)
+    x = weighted.one_input(layer, inputs)
     for name, values in (("scale", layer.scale), ("offset", layer.offset)):
         if values.shape != (x.channels,) or not np.isfinite(values).all():
             raise SpicaError(f"{layer.name}: {name} must be {x.channels} finite numbers, one for each channel")
     if not x.is_float:
-        raise SpicaError(f"{layer.name}: a Scale has no integer meaning; fold it with spica.rewrite before quantising")
+        raise SpicaError(f"{layer.name}: a Scale has no integer meaning; fold it with spica.passes before quantising")
     return x
 
 
@@ -46,12 +46,12 @@ class ZeroPad(Layer):
 
 @infer.register
 def _(layer: ZeroPad, inputs: Sequence[TensorType]) -> TensorType:
-    x = neural.one_input(layer, inputs)
-    neural.check_rank(layer, x, 3)
+    x = weighted.one_input(layer, inputs)
+    weighted.check_rank(layer, x, 3)
     if min(map(min, layer.padding)) < 0:
         raise SpicaError(f"{layer.name}: padding {layer.padding} must not be negative")
     if not x.is_float:
-        raise SpicaError(f"{layer.name}: padding has no integer meaning; fold it with spica.rewrite before quantising")
+        raise SpicaError(f"{layer.name}: padding has no integer meaning; fold it with spica.passes before quantising")
     height, width = (size + sum(pad) for size, pad in zip(x.shape, layer.padding))
     return TensorType((height, width, x.channels))
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
-from spica.layers import neural
-from spica.network.record import Layer, Ops, forward_float, forward_integer, infer, record
-from spica.network.tensor import TensorType
+from spica.layers import weighted
+from spica.network.layer import Layer, Ops, forward_float, forward_integer, infer, record
+from spica.network.types import TensorType
 
 
 @record
@@ -31,7 +31,7 @@ class Quantize(Layer):
 
 @infer.register
 def _(layer: Quantize, inputs: Sequence[TensorType]) -> TensorType:
-    x = neural.one_input(layer, inputs)
+    x = weighted.one_input(layer, inputs)
     if not x.is_float:
         raise SpicaError(f"{layer.name}: its input is already quantised")
     # The saturation is to both signs of the value bits, so an unsigned input may leave negative integers behind.
@@ -68,7 +68,7 @@ class QuantizeLinear(Layer):
 
 @infer.register
 def _(layer: QuantizeLinear, inputs: Sequence[TensorType]) -> TensorType:
-    x = neural.one_input(layer, inputs)
+    x = weighted.one_input(layer, inputs)
     for name, values in (("scale", layer.scale), ("zero_point", layer.zero_point)):
         if values.shape not in ((), (x.channels,)):
             raise SpicaError(f"{layer.name}: {name} must have one entry, or one for each of {x.channels} channels")
@@ -98,7 +98,7 @@ class Rescaling(Layer):
 
 @infer.register
 def _(layer: Rescaling, inputs: Sequence[TensorType]) -> TensorType:
-    x = neural.one_input(layer, inputs)
+    x = weighted.one_input(layer, inputs)
     if layer.scale.shape not in ((), (x.channels,)):
         raise SpicaError(f"{layer.name}: its scale must be one number, or one for each of {x.channels} channels")
     if x.is_float:
@@ -123,7 +123,7 @@ class Dequantize(Layer):
 
 @infer.register
 def _(layer: Dequantize, inputs: Sequence[TensorType]) -> TensorType:
-    return TensorType(neural.one_input(layer, inputs).shape)
+    return TensorType(weighted.one_input(layer, inputs).shape)
 
 
 @forward_float.register

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
-from spica.layers import neural
-from spica.layers.arithmetic import Stage
-from spica.layers.neural import Requantize
-from spica.network.record import Facts, Layer, Ops, State, facts, forward_stateful, infer, record, remembered
-from spica.network.tensor import TensorType
+from spica.layers import weighted
+from spica.layers.weighted import Requantize
+from spica.network.layer import Facts, Layer, Ops, State, facts, forward_stateful, infer, record, state_types
+from spica.network.types import TensorType
+from spica.semantics.primitives import Epilogue
 
 BUFFER_BITS = 31
 
@@ -43,17 +43,17 @@ class StatefulRecurrent(Layer):
 
 @infer.register
 def _(layer: StatefulRecurrent, inputs: Sequence[TensorType]) -> TensorType:
-    x = neural.one_input(layer, inputs)
+    x = weighted.one_input(layer, inputs)
     if x.is_float or len(x.shape) != 2:
         raise SpicaError(f"{layer.name}: its input must be integers of shape (T, C), not {x}")
     if layer.a_real.shape != (x.channels,) or layer.a_imag.shape != (x.channels,):
         raise SpicaError(f"{layer.name}: it has {layer.a_real.shape} factors, but {x.channels} channels")
     if layer.a_frac_bits[0] != layer.a_frac_bits[1]:
         raise SpicaError(f"{layer.name}: its real and imaginary factors have different exponents and cannot be added")
-    return neural.requantized_type(layer.name, layer.requantize, (*x.shape, 2))
+    return weighted.requantized_type(layer.name, layer.requantize, (*x.shape, 2))
 
 
-@remembered.register
+@state_types.register
 def _(layer: StatefulRecurrent, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
     """Real and imaginary part of each channel's state."""
     part = TensorType(inputs[0].shape[-1:], layer.requantize.bits, layer.requantize.signed)
@@ -65,13 +65,13 @@ def _(
     layer: StatefulRecurrent, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops, state: State
 ) -> tuple[NDArray, State]:
     (x,), limit = inputs, 1 << layer.input_bits
-    arrive = Stage(
+    arrive = Epilogue(
         value_bits=layer.input_bits, multiplier=layer.input_multiplier, shift=layer.input_shift,
         buffer_bits=layer.input_bits, low=-limit, high=limit - 1,
     )  # fmt: skip
-    leave = neural.output_stage(layer.requantize, infer(layer, types), value_bits=BUFFER_BITS)
+    leave = weighted.output_epilogue(layer.requantize, infer(layer, types), value_bits=BUFFER_BITS)
     steps = x.reshape(len(state[0]), -1, x.shape[-1])
-    states, last = ops.recur(steps, state, (layer.a_real, layer.a_imag), arrive, leave, BUFFER_BITS)
+    states, last = ops.scan(steps, state, (layer.a_real, layer.a_imag), arrive, leave, BUFFER_BITS)
     return states.reshape(*x.shape, 2), last
 
 
@@ -89,7 +89,7 @@ class DiagonalRecurrence(Layer):
 
 @infer.register
 def _(layer: DiagonalRecurrence, inputs: Sequence[TensorType]) -> TensorType:
-    x = neural.one_input(layer, inputs)
+    x = weighted.one_input(layer, inputs)
     if not x.is_float or len(x.shape) != 2 or not layer.a_real.shape == layer.a_imag.shape == (x.channels,):
         raise SpicaError(f"{layer.name}: its {layer.a_real.shape} factors do not fit real numbers (T, C), but {x}")
     if (np.hypot(layer.a_real, layer.a_imag) >= 1).any():
@@ -97,7 +97,7 @@ def _(layer: DiagonalRecurrence, inputs: Sequence[TensorType]) -> TensorType:
     return x
 
 
-@remembered.register
+@state_types.register
 def _(layer: DiagonalRecurrence, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
     """Real and imaginary part of each channel's state."""
     part = TensorType(inputs[0].shape[-1:])

@@ -8,17 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
-from spica.layers import arithmetic, neural
-from spica.layers.neural import Windowed
-from spica.network.record import Facts, Ops, facts, forward_float, forward_integer, infer, record
-from spica.network.tensor import TensorType
+from spica.layers import weighted
+from spica.layers.weighted import WindowedLayer
+from spica.network.layer import Facts, Ops, facts, forward_float, forward_integer, infer, record
+from spica.network.types import TensorType
+from spica.semantics import primitives
 
 DEPTHWISE_MEMORY_BITS = 8
 """Bits that hardware keeps a depthwise weight of a separable layer in, whatever its precision."""
 
 
 @record
-class SeparableConv2D(Windowed):
+class SeparableConv2D(WindowedLayer):
     """Depthwise convolution with ``depthwise_kernel`` (kh, kw, C), then pointwise with ``kernel`` (C, F).
 
     ``weight_scale`` is the product of both kernels' steps; the depthwise kernel has one step for all channels.
@@ -31,10 +32,10 @@ class SeparableConv2D(Windowed):
 
 @infer.register
 def _(layer: SeparableConv2D, inputs: Sequence[TensorType]) -> TensorType:
-    x = neural.one_input(layer, inputs)
-    neural.check_rank(layer, x, 3)
-    neural.check_kernel(layer, layer.depthwise_kernel, 3)
-    neural.check_kernel(layer, layer.kernel, 2)
+    x = weighted.one_input(layer, inputs)
+    weighted.check_rank(layer, x, 3)
+    weighted.check_kernel(layer, layer.depthwise_kernel, 3)
+    weighted.check_kernel(layer, layer.kernel, 2)
     kh, kw, channels = layer.depthwise_kernel.shape
     if channels != x.channels or layer.kernel.shape[0] != channels:
         raise SpicaError(
@@ -42,44 +43,46 @@ def _(layer: SeparableConv2D, inputs: Sequence[TensorType]) -> TensorType:
             f"but {layer.inputs[0]!r} has {x.channels}"
         )
     filters = layer.kernel.shape[1]
-    shape = (*neural.convolved_shape(layer, x, (kh, kw), layer.strides, layer.padding), filters)
-    return neural.finish_type(layer, x, shape, x.frac_bits.max(), neural.accumulator_scale(layer, x))
+    shape = (*weighted.convolved_shape(layer, x, (kh, kw), layer.strides, layer.padding), filters)
+    return weighted.output_type(layer, x, shape, x.frac_bits.max(), weighted.accumulator_scale(layer, x))
 
 
 @forward_float.register
 def _(layer: SeparableConv2D, inputs: Sequence[NDArray]) -> NDArray:
     (x,) = inputs
     kh, kw, channels = layer.depthwise_kernel.shape
-    patches = arithmetic.windows(
+    patches = primitives.windows(
         x,
         (kh, kw),
         layer.strides,
-        neural.padding_of(layer, layer.depthwise_kernel, x),
+        weighted.padding_of(layer, layer.depthwise_kernel, x),
         np.zeros(channels, np.float32),
     )
-    return neural.finish_float(layer, np.einsum("nhwcij,ijc->nhwc", patches, layer.depthwise_kernel) @ layer.kernel)
+    return weighted.apply_epilogue_float(
+        layer, np.einsum("nhwcij,ijc->nhwc", patches, layer.depthwise_kernel) @ layer.kernel
+    )
 
 
 @forward_integer.register
 def _(layer: SeparableConv2D, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
     (x,), (kind,) = inputs, types
-    depthwise = neural.shifted(layer.depthwise_kernel, neural.input_shift(kind))
-    middle_bound = neural.bound(neural.largest(kind), depthwise)
+    depthwise = weighted.shifted(layer.depthwise_kernel, weighted.input_shift(kind))
+    middle_bound = weighted.bound(weighted.largest(kind), depthwise)
     middle = ops.convolve_depthwise(
-        x, depthwise, layer.strides, neural.padding_of(layer, layer.depthwise_kernel, x), middle_bound
+        x, depthwise, layer.strides, weighted.padding_of(layer, layer.depthwise_kernel, x), middle_bound
     )
-    middle = ops.finish(middle, arithmetic.Stage(value_bits=layer.accumulator_bits, dtype=np.int32))
+    middle = ops.apply_epilogue(middle, primitives.Epilogue(value_bits=layer.accumulator_bits, dtype=np.int32))
     pointwise = layer.kernel[None, None]
-    bound = neural.bound(min(middle_bound, 1 << layer.accumulator_bits), pointwise)
+    bound = weighted.bound(min(middle_bound, 1 << layer.accumulator_bits), pointwise)
     acc = ops.convolve(middle, pointwise, (1, 1), ((0, 0), (0, 0)), np.zeros(kind.channels, np.int64), bound)
-    return ops.finish(acc, neural.stage(layer, acc.shape, infer(layer, types)))
+    return ops.apply_epilogue(acc, weighted.epilogue_of(layer, acc.shape, infer(layer, types)))
 
 
 @facts.register
 def _(layer: SeparableConv2D, inputs: Sequence[TensorType], output: TensorType) -> Facts:
     kh, kw, channels = layer.depthwise_kernel.shape
     filters = layer.kernel.shape[1]
-    return neural.windowed_facts(
+    return weighted.windowed_facts(
         layer,
         layer.depthwise_kernel,
         inputs[0],

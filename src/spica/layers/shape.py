@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
-from spica.layers import arithmetic, neural
-from spica.network.record import Layer, Ops, forward_float, forward_integer, infer, record
-from spica.network.tensor import TensorType
+from spica.layers import weighted
+from spica.network.layer import Layer, Ops, forward_float, forward_integer, infer, record
+from spica.network.types import TensorType
+from spica.semantics import primitives
 
 
 @record
@@ -44,13 +45,13 @@ def _reshaped(layer: Layer, x: TensorType, shape: tuple[int, ...]) -> TensorType
 
 @infer.register
 def _(layer: Flatten, inputs: Sequence[TensorType]) -> TensorType:
-    x = neural.one_input(layer, inputs)
+    x = weighted.one_input(layer, inputs)
     return _reshaped(layer, x, (prod(x.shape),))
 
 
 @infer.register
 def _(layer: Reshape, inputs: Sequence[TensorType]) -> TensorType:
-    x = neural.one_input(layer, inputs)
+    x = weighted.one_input(layer, inputs)
     if not layer.shape or min(layer.shape) < 1 or prod(layer.shape) != prod(x.shape):
         raise SpicaError(f"{layer.name}: {x.shape} cannot be reshaped to {layer.shape}; the sizes differ")
     return _reshaped(layer, x, layer.shape)
@@ -123,7 +124,7 @@ class Permute(Layer):
 
 @infer.register
 def _(layer: Permute, inputs: Sequence[TensorType]) -> TensorType:
-    x = neural.one_input(layer, inputs)
+    x = weighted.one_input(layer, inputs)
     if sorted(layer.axes) != list(range(len(x.shape))):
         raise SpicaError(f"{layer.name}: {layer.axes} does not name each axis of {x.shape} once")
     if not x.per_tensor and layer.axes[-1] != len(x.shape) - 1:
@@ -133,7 +134,7 @@ def _(layer: Permute, inputs: Sequence[TensorType]) -> TensorType:
 
 @forward_float.register
 def _(layer: Permute, inputs: Sequence[NDArray]) -> NDArray:
-    return arithmetic.permute(inputs[0], layer.axes)
+    return primitives.permute(inputs[0], layer.axes)
 
 
 @forward_integer.register
@@ -160,7 +161,7 @@ class Take(Layer):
 
 @infer.register
 def _(layer: Take, inputs: Sequence[TensorType]) -> TensorType:
-    x = neural.one_input(layer, inputs)
+    x = weighted.one_input(layer, inputs)
     if not 0 <= layer.axis < len(x.shape) - (not x.per_tensor):
         raise SpicaError(f"{layer.name}: axis {layer.axis} of {x} cannot be taken from; choose another")
     taken = range(layer.start, layer.stop, layer.step) if layer.step > 0 else range(0)
@@ -175,7 +176,7 @@ def _(layer: Take, inputs: Sequence[TensorType]) -> TensorType:
 
 @forward_float.register
 def _(layer: Take, inputs: Sequence[NDArray]) -> NDArray:
-    taken = arithmetic.take(inputs[0], layer.axis, range(layer.start, layer.stop, layer.step))
+    taken = primitives.take(inputs[0], layer.axis, range(layer.start, layer.stop, layer.step))
     return taken.reshape(len(taken), *infer(layer, [TensorType(inputs[0].shape[1:])]).shape)
 
 

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
-from spica.layers import neural
-from spica.layers.neural import Neural
-from spica.network.record import (
+from spica.layers import weighted
+from spica.layers.weighted import WeightedLayer
+from spica.network.layer import (
     Facts,
     Ops,
     State,
@@ -26,13 +26,13 @@ from spica.network.record import (
     forward_stateful,
     infer,
     record,
-    remembered,
+    state_types,
 )
-from spica.network.tensor import TensorType
+from spica.network.types import TensorType
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Temporal(Neural):
+class Temporal(WeightedLayer):
     """A layer with a buffer of frames. Its ``forward_float`` and ``forward_integer`` read windows of the last ones."""
 
     kernel: NDArray
@@ -61,28 +61,30 @@ def window_shape(layer: Temporal, frame: TensorType) -> tuple[int, int, int]:
 
 
 def _infer(layer: Temporal, inputs: Sequence[TensorType], filters: int) -> TensorType:
-    x = neural.one_input(layer, inputs)
-    neural.check_rank(layer, x, 3)
+    x = weighted.one_input(layer, inputs)
+    weighted.check_rank(layer, x, 3)
     if layer.kernel.shape[1] != x.channels:
         raise SpicaError(
             f"{layer.name}: kernel expects {layer.kernel.shape[1]} channels, but {layer.inputs[0]!r} has {x.channels}"
         )
-    return neural.finish_type(layer, x, (*x.shape[:2], filters), x.frac_bits.max(), neural.accumulator_scale(layer, x))
+    return weighted.output_type(
+        layer, x, (*x.shape[:2], filters), x.frac_bits.max(), weighted.accumulator_scale(layer, x)
+    )
 
 
 @infer.register
 def _(layer: BufferTempConv, inputs: Sequence[TensorType]) -> TensorType:
-    neural.check_kernel(layer, layer.kernel, 3)
+    weighted.check_kernel(layer, layer.kernel, 3)
     return _infer(layer, inputs, layer.kernel.shape[2])
 
 
 @infer.register
 def _(layer: DepthwiseBufferTempConv, inputs: Sequence[TensorType]) -> TensorType:
-    neural.check_kernel(layer, layer.kernel, 2)
+    weighted.check_kernel(layer, layer.kernel, 2)
     return _infer(layer, inputs, layer.kernel.shape[1])
 
 
-@remembered.register
+@state_types.register
 def _(layer: Temporal, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
     """The frames before: (T - 1, H * W, C)."""
     (x,) = inputs
@@ -94,7 +96,7 @@ def _(layer: Temporal, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
 def _(
     layer: Temporal, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops, state: State
 ) -> tuple[NDArray, State]:
-    windows, past = ops.look_back(inputs[0], state[0], layer.frames)
+    windows, past = ops.sliding_window(inputs[0], state[0], layer.frames)
     if types[0].is_float:
         return forward_float(layer, [windows]).reshape(len(windows), *types[0].shape[:2], -1), (past,)
     return forward_integer(layer, [windows], types, ops), (past,)
@@ -103,13 +105,15 @@ def _(
 @forward_float.register
 def _(layer: BufferTempConv, inputs: Sequence[NDArray]) -> NDArray:
     """Of windows (N, T, P, C): (N, 1, P, F)."""
-    return neural.finish_float(layer, np.einsum("ntpc,tcf->npf", inputs[0], layer.kernel, optimize=True)[:, None])
+    return weighted.apply_epilogue_float(
+        layer, np.einsum("ntpc,tcf->npf", inputs[0], layer.kernel, optimize=True)[:, None]
+    )
 
 
 @forward_float.register
 def _(layer: DepthwiseBufferTempConv, inputs: Sequence[NDArray]) -> NDArray:
     """Of windows (N, T, P, C): (N, 1, P, C)."""
-    return neural.finish_float(layer, np.einsum("ntpc,tc->npc", inputs[0], layer.kernel)[:, None])
+    return weighted.apply_epilogue_float(layer, np.einsum("ntpc,tc->npc", inputs[0], layer.kernel)[:, None])
 
 
 NO_PADDING = ((0, 0), (0, 0))
@@ -118,8 +122,8 @@ NO_PADDING = ((0, 0), (0, 0))
 @forward_integer.register
 def _(layer: BufferTempConv, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
     (kind,) = types
-    windows, kernel, peak = neural.align(inputs[0], layer.kernel[:, None], kind, layer.accumulator_bits, ops)
-    bound = neural.bound(peak, kernel)
+    windows, kernel, peak = weighted.align(inputs[0], layer.kernel[:, None], kind, layer.accumulator_bits, ops)
+    bound = weighted.bound(peak, kernel)
     acc = ops.convolve(windows, kernel, (1, 1), NO_PADDING, np.zeros(kind.channels, np.int64), bound)
     return _finished(layer, acc, kind, ops)
 
@@ -127,14 +131,14 @@ def _(layer: BufferTempConv, inputs: Sequence[NDArray], types: Sequence[TensorTy
 @forward_integer.register
 def _(layer: DepthwiseBufferTempConv, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
     (kind,) = types
-    kernel = neural.shifted(layer.kernel, neural.input_shift(kind))
-    bound = neural.bound(neural.largest(kind), kernel)
+    kernel = weighted.shifted(layer.kernel, weighted.input_shift(kind))
+    bound = weighted.bound(weighted.largest(kind), kernel)
     return _finished(layer, ops.convolve_depthwise(inputs[0], kernel[:, None], (1, 1), NO_PADDING, bound), kind, ops)
 
 
 def _finished(layer: Temporal, acc: NDArray, kind: TensorType, ops: Ops) -> NDArray:
     acc = acc.reshape(len(acc), *kind.shape[:2], acc.shape[-1])
-    return ops.finish(acc, neural.stage(layer, acc.shape, infer(layer, [kind])))
+    return ops.apply_epilogue(acc, weighted.epilogue_of(layer, acc.shape, infer(layer, [kind])))
 
 
 @facts.register
@@ -144,7 +148,7 @@ def _(layer: Temporal, inputs: Sequence[TensorType], output: TensorType) -> Fact
     depth = len(layer.kernel)
     return Facts(
         kind="depthwise_temporal_convolution" if depthwise else "temporal_convolution",
-        limits=neural.neural_limits(layer, x, output) | {"fifo": depth},
+        limits=weighted.neural_limits(layer, x, output) | {"fifo": depth},
         macs=x.shape[0] * x.shape[1] * layer.kernel.size,
         outputs=x.shape[0] * x.shape[1] * output.channels,
         fan_out=depth * (1 if depthwise else output.channels),

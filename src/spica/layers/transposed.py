@@ -14,15 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
-from spica.layers import arithmetic, neural
-from spica.layers.arithmetic import Padding, Pair
-from spica.layers.neural import Neural
-from spica.network.record import Facts, Ops, facts, forward_float, forward_integer, infer, record
-from spica.network.tensor import TensorType
+from spica.layers import weighted
+from spica.layers.weighted import WeightedLayer
+from spica.network.layer import Facts, Ops, facts, forward_float, forward_integer, infer, record
+from spica.network.types import TensorType
+from spica.semantics import primitives
+from spica.semantics.primitives import Padding, Pair
 
 
 @record
-class ConvTranspose2D(Neural):
+class ConvTranspose2D(WeightedLayer):
     """Transposed convolution, ``kernel`` (kh, kw, C, F).
 
     Attributes:
@@ -36,7 +37,7 @@ class ConvTranspose2D(Neural):
 
 
 @record
-class DepthwiseConvTranspose2D(Neural):
+class DepthwiseConvTranspose2D(WeightedLayer):
     """The same with one kernel for each channel, ``kernel`` (kh, kw, C)."""
 
     kernel: NDArray
@@ -70,13 +71,13 @@ def _spread_padding(layer: Transposed, height: int, width: int) -> Padding:
     return amounts(height, 0), amounts(width, 1)
 
 
-def _spread(layer: Transposed, x: NDArray, ops: Ops | ModuleType = arithmetic) -> NDArray:
-    return ops.spread(x, layer.strides, _spread_padding(layer, *x.shape[1:3]))
+def _spread(layer: Transposed, x: NDArray, ops: Ops | ModuleType = primitives) -> NDArray:
+    return ops.dilate(x, layer.strides, _spread_padding(layer, *x.shape[1:3]))
 
 
 def _infer(layer: Transposed, inputs: Sequence[TensorType], channels: int, filters: int) -> TensorType:
-    x = neural.one_input(layer, inputs)
-    neural.check_rank(layer, x, 3)
+    x = weighted.one_input(layer, inputs)
+    weighted.check_rank(layer, x, 3)
     if channels != x.channels:
         raise SpicaError(f"{layer.name}: kernel expects {channels} channels, but {layer.inputs[0]!r} has {x.channels}")
     if (isinstance(layer.padding, str) and layer.padding not in ("same", "valid")) or min(layer.strides) < 1:
@@ -86,18 +87,18 @@ def _infer(layer: Transposed, inputs: Sequence[TensorType], channels: int, filte
     shape = (_output_size(layer, x.shape[0], 0), _output_size(layer, x.shape[1], 1), filters)
     if isinstance(layer.padding, tuple) and (min(shape) < 1 or min(min(p) for p in layer.padding) < 0):
         raise SpicaError(f"{layer.name}: padding {layer.padding} leaves no output, or is negative")
-    return neural.finish_type(layer, x, shape, x.frac_bits.max(), neural.accumulator_scale(layer, x))
+    return weighted.output_type(layer, x, shape, x.frac_bits.max(), weighted.accumulator_scale(layer, x))
 
 
 @infer.register
 def _(layer: ConvTranspose2D, inputs: Sequence[TensorType]) -> TensorType:
-    neural.check_kernel(layer, layer.kernel, 4)
+    weighted.check_kernel(layer, layer.kernel, 4)
     return _infer(layer, inputs, layer.kernel.shape[2], layer.kernel.shape[3])
 
 
 @infer.register
 def _(layer: DepthwiseConvTranspose2D, inputs: Sequence[TensorType]) -> TensorType:
-    neural.check_kernel(layer, layer.kernel, 3)
+    weighted.check_kernel(layer, layer.kernel, 3)
     return _infer(layer, inputs, layer.kernel.shape[2], layer.kernel.shape[2])
 
 
@@ -105,34 +106,34 @@ def _(layer: DepthwiseConvTranspose2D, inputs: Sequence[TensorType]) -> TensorTy
 def _(layer: ConvTranspose2D, inputs: Sequence[NDArray]) -> NDArray:
     kernel = layer.kernel[::-1, ::-1]
     no_padding, channels = ((0, 0), (0, 0)), np.zeros(kernel.shape[2], np.float32)
-    patches = arithmetic.windows(_spread(layer, inputs[0]), kernel.shape[:2], (1, 1), no_padding, channels)
-    return neural.finish_float(layer, np.einsum("nhwcij,ijcf->nhwf", patches, kernel))
+    patches = primitives.windows(_spread(layer, inputs[0]), kernel.shape[:2], (1, 1), no_padding, channels)
+    return weighted.apply_epilogue_float(layer, np.einsum("nhwcij,ijcf->nhwf", patches, kernel))
 
 
 @forward_float.register
 def _(layer: DepthwiseConvTranspose2D, inputs: Sequence[NDArray]) -> NDArray:
     kernel = layer.kernel[::-1, ::-1]
     no_padding, channels = ((0, 0), (0, 0)), np.zeros(kernel.shape[2], np.float32)
-    patches = arithmetic.windows(_spread(layer, inputs[0]), kernel.shape[:2], (1, 1), no_padding, channels)
-    return neural.finish_float(layer, np.einsum("nhwcij,ijc->nhwc", patches, kernel))
+    patches = primitives.windows(_spread(layer, inputs[0]), kernel.shape[:2], (1, 1), no_padding, channels)
+    return weighted.apply_epilogue_float(layer, np.einsum("nhwcij,ijc->nhwc", patches, kernel))
 
 
 @forward_integer.register
 def _(layer: ConvTranspose2D, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
-    x, kernel, peak = neural.align(inputs[0], layer.kernel[::-1, ::-1], types[0], layer.accumulator_bits, ops)
-    bound = neural.bound(peak, kernel)
+    x, kernel, peak = weighted.align(inputs[0], layer.kernel[::-1, ::-1], types[0], layer.accumulator_bits, ops)
+    bound = weighted.bound(peak, kernel)
     acc = ops.convolve(
         _spread(layer, x, ops), kernel, (1, 1), ((0, 0), (0, 0)), np.zeros(kernel.shape[2], np.int64), bound
     )
-    return ops.finish(acc, neural.stage(layer, acc.shape, infer(layer, types)))
+    return ops.apply_epilogue(acc, weighted.epilogue_of(layer, acc.shape, infer(layer, types)))
 
 
 @forward_integer.register
 def _(layer: DepthwiseConvTranspose2D, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
-    kernel = neural.shifted(layer.kernel[::-1, ::-1], neural.input_shift(types[0]))
-    bound = neural.bound(neural.largest(types[0]), kernel)
+    kernel = weighted.shifted(layer.kernel[::-1, ::-1], weighted.input_shift(types[0]))
+    bound = weighted.bound(weighted.largest(types[0]), kernel)
     acc = ops.convolve_depthwise(_spread(layer, inputs[0], ops), kernel, (1, 1), ((0, 0), (0, 0)), bound)
-    return ops.finish(acc, neural.stage(layer, acc.shape, infer(layer, types)))
+    return ops.apply_epilogue(acc, weighted.epilogue_of(layer, acc.shape, infer(layer, types)))
 
 
 def _padding_name(layer: Transposed) -> str:
@@ -154,7 +155,7 @@ def _(layer: Transposed, inputs: Sequence[TensorType], output: TensorType) -> Fa
     window = {"kernel": kh if kh == kw else f"{kh}x{kw}", "stride": layer.strides[0], "padding": _padding_name(layer)}
     return Facts(
         kind="depthwise_transposed_convolution" if depthwise else "transposed_convolution",
-        limits=neural.neural_limits(layer, x, output) | window,
+        limits=weighted.neural_limits(layer, x, output) | window,
         macs=x.shape[0] * x.shape[1] * layer.kernel.size,
         outputs=_output_size(layer, x.shape[0], 0) * _output_size(layer, x.shape[1], 1) * output.channels,
         fan_out=kh * kw * reached,

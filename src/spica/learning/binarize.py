@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from spica.errors import SpicaError
-from spica.layers import Neural, Requantize
+from spica.layers import Requantize, WeightedLayer
 from spica.network import Network
-from spica.quantize.rounding import quantize_scale
+from spica.quantization.rounding import quantize_scale
 
 RATE = 0.1
 """Share of samples and places at which a channel fires; the study of docs/learning.md chose it."""
@@ -33,8 +33,8 @@ def binarize(network: Network, layer: str, samples: ArrayLike, *, rate: float = 
     """
     place = next((i for i, record in enumerate(network) if record.name == layer), None)
     found = None if place is None else network.layers[place]
-    if place is None or not isinstance(found, Neural) or found.requantize is None:
-        able = [r.name for r in network if isinstance(r, Neural) and r.requantize is not None]
+    if place is None or not isinstance(found, WeightedLayer) or found.requantize is None:
+        able = [r.name for r in network if isinstance(r, WeightedLayer) and r.requantize is not None]
         raise SpicaError(f"{network.name}: {layer!r} has no output stage to change; choose one of {', '.join(able)}")
     if not 0 < rate < 1:
         raise SpicaError(f"rate is {rate!r}, but must be above 0 and below 1")

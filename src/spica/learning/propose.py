@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from spica.errors import SpicaError
 from spica.network import Network
-from spica.progress import progress as show
+from spica.util.progress import progress as show
 
 SHARE = 1.2
 """Connections for each spike of a typical sample (vendor's public tutorial on edge learning)."""

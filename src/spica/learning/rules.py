@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from spica.engine import _native  # type: ignore[attr-defined]
+from spica import _native  # type: ignore[attr-defined]
 from spica.layers.learning import MEMORY_BITS, UNIT, LearningDense
 
 RULES = ("swap", "prototype")

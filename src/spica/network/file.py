@@ -9,9 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
-import tempfile
 import types
 import typing
 from dataclasses import MISSING, fields
@@ -26,7 +24,8 @@ from safetensors.numpy import save as save_tensors
 
 from spica.errors import SpicaError
 from spica.network.graph import Network
-from spica.network.record import RECORDS, Layer
+from spica.network.layer import RECORDS, Layer
+from spica.util.files import write_atomically
 
 SCHEMA = 1
 _BLANK = "0" * 64
@@ -105,29 +104,6 @@ def load(path: str | PathLike[str]) -> Network:
         if isinstance(error, SpicaError):
             raise
         raise SpicaError(f"{path}: its header is not that of a network ({error})") from None
-
-
-def write_atomically(path: str | PathLike[str], data: bytes) -> None:
-    """Write bytes beside ``path`` and move them there, so that a reader or a crash never meets half a file."""
-    path = Path(path)
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-        raise SpicaError(
-            f"{path}: cannot be written ({error.strerror}); check the folder and its permissions"
-        ) from None
 
 
 def _encode(value: Any, where: str, tensors: dict[str, np.ndarray]) -> Any:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spica.errors import SpicaError
-from spica.network.record import Layer, check_fields, facts, infer, remembered
-from spica.network.tensor import TensorType
+from spica.network.layer import Layer, check_fields, facts, infer, state_types
+from spica.network.types import TensorType
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,9 +72,9 @@ class Network:
         return any(not kind.is_float for kind in self.types.values())
 
     @cached_property
-    def remembering(self) -> tuple[Layer, ...]:
+    def stateful_layers(self) -> tuple[Layer, ...]:
         """The layers that keep a state from frame to frame."""
-        return tuple(layer for layer in self.layers if remembered(layer, self.input_types(layer)))
+        return tuple(layer for layer in self.layers if state_types(layer, self.input_types(layer)))
 
     def __getitem__(self, name: str) -> Layer:
         for layer in self.layers:

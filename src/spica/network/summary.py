@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import fields
 
 import numpy as np
 
 from spica.network.graph import Network
-from spica.network.record import Layer
+from spica.network.layer import Layer
+from spica.util.table import table
 
 
 def parameters(layer: Layer) -> int:
     """Number of weights and biases in a layer."""
     arrays = (getattr(layer, f.name) for f in fields(layer) if "kernel" in f.name or f.name == "bias")
     return sum(a.size for a in arrays if isinstance(a, np.ndarray))
-
-
-def table(rows: Sequence[tuple[str, ...]], left: int = 2) -> str:
-    """Rows of text in aligned columns under a rule; the first ``left`` columns to the left, the rest right."""
-    widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join(c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(r, widths))).rstrip()
-        for r in rows
-    ]
-    lines.insert(1, "  ".join("─" * w for w in widths))
-    return "\n".join(lines)
 
 
 def summary(net: Network) -> str:

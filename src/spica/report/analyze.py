@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spica.errors import SpicaError
-from spica.layers import Dequantize, Input, Neural
+from spica.layers import Dequantize, Input, WeightedLayer
 from spica.network import Network
 from spica.network.graph import accuracy, classes
-from spica.network.summary import table
-from spica.progress import progress as show
+from spica.passes import prepare
 from spica.report.compare import LayerDifference, compare, fitted, samples_for
-from spica.rewrite import prepare
+from spica.util.progress import progress as show
+from spica.util.table import table
 
 BINS = 64
 
@@ -193,7 +193,7 @@ def _gain(before: NDArray, after: NDArray) -> NDArray:
 
 def _weights(net: Network, quantized: Network, name: str) -> Histograms | None:
     twin, layer = net[name], quantized[name]
-    if not isinstance(twin, Neural) or not isinstance(layer, Neural):
+    if not isinstance(twin, WeightedLayer) or not isinstance(layer, WeightedLayer):
         return None
     before, after = twin.kernel, layer.kernel * layer.weight_scale  # type: ignore[attr-defined]
     # Quantisation may have scaled filters, and channels that they read; in units of each filter, shapes compare.

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from spica.engine.run import to_input_integers
 from spica.errors import SpicaError
 from spica.network import Network, TensorType
-from spica.network.summary import table
+from spica.util.table import table
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from spica.errors import SpicaError
 from spica.hardware import Exploration, MappedNetwork, Statistics
-from spica.network.file import write_atomically
 from spica.report.analyze import Analysis
 from spica.report.compare import Comparison
+from spica.util.files import write_atomically
 
 SPIKE = "#d97706"
 INK = "#1f2937"

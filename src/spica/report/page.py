@@ -6,8 +6,8 @@ from html import escape
 from os import PathLike
 from typing import Any
 
-from spica.network.file import write_atomically
 from spica.report.figures import to_svg
+from spica.util.files import write_atomically
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">

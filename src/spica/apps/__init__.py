@@ -1,0 +1,1 @@
+"""Applications: the demos and the teaching page."""

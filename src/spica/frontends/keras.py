@@ -1,0 +1,183 @@
+"""Keras 3 models, sequential or functional, nested or not, to float networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from spica.errors import SpicaError
+from spica.frontends import keras_layers, keras_time
+from spica.frontends.builder import Builder
+from spica.layers import Activation, Conv2D, Dense, Flatten, Gelu, Input, Reshape, Softmax
+from spica.network import Layer, Network
+
+CONVERTERS = keras_layers.CONVERTERS | keras_time.CONVERTERS
+HINTS = keras_layers.HINTS | keras_time.HINTS
+
+
+def from_keras(model: Any) -> Network:
+    """Take a built Keras 3 model as a float network.
+
+    Args:
+        model: a ``keras.Model``: sequential or functional, with channels last. Nested models are inlined; dropout
+            and other layers that do nothing at inference vanish. A model of clips ``(T, ...)``, with layers over
+            time in it (those of ``spica.keras``, or causal ``Conv1D`` and ``Conv3D``), becomes the network of one
+            frame, which remembers the last ones.
+
+    Returns:
+        A float ``Network`` that computes what ``model.predict`` computes.
+
+    Raises:
+        SpicaError: naming the first layer that cannot be taken and what would work instead.
+    """
+    functional = getattr(model, "_functional", None) or model
+    if not hasattr(functional, "_nodes_by_depth"):
+        raise SpicaError(
+            f"{getattr(model, 'name', model)!s:.60}: not a built Sequential or functional Keras 3 model; "
+            "call model.build(input_shape), or write a subclassed model as a functional one"
+        )
+    layers = functional._flatten_layers()
+    over_time = any(map(keras_time.is_over_time, layers))
+    graph = _Graph(over_time, recurrent=any(type(layer).__name__ == "DiagonalSSM" for layer in layers))
+    graph.add_model(functional)
+    return Network(*graph.finished(functional.outputs), model.name)
+
+
+class _Graph(Builder):
+    """Collects records while walking a model.
+
+    Attributes:
+        over_time: whether the first axis after the batch's is time, of which a network reads one frame.
+        recurrent: whether a frame is a stretch of one step.
+        in_frame: whether what is walked is inside a ``TimeDistributed``.
+        tensors: which record wrote each Keras tensor.
+        zeros_before: frames of zeros that a tensor of clips begins with.
+    """
+
+    def __init__(self, over_time: bool, recurrent: bool) -> None:
+        super().__init__()
+        self.over_time, self.recurrent, self.in_frame = over_time, recurrent, False
+        self.tensors: dict[int, str] = {}
+        self.zeros_before: dict[int, int] = {}
+
+    def add_model(self, model: Any) -> None:
+        for depth in sorted(model._nodes_by_depth, reverse=True):
+            for node in model._nodes_by_depth[depth]:
+                self.add_node(node)
+
+    def add_node(self, node: Any) -> None:
+        layer, outside = node.operation, self.in_frame
+        if node.is_input:
+            for tensor in node.outputs:
+                if id(tensor) not in self.tensors:  # a nested model's input is bound by the call to it
+                    self.tensors[id(tensor)] = self.add(self._input(layer, tensor))
+            return
+        _check_call(node)
+        if type(layer).__name__ == "TimeDistributed":
+            layer, self.in_frame = layer.layer, True
+        nested = getattr(layer, "_functional", None) or layer
+        if hasattr(nested, "_nodes_by_depth"):
+            self._bind(nested.inputs, node.input_tensors)
+            self.add_model(nested)
+            self._bind(node.outputs, nested.outputs)
+        else:
+            self.tensors[id(node.outputs[0])] = self._converted(layer, node)
+        self.in_frame = outside
+
+    def _bind(self, tensors: Sequence[Any], others: Sequence[Any]) -> None:
+        """Say that Keras tensors are the same as others."""
+        for tensor, other in zip(tensors, others):
+            self.tensors[id(tensor)] = self.tensors[id(other)]
+            self.zeros_before[id(tensor)] = self.zeros_before.get(id(other), 0)
+
+    def _converted(self, layer: Any, node: Any) -> str:
+        """The record that writes what ``layer`` gives."""
+        kind, inputs = type(layer).__name__, tuple(self.tensors[id(t)] for t in node.input_tensors)
+        begins = max(self.zeros_before.get(id(t), 0) for t in node.input_tensors)
+        if kind in keras_layers.IDENTITIES:
+            self.zeros_before[id(node.outputs[0])] = begins
+            return inputs[0]
+        convert = CONVERTERS.get(kind)
+        if convert is None:
+            hint = HINTS.get(kind, f"Spica takes {', '.join(sorted(set(CONVERTERS) | {'Dropout'}))}")
+            raise SpicaError(f"{layer.name}: Keras layer {kind} is not supported; {hint}")
+        if self.in_frame and keras_time.is_over_time(layer):
+            raise SpicaError(f"{layer.name}: looks over time inside a TimeDistributed, which hides time; take it out")
+        if self.over_time and not self.in_frame and not keras_time.takes_clips(layer):
+            raise SpicaError(f"{layer.name}: Keras layer {kind} would mix frames; wrap it in TimeDistributed")
+        _check_axis(layer, len(node.input_tensors[0].shape) - (layer is not node.operation))
+        keras_time.check_beginning(layer, begins)
+        self.zeros_before[id(node.outputs[0])] = keras_time.zeros_before(layer)
+        records = convert(layer, node.operation.name, inputs, self.types[inputs[0]].shape)
+        return self.add(records) if records else inputs[0]
+
+    def _input(self, layer: Any, tensor: Any) -> list[Layer]:
+        """Of one sample; of one frame of a clip, which is then an image."""
+        shape = tuple(tensor.shape[1 + self.over_time :])
+        if any(size is None for size in shape):
+            raise SpicaError(f"{layer.name}: input shape {shape} has unknown sizes; build the model with fixed ones")
+        source = Input(name=layer.name, shape=shape)
+        if self.recurrent and len(shape) == 1:
+            return [source, Reshape(name=f"{source.name}/step", inputs=(source.name,), shape=(1, *shape))]
+        return [source, *keras_time.as_image(source.name, (source.name,), shape)] if self.over_time else [source]
+
+    def finished(self, tensors: Sequence[Any]) -> tuple[tuple[Layer, ...], tuple[str, ...]]:
+        """All layers, and the names of those that write the model's outputs, in the shapes that it gives."""
+        outputs = []
+        for tensor in tensors:
+            name = self.tensors[id(tensor)]
+            if self.zeros_before.get(id(tensor)):
+                raise SpicaError(f"{name}: the output's clips begin with zeros; leave the padding before it out")
+            vector = len(tensor.shape) == 2 + self.over_time
+            outputs.append(self._flattened(name) if vector and len(self.types[name].shape) > 1 else name)
+        return tuple(self.layers), tuple(outputs)
+
+    def _flattened(self, name: str) -> str:
+        """An output that is an image of one pixel, or a stretch of one step, as ``(C,)``.
+
+        Where a dense layer makes it, that reads plain channels already.
+        """
+        position = {layer.name: i for i, layer in enumerate(self.layers)}
+        layer = self.layers[position[name]]
+        while isinstance(layer, Softmax | Activation | Gelu):
+            layer = self.layers[position[layer.inputs[0]]]
+        readers = sum(layer.name in other.inputs for other in self.layers)
+        point = isinstance(layer, Dense) or (isinstance(layer, Conv2D) and layer.kernel.shape[:2] == (1, 1))
+        if not point or readers > (layer.name != name):
+            return self.add([Flatten(name=f"{name}/flatten", inputs=(name,))])
+        assert isinstance(layer, Dense | Conv2D)
+        flat, kernel = Flatten(name=f"{layer.name}/flatten", inputs=layer.inputs), layer.kernel
+        dense = Dense(name=layer.name, inputs=(flat.name,), kernel=kernel.reshape(kernel.shape[-2:]), bias=layer.bias)
+        self.layers[position[layer.name] : position[layer.name] + 1] = [flat, dense]
+        return name
+
+
+def _check_call(node: Any) -> None:
+    """Refuse what a layer is called with beside tensors, and operations that are no layers; a sum of two is one."""
+    import keras
+
+    layer, arguments = node.operation, node.arguments
+    plain = [*arguments.args, *(value for name, value in arguments.kwargs.items() if name != "training")]
+    options = [v for v in plain if v is not None and v is not False and not _is_tensors(v)]
+    if not isinstance(layer, keras.Layer):
+        kind = type(layer).__name__
+        if kind != "Add" or options or len(node.input_tensors) != 2:
+            fix = "Rescaling(1, offset) adds a constant" if kind == "Add" else "use one"
+            raise SpicaError(f"{layer.name}: the operation {kind} is none of keras.layers; {fix}")
+    elif options:
+        name = next((n for n, v in arguments.kwargs.items() if v is options[0]), "an argument")
+        raise SpicaError(f"{layer.name}: is called with {name}, which is not supported; leave it out")
+
+
+def _is_tensors(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_tensors, value))
+    return type(value).__name__ == "KerasTensor"
+
+
+def _check_axis(layer: Any, rank: int) -> None:
+    """Refuse a layer that normalises or joins along another axis than the channels of tensors of ``rank`` axes."""
+    axis = getattr(layer, "axis", -1)
+    axes = {*axis} if isinstance(axis, list | tuple) else {axis}
+    if type(layer).__name__ in keras_layers.ALONG_CHANNELS and not axes <= {-1, rank - 1}:
+        raise SpicaError(f"{layer.name}: axis {axis} is not supported; use the last axis, which holds the channels")

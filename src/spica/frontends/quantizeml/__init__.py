@@ -1,0 +1,1 @@
+"""Networks that quantizeml quantised, from Keras and ONNX files."""

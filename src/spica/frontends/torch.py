@@ -1,0 +1,211 @@
+"""PyTorch modules to float networks, through the graph that ``torch.export`` makes of them.
+
+PyTorch has channels first, and cuts and turns tensors at will; see ``views`` for how that becomes channels last.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import operator
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spica.errors import SpicaError
+from spica.frontends.torch_operations import CONVERTERS, HINTS, IDENTITIES, MOVES, Graph, Scores
+from spica.frontends.view import View, image, whole
+from spica.layers import Input
+from spica.network import Network
+from spica.passes.merge_embeddings import merge_embeddings
+
+
+def from_torch(module: Any, example: Any) -> Network:
+    """Take a PyTorch module as a float network.
+
+    Args:
+        module: a ``torch.nn.Module`` that reads one tensor; it is taken as it is in evaluation.
+        example: a tensor or array that it can read, with a batch axis: images ``(N, C, H, W)``, tokens ``(N, T, C)`` or
+            vectors ``(N, C)``. Only its shape and type matter.
+
+    Returns:
+        A float ``Network`` that computes what the module computes, with channels last: it reads ``(N, H, W, C)``, and
+        an output that is an image has its channels last too.
+
+    Raises:
+        SpicaError: naming the first operation that cannot be taken and what would work instead.
+    """
+    exported = _export(module, example)
+    graph = _Walk()
+    nodes = list(exported.graph.nodes)
+    known = {**dict(exported.state_dict), **dict(exported.constants)}
+    signature = exported.graph_signature
+    held = {
+        **signature.inputs_to_parameters,
+        **signature.inputs_to_buffers,
+        **signature.inputs_to_lifted_tensor_constants,
+    }
+    for node in nodes:
+        if node.op == "placeholder":
+            value = known[held[node.name]] if node.name in held else None
+            graph.values[node.name] = graph.input(node) if value is None else _kept(value)
+        elif node.op == "call_function":
+            graph.call(node)
+    (results,) = (node.args[0] for node in nodes if node.op == "output")
+    outputs = tuple(graph.output(result) for result in results)
+    return merge_embeddings(_pruned(Network(tuple(graph.layers), outputs, type(module).__name__.lower())))
+
+
+def _export(module: Any, example: Any) -> Any:
+    try:
+        import torch
+    except ImportError:
+        raise SpicaError("from_torch needs PyTorch; run: pip install torch") from None
+    if not isinstance(module, torch.nn.Module):
+        raise SpicaError(f"{module!r:.60}: not a torch.nn.Module")
+    try:
+        example = torch.as_tensor(example).cpu()
+    except (TypeError, ValueError, RuntimeError):
+        raise SpicaError(f"example is {example!r:.60}, but must be a tensor or an array with a batch axis") from None
+    if example.ndim < 2 or not len(example):
+        raise SpicaError(
+            f"example has shape {tuple(example.shape)}, but must have a batch axis and at least one sample"
+        )
+    one = example[:1]
+    # Two samples, so that the batch axis can be told from axes of one.
+    two = (torch.cat([one, one]).to(next(module.parameters(), one).dtype),)
+    fast, logged = torch.backends.mha.get_fastpath_enabled(), logging.root.manager.disable
+    logging.disable(logging.CRITICAL)  # what goes wrong is said once, below
+    torch.backends.mha.set_fastpath_enabled(False)  # it would hide what a transformer does in one operation
+    try:
+        # Without operations in place, which would change other views of what they change.
+        return torch.export.export(copy.deepcopy(module).cpu().eval(), two).run_decompositions({})
+    except Exception as error:  # whatever the module's own code raises
+        said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise SpicaError(
+            f"{type(module).__name__}: torch.export cannot follow it ({said:.200}); "
+            "call it on the example yourself, and avoid branches that depend on values"
+        ) from error
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        logging.disable(logged)
+
+
+def _kept(value: Any) -> Any:
+    """A parameter, buffer or constant; real ones in float32, whatever a module is kept in."""
+    value = value.detach().cpu()
+    return value.float() if value.is_floating_point() else value
+
+
+def _leaves(values: Any) -> list[Any]:
+    """What lists hold, and lists in them."""
+    return [leaf for value in values for leaf in (_leaves(value) if isinstance(value, list) else [value])]
+
+
+def _plain(value: Any) -> Any:
+    """A constant tensor as an array of float32; other values as they are."""
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    if not hasattr(value, "numpy"):
+        return value
+    array = value.numpy()
+    return array.astype(np.float32) if array.dtype.kind == "f" else array
+
+
+def _pruned(net: Network) -> Network:
+    """The network without layers that no output needs."""
+    needed = set(net.outputs)
+    for layer in reversed(tuple(net)):
+        if layer.name in needed or isinstance(layer, Input):
+            needed.update(layer.inputs)
+            needed.add(layer.name)
+    return Network(tuple(layer for layer in net if layer.name in needed), net.outputs, net.name)
+
+
+class _Walk(Graph):
+    """Collects records while walking an exported graph; knows what each node's tensor is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values: dict[str, Any] = {}
+
+    def input(self, node: Any) -> View:
+        n, *shape = map(int, node.meta["val"].shape)
+        if len(shape) == 3:
+            channels, height, width = shape
+            return image(
+                self.add([Input(name=node.name, shape=(height, width, channels))]), (height, width, channels), n
+            )
+        if len(shape) > 3:
+            raise SpicaError(f"{node.name}: an input of shape {tuple(shape)} is no image, tokens or vector")
+        return whole(self.add([Input(name=node.name, shape=tuple(shape))]), tuple(shape), n)
+
+    def call(self, node: Any) -> None:
+        """One operation of the graph."""
+        args = [self.value(a) for a in node.args]
+        options = {key: self.value(a) for key, a in node.kwargs.items()}
+        if not any(isinstance(v, View | Scores) for v in _leaves([*args, *options.values()])):
+            self.values[node.name] = node.target(*args, **options)  # the input has no part in it: PyTorch computes it
+            return
+        made = self.result(_operation(node), _where(node), [_plain(a) for a in args], options)
+        self.values[node.name] = made
+
+    def result(self, name: str, where: str, args: list[Any], options: dict[str, Any]) -> Any:
+        """What an operation makes of views, arrays and plain values."""
+        moved, first = MOVES.get(name), args[0]
+        if name in IDENTITIES:
+            return first
+        if moved is not None and isinstance(first, View):
+            made = _each(moved(first.numbers, *args[1:], **options), lambda numbers: replace(first, numbers=numbers))
+            if not all(view.has_every_sample() for view in _leaves([made])):
+                raise SpicaError(f"{where}: {name} takes samples of the batch apart; leave the batch axis whole")
+            return made
+        if name == "getitem":
+            return first[args[1]]
+        convert = CONVERTERS.get(name)
+        if convert is None:
+            supported = ", ".join(sorted(name for name in {*CONVERTERS, *MOVES} if not name.startswith("_")))
+            raise SpicaError(
+                f"{where}: PyTorch's {name} is not supported; {HINTS.get(name, f'Spica takes {supported}')}"
+            )
+        return convert(self, where, *args, **options)
+
+    def value(self, argument: Any) -> Any:
+        """What an argument of a node stands for."""
+        if isinstance(argument, list | tuple):
+            return [self.value(a) for a in argument]
+        name = getattr(argument, "name", None)
+        return self.values[name] if name in self.values and hasattr(argument, "op") else argument
+
+    def output(self, node: Any) -> str:
+        found = self.value(node)
+        if not isinstance(found, View):
+            raise SpicaError(f"{node}: an output that does not depend on the input cannot be taken")
+        found = self.narrowed(str(node), found)
+        if not found.is_whole() and not found.is_image():
+            raise SpicaError(f"{node}: the output's axes are in an order of their own; give images as (N, C, H, W)")
+        return found.tensor
+
+
+def _operation(node: Any) -> str:
+    """The name of what a node does, without its overload: "conv2d"."""
+    if node.target is operator.getitem:
+        return "getitem"
+    return str(getattr(node.target, "_schema", node.target)).partition("(")[0].split("::")[-1].split(".")[0]
+
+
+def _where(node: Any) -> str:
+    """The path of the module that a node belongs to; its own name where the module does more than this."""
+    stack = node.meta.get("nn_module_stack") or {}
+    path = list(stack.values())[-1][0] if stack else ""
+    mine = [n for n in node.graph.nodes if (n.meta.get("nn_module_stack") or {}).keys() == stack.keys()]
+    kinds = {_operation(n) for n in mine if n.op == "call_function"} - {"getitem"}
+    label = _operation(node) if len(kinds) > 1 or not path else ""
+    return "/".join(part for part in (path.replace(".", "/"), label) if part)
+
+
+def _each(made: Any, change: Callable[[NDArray], Any]) -> Any:
+    return [change(m) for m in made] if isinstance(made, list) else change(made)

@@ -1,0 +1,293 @@
+"""What a run cost, by layer and in all: events are counted; cycles, times and energies modelled from them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spica.hardware.cost.confidence import Trust
+from spica.hardware.cost.power import Power, power
+from spica.hardware.cost.timing import stream_interval
+from spica.hardware.device.schema import Device
+from spica.hardware.mapping.placement import NP
+from spica.util.table import table
+
+
+@dataclass(frozen=True, kw_only=True)
+class NPCost:
+    """What one NP has to do for a sample: events it receives, synapse operations, cycles (modelled)."""
+
+    np: NP
+    events: float
+    sops: float
+    cycles: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerCost:
+    """One layer's cost, averages over the samples of a run.
+
+    Attributes:
+        layer: its name.
+        kind: the hardware's name of it.
+        turn: the pass in which it runs, from 0.
+        nps: NPs that it has; 0 in the input-convolution unit.
+        events: non-zero inputs a sample (counted).
+        inputs: inputs a sample.
+        sops: synapse operations a sample: events x synapses that each reaches (counted).
+        cycles: clock cycles a sample (modelled), of the NP that has most to do.
+        latency_ms: the same in milliseconds.
+        energy_uj: dynamic energy a sample in microjoules (modelled).
+        packets: events a sample, once for each NP that needs them (counted).
+        hops: links of the mesh that these cross (modelled).
+        crossings: packets from another device.
+        link_load: share of the layer's cycles in which the busiest link carries a packet (modelled).
+        memory_accesses: weights and potentials read and written a sample (modelled).
+        external_weights: whether its weights are read from external memory at every inference.
+        by_np: the same NP by NP.
+    """
+
+    layer: str
+    kind: str
+    turn: int
+    nps: int
+    events: float
+    inputs: int
+    sops: float
+    cycles: float
+    latency_ms: float
+    energy_uj: float
+    packets: float
+    hops: float
+    crossings: float
+    link_load: float
+    memory_accesses: float
+    external_weights: bool
+    by_np: tuple[NPCost, ...]
+
+    @property
+    def sparsity(self) -> float:
+        """Fraction of the inputs that are zero."""
+        return 1 - self.events / self.inputs
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Statistics:
+    """What the samples of a run cost on a device.
+
+    Latency is that of one sample alone, the sum over layers. Rate, power and energy are those of a stream,
+    where the next sample enters as soon as the slowest two neighbouring layers allow; in several passes there is
+    none, as the weights of the next pass take the place of the last one's.
+
+    Attributes:
+        mode, chips, passes: how the network was mapped.
+        dense_cycles: what a sample would take if no input of any layer were zero (modelled).
+        input_bytes: of a sample.
+        reload_bytes: weights loaded for a sample, where there are several passes.
+        transfer_cycles, transfer_energy_uj: of loading them, and of packets between devices.
+        layer_cycles, layer_energies: cycles and microjoules of each layer and sample ``(layers, N)``.
+        trust: tier and errors of what is modelled.
+    """
+
+    network: str
+    device: Device
+    samples: int
+    mode: str
+    chips: int
+    passes: int
+    layers: tuple[LayerCost, ...]
+    dense_cycles: float
+    input_bytes: int
+    reload_bytes: int
+    transfer_cycles: float
+    transfer_energy_uj: float
+    layer_cycles: NDArray[np.float64]
+    layer_energies: NDArray[np.float64]
+    trust: Trust
+
+    @property
+    def nps(self) -> int:
+        """NPs in use, over all passes."""
+        return sum(cost.nps for cost in self.layers)
+
+    @property
+    def events(self) -> float:
+        """Events a sample, in all layers."""
+        return sum(cost.events for cost in self.layers)
+
+    @property
+    def sops(self) -> float:
+        """Synapse operations a sample, in all layers."""
+        return sum(cost.sops for cost in self.layers)
+
+    @property
+    def sparsity(self) -> float:
+        """Fraction of zeros among what layers send each other; the network's own input is left out."""
+        between = [cost for cost in self.layers if cost.kind != "input_convolution"]
+        return 1 - sum(c.events for c in between) / max(sum(c.inputs for c in between), 1)
+
+    @property
+    def cycles(self) -> float:
+        """Clock cycles of one sample alone."""
+        return sum(cost.cycles for cost in self.layers) + self.transfer_cycles
+
+    @property
+    def latency_ms(self) -> float:
+        """Milliseconds from a sample to its result, transfers from and to the host apart."""
+        return self.cycles / self._cycles_per_ms
+
+    @property
+    def interval_ms(self) -> float:
+        """Milliseconds between results in a stream."""
+        if self.passes > 1:
+            return self.latency_ms
+        return float(stream_interval(self.layer_cycles).mean()) / self._cycles_per_ms
+
+    @property
+    def bottleneck(self) -> LayerCost:
+        """The layer that takes longest."""
+        return max(self.layers, key=lambda cost: cost.cycles)
+
+    @property
+    def fps(self) -> float:
+        """Samples a second in a stream."""
+        return 1e3 / self.interval_ms
+
+    @property
+    def dynamic_energy_uj(self) -> float:
+        """Microjoules a sample that its events cause."""
+        return sum(cost.energy_uj for cost in self.layers) + self.transfer_energy_uj
+
+    @property
+    def static_energy_uj(self) -> float:
+        """Microjoules of static power during a sample's share of a stream."""
+        return self.chips * self.device.static_mw * self.interval_ms
+
+    @property
+    def energy_uj(self) -> float:
+        """Microjoules a sample in a stream, static and dynamic."""
+        return self.dynamic_energy_uj + self.static_energy_uj
+
+    @property
+    def dynamic_power_mw(self) -> float:
+        """Milliwatts beyond the static ones in a stream."""
+        return self.dynamic_energy_uj / self.interval_ms
+
+    @property
+    def power_mw(self) -> float:
+        """Milliwatts in a stream, static and dynamic."""
+        return self.chips * self.device.static_mw + self.dynamic_power_mw
+
+    @property
+    def power(self) -> Power:
+        """What a power meter would show while the host sends the samples one after the other, each alone."""
+        device = self.device
+        loaded = self.input_bytes * device.host_input_ns + self.reload_bytes * device.host_reload_ns
+        host = device.host_ms + loaded * 1e-6
+        times = (self.layer_cycles.sum(axis=0) + self.transfer_cycles) / self._cycles_per_ms + host
+        energies = self.layer_energies.sum(axis=0) + self.transfer_energy_uj
+        return power(self.chips * self.device.static_mw, times, energies)
+
+    @property
+    def _cycles_per_ms(self) -> float:
+        return self.device.clock_mhz * 1e3
+
+    def band(self, figure: str) -> tuple[float, float]:
+        """Where a modelled figure lies in 90 % of cases, by its name, such as "latency_ms" or "energy_uj"."""
+        return self.trust.band(figure, getattr(self, figure))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain data: modelled figures with their 90 % bands, and the constants' sources."""
+        device = self.device
+        modelled = {}
+        for name in MODELLED:
+            low, high = self.band(name)
+            modelled[name] = {"value": getattr(self, name), "low": low, "high": high}
+        return {
+            "network": self.network,
+            "device": device.name,
+            "samples": self.samples,
+            "mode": self.mode,
+            "chips": self.chips,
+            "passes": self.passes,
+            "nps": self.nps,
+            "events": self.events,
+            "sops": self.sops,
+            "sparsity": self.sparsity,
+            "reload_bytes": self.reload_bytes,
+            "bottleneck": self.bottleneck.layer,
+            "dense_cycles": self.dense_cycles,
+            "modelled": modelled,
+            "power_meter": asdict(self.power),
+            "tier": self.trust.tier,
+            "reasons": list(self.trust.reasons),
+            "sources": {name: device.sources[name] for name in SOURCES},
+            "layers": [asdict(cost) | {"sparsity": cost.sparsity} for cost in self.layers],
+        }
+
+    def __str__(self) -> str:
+        device = self.device
+        header = ("layer", "kind", "NPs", "events", "sparsity", "SOPs", "cycles", "link", "ms", "uJ")
+        rows: list[tuple[str, ...]] = [header if self.passes == 1 else ("pass", *header)]
+        for c in self.layers:
+            row = (
+                c.layer,
+                c.kind,
+                str(c.nps or "unit"),
+                f"{c.events:,.0f}",
+                f"{c.sparsity:.1%}",
+                f"{c.sops:,.0f}",
+                f"{c.cycles:,.0f}",
+                f"{c.link_load:.0%}",
+                two_digits(c.latency_ms),
+                two_digits(c.energy_uj),
+            )
+            rows.append(row if self.passes == 1 else (str(c.turn + 1), *row))
+        figures: list[tuple[str, ...]] = [("modelled", "value", "90 % band")]
+        figures += [
+            (words, two_digits(getattr(self, name)), " to ".join(map(two_digits, self.band(name))))
+            for name, words in MODELLED.items()
+        ]
+        several = f"{self.chips} x " if self.chips > 1 else ""
+        passes = f" in {self.passes} passes ({self.reload_bytes:,} bytes of weights loaded)" if self.passes > 1 else ""
+        reasons = f": {', '.join(self.trust.reasons)}" if self.trust.reasons else ""
+        slowest = self.bottleneck
+        return "\n".join(
+            [
+                f"{self.network} on {several}{device.name}: {self.nps} of {self.chips * device.nps} NPs{passes}, "
+                f"averages over {self.samples} sample{'s' if self.samples > 1 else ''}",
+                table(rows, left=2 + (self.passes > 1)),
+                "",
+                f"Bottleneck: {slowest.layer}, {slowest.cycles / self.cycles:.0%} of the cycles. "
+                f"Zeros save {1 - self.cycles / self.dense_cycles:.0%} of the cycles that dense activations would take",
+                f"Estimates, {self.trust.tier}{reasons} (modelled, not measured)",
+                table(figures, left=1),
+                str(self.power),
+                "",
+                *(f"{name}: {device.sources[name]}" for name in SOURCES),
+            ]
+        )
+
+
+MODELLED = {
+    "latency_ms": "latency of one sample, ms",
+    "fps": "samples a second in a stream",
+    "power_mw": "power in a stream, mW",
+    "dynamic_power_mw": "of it dynamic, mW",
+    "energy_uj": "energy a sample, uJ",
+    "dynamic_energy_uj": "of it dynamic, uJ",
+    "static_energy_uj": "of it static, uJ",
+}
+"""Totals that come from a model, and what tables call them."""
+
+SOURCES = ("cycles_error", "sop_pj", "static_mw", "energy_factor")
+"""Figures of the device whose sources a reader of the totals must see."""
+
+
+def two_digits(value: float) -> str:
+    """A modelled figure in two significant digits: more would promise what the model does not hold."""
+    rounded = float(f"{value:.2g}")
+    return f"{rounded:,.0f}" if rounded >= 10 else f"{rounded:g}"

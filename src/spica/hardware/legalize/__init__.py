@@ -1,0 +1,1 @@
+"""Legalization: changes that make a network obey a device and leave its outputs as they were."""

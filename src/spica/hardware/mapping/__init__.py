@@ -1,0 +1,1 @@
+"""Mapping: tiling layers over neural processors, passes, placement on the mesh."""

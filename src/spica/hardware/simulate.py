@@ -1,0 +1,176 @@
+"""A network on a device: runs as the device would, piece by piece, and meters what that costs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spica.engine.plan import Segment, layer_by_layer
+from spica.engine.run import BATCH, Memory, as_clips, check_batch_size, check_samples, compute, execute, make_ops
+from spica.engine.stream import Stream
+from spica.errors import SpicaError
+from spica.hardware.cost.activity import Activity, expected_activity, join, measure
+from spica.hardware.cost.model import meter
+from spica.hardware.cost.statistics import Statistics
+from spica.hardware.device.schema import Device
+from spica.hardware.mapping.partition import Cuttable, forward_pieces
+from spica.hardware.mapping.placement import Placement
+from spica.network import Network
+from spica.network.graph import accuracy, classes
+from spica.semantics.reference import Reference
+
+
+class MappedNetwork:
+    """An integer network placed on a device; ``map_network`` makes it.
+
+    Attributes:
+        network: the network; ``forward`` gives its integers, always.
+        device: the device.
+        placements: where each layer runs, in the network's order.
+        mode: how NPs were given out: "minimal", "all" or "fastest".
+        chips: devices that share the network.
+    """
+
+    def __init__(
+        self, network: Network, device: Device, placements: tuple[Placement, ...], mode: str = "minimal", chips: int = 1
+    ) -> None:
+        self.network = network
+        self.device = device
+        self.placements = placements
+        self.mode = mode
+        self.chips = chips
+        self._places = {placement.layer: placement for placement in placements}
+        self._statistics: Statistics | None = None
+
+    @property
+    def nps(self) -> int:
+        """NPs in use, over all passes; the input-convolution unit is not among them."""
+        return sum(len(placement.nps) for placement in self.placements)
+
+    @property
+    def passes(self) -> int:
+        """Passes in which the network runs."""
+        return 1 + max((placement.turn for placement in self.placements), default=0)
+
+    @property
+    def statistics(self) -> Statistics:
+        """What the last ``forward`` cost.
+
+        Raises:
+            SpicaError: before the first.
+        """
+        if self._statistics is None:
+            raise SpicaError(f"{self.network.name}: nothing has run on {self.device.name} yet; call forward first")
+        return self._statistics
+
+    def forward(
+        self, x: ArrayLike, *, engine: str = "native", threads: int | None = None, batch_size: int = BATCH
+    ) -> NDArray | list[NDArray]:
+        """Outputs (float32) for a batch, computed band by band and group by group, and metered.
+
+        Args:
+            x: samples ``(N, H, W, C)`` or ``(N, C)`` of the input's integer type; a list where there are several. A
+                network with memory takes frames in order, or clips ``(S, T, ...)``.
+            engine: "native" or "reference".
+            threads: threads of the native engine; all processors by default.
+            batch_size: samples that go through the layers together.
+
+        Returns:
+            As ``Network.forward``, bit for bit.
+
+        Raises:
+            SpicaError: where samples do not fit the network's input, or an option is unknown.
+        """
+        net, ops = self.network, make_ops(engine, threads)
+        check_batch_size(batch_size)
+        seen: dict[str, list[Activity]] = defaultdict(list)
+
+        def frames(x: Any) -> list[NDArray]:
+            memory = Memory(net)
+            step = partial(self.step, ops, memory, seen)
+            tensors = execute(check_samples(net, x), layer_by_layer(net), step, net.outputs, batch_size)
+            return [net.types[name].to_float(tensors[name]) for name in net.outputs]
+
+        clips = as_clips(net, x)
+        outputs = frames(x) if clips is None else [np.stack(of) for of in zip(*map(frames, clips))]
+        self.count(seen)
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def step(
+        self, ops: Reference, memory: Memory, seen: dict[str, list[Activity]], part: Segment, read: list[NDArray]
+    ) -> list[NDArray]:
+        """One layer as the device runs it, piece by piece; what it receives is added to ``seen``."""
+        (layer,) = part.layers
+        types = self.network.input_types(layer)
+        place = self._places.get(layer.name)
+        if place is not None:
+            seen[layer.name].append(measure(*read))
+            if isinstance(layer, Cuttable) and len(place.nps) > 1:
+                return [forward_pieces(layer, place.bands, place.groups, read, types, ops, memory)]
+        return [compute(layer, read, types, ops, memory)]
+
+    def count(self, seen: Mapping[str, Sequence[Activity]]) -> None:
+        """Make ``statistics`` those of what was seen."""
+        self._statistics = self._meter({name: join(parts) for name, parts in seen.items()})
+
+    def stream(self, **options: Any) -> ChipStream:
+        """Open a stream of frames through the device; see ``spica.engine.Stream``. Options: ``engine``, ``threads``."""
+        return ChipStream(self, **options)
+
+    def predict(self, x: ArrayLike, **options: Any) -> NDArray[np.int64]:
+        """Class label of every sample, as ``Network.predict``; options as ``forward``."""
+        return classes(self.network, self.forward(x, **options))
+
+    def evaluate(self, x: ArrayLike, labels: ArrayLike, **options: Any) -> float:
+        """Fraction of samples whose predicted class is the label, 0 to 1; options as ``forward``."""
+        return accuracy(self.predict(x, **options), labels)
+
+    def estimate(self, density: float | Mapping[str, float]) -> Statistics:
+        """What a sample would cost whose layers receive a share ``density`` of non-zero values, without running any.
+
+        Args:
+            density: 0 to 1, for all layers or by name of the layer that receives.
+
+        Raises:
+            SpicaError: for a density that is none.
+        """
+        return self._meter(expected_activity(self.network, density))
+
+    def _meter(self, activity: Mapping[str, Activity]) -> Statistics:
+        return meter(self.network, self.device, self.placements, activity, mode=self.mode, chips=self.chips)
+
+    def __repr__(self) -> str:
+        name, device = self.network.name, self.device
+        several = f"{self.chips} x " if self.chips > 1 else ""
+        passes = f" in {self.passes} passes" if self.passes > 1 else ""
+        return f"<MappedNetwork {name!r} on {several}{device.name}: {self.nps} of {device.nps} NPs{passes}>"
+
+
+class ChipStream(Stream):
+    """A stream that runs as the device would, band by band and group by group; ``chip.stream()`` opens it.
+
+    The device's ``statistics`` are those of the last push.
+    """
+
+    def __init__(self, chip: MappedNetwork, *, engine: str = "native", threads: int | None = None) -> None:
+        super().__init__(chip.network, engine=engine, threads=threads)
+        self.chip = chip
+        self._seen: dict[str, list[Activity]] = {}
+
+    def push(self, frames: ArrayLike) -> NDArray | list[NDArray]:
+        self._seen = defaultdict(list)
+        self._rest = None  # a device meters empty frames too
+        outputs = super().push(frames)
+        self.chip.count(self._seen)
+        return outputs
+
+    def _plan(self, streaming: bool) -> list[Segment]:
+        return layer_by_layer(self.network)
+
+    def _step(self, part: Segment, read: list[NDArray], memory: Memory) -> list[NDArray]:
+        return self.chip.step(self._ops, memory, self._seen, part, read)

@@ -1,0 +1,19 @@
+"""Temporal event-based networks in Keras 3: layers over clips that become streaming layers with frame buffers.
+
+    from spica.keras import Jacobi, TemporalConv    # loads Keras
+
+A clip is ``(T, ...)`` frames. ``keras.layers.TimeDistributed`` takes the ordinary layers to every frame,
+``TemporalConv`` and ``DepthwiseTemporalConv`` look back, and ``spica.from_keras`` gives the network of one frame.
+"""
+
+from spica.util.keras_backend import load_keras
+
+load_keras()  # on a backend that is installed, before the layers import it
+
+from spica.keras.polynomials import Jacobi  # noqa: E402
+from spica.keras.recurrent import DiagonalSSM  # noqa: E402
+from spica.keras.resample import resample  # noqa: E402
+from spica.keras.temporal import DepthwiseTemporalConv, TemporalConv  # noqa: E402
+from spica.keras.tokens import TokenEmbedding  # noqa: E402
+
+__all__ = ["DepthwiseTemporalConv", "DiagonalSSM", "Jacobi", "TemporalConv", "TokenEmbedding", "resample"]

@@ -1,0 +1,362 @@
+"""What convolutional and dense layers share: weights' format, and all that follows the sum of products.
+
+A neural layer computes an accumulator and takes it through bias, max pooling, ReLU, global average pooling and
+the output epilogue, in this order. In a float network the kernel and bias are float32; quantising the network
+replaces them with integers and fills the fields from ``weight_bits`` on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spica.errors import SpicaError
+from spica.network.layer import Facts, Layer, Ops, record
+from spica.network.types import TensorType
+from spica.semantics import primitives
+from spica.semantics.primitives import Epilogue, Padding, Pair
+
+ACCUMULATOR_BITS = 27
+"""Value bits of the accumulators of the hardware's processors (one more holds the sign)."""
+
+AVERAGE_BITS = 32
+"""Value bits to which the sum of a global average saturates."""
+
+LARGEST_MULTIPLIER = (1 << 16) - 1
+WIDEST_ACCUMULATOR = 46
+WIDEST_BUFFER = 62
+"""With these bounds every product and shift stays within 64 bits."""
+
+
+@record
+class MaxPool:
+    """Max pooling fused into a layer, before its activation."""
+
+    size: tuple[int, int] = (2, 2)
+    strides: tuple[int, int] = (2, 2)
+    padding: str | tuple[tuple[int, int], tuple[int, int]] = "valid"
+
+
+@record
+class GlobalAverage:
+    """Global average pooling fused into a layer, after its activation: ``(H, W, F)`` -> ``(F,)``."""
+
+
+@record
+class ReLU:
+    """Rectifier, bounded above if ``max_value`` is given (integers on the accumulator's grid once quantised)."""
+
+    max_value: NDArray | None = None
+
+
+@record
+class Requantize:
+    """The output epilogue: an integer multiplication, a rounding shift, a saturation.
+
+    ``floor(acc * multiplier * 2**-shift + 0.5)``, saturated to ``bits``; the result has ``frac_bits``.
+    """
+
+    multiplier: NDArray[np.int64]
+    shift: NDArray[np.int64]
+    bits: int
+    signed: bool
+    frac_bits: NDArray[np.int64]
+    buffer_bits: int = 32
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class WeightedLayer(Layer):
+    """Fields that every layer with weights has; see the module's text for their order of use.
+
+    Attributes:
+        bias: float32, or integers on the accumulator's grid; one a filter.
+        pool: pooling fused into the layer.
+        activation: rectifier fused into the layer.
+        weight_bits: 1, 2, 4 or 8 in an integer layer.
+        weight_scale: real value of one weight step (float32), one a filter.
+        requantize: the output stage; without it the accumulator itself leaves the layer.
+        accumulator_bits: value bits to which the accumulator saturates.
+    """
+
+    bias: NDArray | None = None
+    pool: MaxPool | GlobalAverage | None = None
+    activation: ReLU | None = None
+    weight_bits: int | None = None
+    weight_scale: NDArray[np.float32] | None = None
+    requantize: Requantize | None = None
+    accumulator_bits: int = ACCUMULATOR_BITS
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class WindowedLayer(WeightedLayer):
+    """A neural layer that slides its kernel over an image.
+
+    Attributes:
+        strides: step of the window down and across.
+        padding: "same" (TensorFlow's rule), "valid", or ``((top, bottom), (left, right))``.
+    """
+
+    strides: tuple[int, int] = (1, 1)
+    padding: str | tuple[tuple[int, int], tuple[int, int]] = "same"
+
+
+WEIGHT_RANGE = {1: (-1, 1), 2: (-2, 1), 4: (-8, 7), 8: (-128, 127)}
+"""Smallest and largest weight of each width; one bit holds -1 and +1, without zero."""
+
+
+def check_kernel(layer: WeightedLayer, kernel: NDArray, ndim: int) -> None:
+    """Refuse a kernel of the wrong rank, type or range, and a bias that does not fit it."""
+    where = layer.name
+    if kernel.ndim != ndim or 0 in kernel.shape:
+        raise SpicaError(f"{where}: kernel has shape {kernel.shape}, but must have {ndim} axes, none empty")
+    if layer.weight_bits is None:
+        if kernel.dtype != np.float32:
+            raise SpicaError(f"{where}: kernel is {kernel.dtype}, but a float layer's must be float32")
+        if not np.isfinite(kernel).all():
+            raise SpicaError(f"{where}: kernel holds NaN or infinity; check the training")
+        return
+    if layer.weight_bits not in WEIGHT_RANGE:
+        raise SpicaError(f"{where}: weight_bits is {layer.weight_bits}, but must be 1, 2, 4 or 8")
+    low, high = WEIGHT_RANGE[layer.weight_bits]
+    if kernel.dtype != np.int8 or kernel.min() < low or kernel.max() > high:
+        raise SpicaError(f"{where}: kernel must be int8 within [{low}, {high}] for {layer.weight_bits} bits")
+    if layer.weight_scale is None:
+        raise SpicaError(f"{where}: an integer layer needs weight_scale")
+    if not 1 <= layer.accumulator_bits <= WIDEST_ACCUMULATOR:
+        raise SpicaError(
+            f"{where}: accumulator_bits is {layer.accumulator_bits}, but must be 1 to {WIDEST_ACCUMULATOR}"
+        )
+
+
+def check_rank(layer: Layer, x: TensorType, rank: int) -> None:
+    if len(x.shape) != rank:
+        axes = "(H, W, C)" if rank == 3 else "(C,)"
+        fix = "put a Flatten before it" if rank == 1 else "give it an image"
+        raise SpicaError(f"{layer.name}: its input {layer.inputs[0]!r} has shape {x.shape}, but must be {axes}; {fix}")
+
+
+def one_input(layer: Layer, inputs: Sequence[TensorType]) -> TensorType:
+    if len(inputs) != 1:
+        raise SpicaError(f"{layer.name}: {type(layer).__name__} reads one tensor, but is given {len(inputs)}")
+    return inputs[0]
+
+
+def convolved_shape(layer: Layer, x: TensorType, kernel: Pair, strides: Pair, padding: str | Padding) -> Pair:
+    """Height and width after sliding a window over ``x``."""
+    if min(strides) < 1:
+        raise SpicaError(f"{layer.name}: strides {strides} must be at least 1")
+    pads = primitives.resolve_padding(padding, (x.shape[0], x.shape[1]), kernel, strides, layer.name)
+    if min(min(p) for p in pads) < 0:
+        raise SpicaError(f"{layer.name}: padding {pads} must not be negative")
+    height, width = (primitives.output_size(s, k, t, p) for s, k, t, p in zip(x.shape, kernel, strides, pads))
+    if height < 1 or width < 1:
+        raise SpicaError(
+            f"{layer.name}: a {kernel[0]}x{kernel[1]} window does not fit its {x.shape[0]}x{x.shape[1]} "
+            "input; use a larger input or 'same' padding"
+        )
+    return height, width
+
+
+def padding_of(layer: WindowedLayer, kernel: NDArray, x: NDArray | TensorType) -> Padding:
+    """The padding of ``layer`` as explicit amounts, for an input array (N, H, W, C) or its type."""
+    height, width = x.shape[:2] if isinstance(x, TensorType) else x.shape[1:3]
+    return primitives.resolve_padding(layer.padding, (height, width), kernel.shape[:2], layer.strides, layer.name)
+
+
+def accumulator_scale(layer: WeightedLayer, x: TensorType, mixes_channels: bool = True) -> NDArray[np.float32]:
+    """Real value of one accumulator step, apart from its exponent."""
+    if mixes_channels and x.scale.ndim > 0:
+        raise SpicaError(
+            f"{layer.name}: the channels of its input {layer.inputs[0]!r} have different scales and cannot "
+            "be summed; give the layers before it an output stage"
+        )
+    return np.asarray(x.scale * (1 if layer.weight_scale is None else layer.weight_scale), np.float32)
+
+
+# -- what follows the accumulator --------------------------------------------------------------------------
+
+
+def output_type(
+    layer: WeightedLayer, x: TensorType, shape: tuple[int, ...], frac_bits: NDArray, scale: NDArray
+) -> TensorType:
+    """Type of the layer's output, given its accumulator's shape, exponent and scale."""
+    filters = shape[-1]
+    if layer.bias is not None and layer.bias.shape != (filters,):
+        raise SpicaError(f"{layer.name}: bias has shape {layer.bias.shape}, but there are {filters} filters")
+    if (layer.weight_bits is None) != x.is_float:
+        have, need = ("integers", "float32") if layer.weight_bits else ("float32", "integers")
+        raise SpicaError(f"{layer.name}: it has {have} as weights but {need} as input; quantise the whole network")
+    bound = None if layer.activation is None else layer.activation.max_value
+    if layer.weight_bits and any(a is not None and a.dtype.kind not in "iu" for a in (layer.bias, bound)):
+        raise SpicaError(f"{layer.name}: its bias and the bound of its activation must be integers, as its weights are")
+    if isinstance(layer.pool, MaxPool):
+        pooled = TensorType((*shape[:-1], filters)) if len(shape) == 3 else None
+        if pooled is None:
+            raise SpicaError(f"{layer.name}: max pooling needs an image, but the output has shape {shape}")
+        shape = (
+            *convolved_shape(layer, pooled, layer.pool.size, layer.pool.strides, layer.pool.padding),
+            filters,
+        )
+    average = 1
+    if isinstance(layer.pool, GlobalAverage):
+        if len(shape) != 3:
+            raise SpicaError(f"{layer.name}: global average pooling needs an image, but the output has shape {shape}")
+        average, shape = shape[0] * shape[1], (filters,)
+    if x.is_float:
+        return TensorType(shape)
+    if (out := layer.requantize) is not None:
+        return requantized_type(layer.name, out, shape)
+    bits = AVERAGE_BITS + 1 if average > 1 else layer.accumulator_bits + 1
+    return TensorType(shape, bits, True, frac_bits, averaged(scale, average))
+
+
+def averaged(scale: NDArray, count: int) -> NDArray[np.float32]:
+    """Scale of a sum that stands for the mean of ``count`` values: times the float32 reciprocal, as the reference."""
+    return np.asarray(scale * (np.float32(1) / np.float32(count)), np.float32)
+
+
+def requantized_type(where: str, out: Requantize, shape: tuple[int, ...]) -> TensorType:
+    """Type that an output stage gives."""
+    left = min(max(0, -int(out.shift.min())), primitives.LARGEST_LEFT_SHIFT)
+    if not 1 <= out.bits <= 32 or not 1 <= out.buffer_bits <= WIDEST_BUFFER - left:
+        raise SpicaError(f"{where}: an output stage of {out.bits} bits with a {out.buffer_bits}-bit buffer is none")
+    if any(a.dtype.kind not in "iu" for a in (out.multiplier, out.shift, out.frac_bits)):
+        raise SpicaError(f"{where}: the output stage must hold integers")
+    if out.multiplier.min() < 0 or out.multiplier.max() > LARGEST_MULTIPLIER:
+        raise SpicaError(f"{where}: the output stage's multipliers must be 0 to {LARGEST_MULTIPLIER}")
+    if any(a.ndim > 1 or (a.ndim == 1 and len(a) != shape[-1]) for a in (out.multiplier, out.shift, out.frac_bits)):
+        raise SpicaError(f"{where}: the output stage must have one entry, or one for each of {shape[-1]} channels")
+    return TensorType(shape, out.bits, out.signed, out.frac_bits)
+
+
+def apply_epilogue_float(layer: WeightedLayer, acc: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Bias, pooling and activation on float32."""
+    if layer.bias is not None:
+        acc = acc + layer.bias
+    if isinstance(layer.pool, MaxPool):
+        acc = primitives.max_pool(acc, *pool_arguments(layer, layer.pool, acc.shape))
+    if layer.activation is not None:
+        acc = np.clip(acc, 0, layer.activation.max_value)
+    if isinstance(layer.pool, GlobalAverage):
+        acc = acc.mean(axis=(1, 2))
+    return acc
+
+
+def pool_arguments(layer: Layer, pool: MaxPool, shape: tuple[int, ...]) -> tuple[Pair, Pair, Padding]:
+    pads = primitives.resolve_padding(pool.padding, (shape[1], shape[2]), pool.size, pool.strides, layer.name)
+    return pool.size, pool.strides, pads
+
+
+def epilogue_of(layer: WeightedLayer, acc_shape: tuple[int, ...], output: TensorType) -> Epilogue:
+    """The steps that follow an accumulator of shape ``acc_shape`` (batch axis first) in ``layer``."""
+    relu = layer.activation
+    return output_epilogue(
+        layer.requantize,
+        output,
+        value_bits=layer.accumulator_bits,
+        bias=layer.bias,
+        pool=pool_arguments(layer, layer.pool, acc_shape) if isinstance(layer.pool, MaxPool) else None,
+        relu=relu is not None,
+        ceiling=None if relu is None else relu.max_value,
+        average=isinstance(layer.pool, GlobalAverage),
+    )
+
+
+def output_epilogue(out: Requantize | None, output: TensorType, **steps: Any) -> Epilogue:
+    """The steps given, then the output stage ``out`` if there is one, to integers of type ``output``."""
+    low, high = output.range
+    if out is not None:
+        steps |= {"multiplier": out.multiplier, "shift": out.shift, "buffer_bits": out.buffer_bits}
+    return Epilogue(low=low, high=high, dtype=output.dtype, **steps)
+
+
+def largest(x: TensorType) -> int:
+    """Largest magnitude an integer of this type can have."""
+    low, high = x.range
+    return max(-low, high)
+
+
+def input_shift(x: TensorType) -> NDArray[np.int64]:
+    """Left shift of each channel that brings all to the finest exponent among them."""
+    return x.frac_bits.max() - x.frac_bits
+
+
+def align(x: NDArray, kernel: NDArray, kind: TensorType, value_bits: int, ops: Ops) -> tuple[NDArray, NDArray, int]:
+    """Input and kernel (..., C, F) with the channels' exponents made equal, and the input's largest magnitude.
+
+    The left shifts that do it move into the weights, where they cost nothing, unless the shifted input would saturate.
+    """
+    shift, peak = input_shift(kind), largest(kind)
+    if peak << int(shift.max()) > 1 << value_bits:
+        return shift_left(x, shift, value_bits, ops), kernel, 1 << value_bits
+    return x, shifted(kernel, shift[..., None]), peak
+
+
+def shifted(kernel: NDArray, shift: NDArray[np.int64]) -> NDArray:
+    """``kernel`` times a power of two; itself, not a wide copy, where no shift does anything."""
+    return kernel.astype(np.int64) << shift if shift.any() else kernel
+
+
+def bound(peak: int, kernel: NDArray) -> int:
+    """Largest magnitude that any filter's sum can reach: ``kernel`` (..., F) on values of magnitude ``peak``."""
+    axes = tuple(range(kernel.ndim - 1))
+    return peak * int((np.maximum(kernel, 0).sum(axis=axes) - np.minimum(kernel, 0).sum(axis=axes)).max())
+
+
+def shift_left(x: NDArray, shift: NDArray[np.int64], value_bits: int, ops: Ops) -> NDArray:
+    """``x`` times a power of two for each channel, saturated to ``value_bits``."""
+    limit = 1 << value_bits
+    none = np.zeros((), np.int64)
+    epilogue = Epilogue(
+        value_bits=WIDEST_BUFFER, multiplier=np.left_shift(1, shift), shift=none, buffer_bits=value_bits,
+        low=-limit, high=limit - 1,
+    )  # fmt: skip
+    return ops.apply_epilogue(x, epilogue)
+
+
+def neural_limits(layer: WeightedLayer, x: TensorType, output: TensorType) -> dict:
+    """The quantities of a neural layer that device rules bound."""
+    pool = layer.pool
+    return {
+        "input_bits": x.bits,
+        "input_signed": x.signed,
+        "input_channels": x.channels,
+        "weight_bits": layer.weight_bits,
+        "filters": output.channels,
+        "pool": "none" if pool is None else "max" if isinstance(pool, MaxPool) else "global_average",
+        "pool_size": "x".join(map(str, pool.size)) if isinstance(pool, MaxPool) else None,
+        "pool_stride": "x".join(map(str, pool.strides)) if isinstance(pool, MaxPool) else None,
+        "activation": "none" if layer.activation is None else "relu",
+        "output_bits": output.bits if layer.requantize is not None else None,
+        "output_signed": output.signed,
+    }
+
+
+def windowed_facts(layer: WindowedLayer, kernel: NDArray, x: TensorType, output: TensorType, **facts) -> Facts:
+    """Facts of a layer that slides ``kernel`` (kh, kw, ...) over ``x``; ``facts`` says what is its own."""
+    (kh, kw), strides, padding = kernel.shape[:2], layer.strides, padding_of(layer, kernel, x)
+    height, width = x.shape[:2]
+    same = tuple(primitives.same_padding(s, k, t) for s, k, t in zip((height, width), (kh, kw), strides))
+    window = {
+        "input_height": height,
+        "input_width": width,
+        "kernel": kh if kh == kw else f"{kh}x{kw}",
+        "stride": strides[0] if strides[0] == strides[1] else f"{strides[0]}x{strides[1]}",
+        "padding": "same" if padding == same else "valid" if padding == ((0, 0), (0, 0)) else "custom",
+    }
+    rows, columns = convolved_shape(layer, x, (kh, kw), strides, layer.padding)
+    if isinstance(layer.pool, GlobalAverage):
+        window["pooled_area"] = rows * columns
+    weights = facts.pop("weights")
+    return Facts(
+        limits=neural_limits(layer, x, output) | window,
+        macs=rows * columns * weights,
+        outputs=rows * columns * output.channels,
+        halo=kh - 1,
+        filters=output.channels,
+        **facts,
+    )

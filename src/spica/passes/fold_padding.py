@@ -1,0 +1,21 @@
+"""Take explicit zero padding into the convolution after it, which pads for free."""
+
+from dataclasses import replace
+
+from spica.layers import ZeroPad
+from spica.layers.weighted import WindowedLayer
+from spica.network import Layer, Network
+from spica.passes.merge import merge_pairs
+
+
+def fold_padding(net: Network) -> Network:
+    return merge_pairs(net, _merge)
+
+
+def _merge(before: Layer, after: Layer) -> Layer | None:
+    if not isinstance(before, ZeroPad) or not isinstance(after, WindowedLayer) or after.padding == "same":
+        return None
+    own = ((0, 0), (0, 0)) if isinstance(after.padding, str) else after.padding
+    (top, bottom), (left, right) = before.padding
+    padding = ((top + own[0][0], bottom + own[0][1]), (left + own[1][0], right + own[1][1]))
+    return replace(after, inputs=before.inputs, padding=padding)

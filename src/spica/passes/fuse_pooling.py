@@ -1,0 +1,26 @@
+"""Take pooling into the layer before it: hardware pools the accumulator before it becomes events.
+
+A rectifier or an output stage between the two changes nothing for max pooling: both keep the order of values. An
+average must see the accumulator itself, and all channels on one exponent, which a depthwise layer does not promise.
+Layers over time have no pooling in hardware.
+"""
+
+from dataclasses import replace
+
+from spica.layers import DEPTHWISE, GlobalAverage, GlobalAveragePooling2D, MaxPool2D, Temporal, WeightedLayer
+from spica.network import Layer, Network
+from spica.passes.merge import merge_pairs
+
+
+def fuse_pooling(net: Network) -> Network:
+    return merge_pairs(net, _merge)
+
+
+def _merge(before: Layer, after: Layer) -> Layer | None:
+    if not isinstance(before, WeightedLayer) or isinstance(before, Temporal) or before.pool is not None:
+        return None
+    if isinstance(after, MaxPool2D):
+        return replace(before, pool=after.pool)
+    if isinstance(after, GlobalAveragePooling2D) and before.requantize is None and not isinstance(before, DEPTHWISE):
+        return replace(before, pool=GlobalAverage(), requantize=after.requantize)
+    return None

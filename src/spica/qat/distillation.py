@@ -1,0 +1,62 @@
+"""Targets of fine-tuning: labels, what the float network makes of the samples, or a mixture."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spica.engine.run import check_frames
+from spica.errors import SpicaError
+from spica.layers import Softmax
+from spica.network import Network
+from spica.network.layer import forward_float
+
+
+def targets(
+    quantized: Network, net: Network | None, x: ArrayLike, y: ArrayLike | None, distillation: float
+) -> NDArray[np.float32]:
+    """Probability of every class for every sample ``(N, classes)``; for every frame of clips ``(S, T, classes)``.
+
+    The cross-entropy with a mixture of two distributions is the mixture of the two cross-entropies.
+    """
+    if not 0 <= distillation <= 1:
+        raise SpicaError(f"distillation is {distillation!r}, but must be 0 to 1")
+    kind = quantized.types[quantized.outputs[0]]
+    if len(quantized.outputs) != 1 or len(kind.shape) != 1:
+        raise SpicaError(
+            f"{quantized.name}: is no classifier with one output; use spica.trainable with a loss of your own"
+        )
+    reads = quantized.types[quantized.inputs[0].name]
+    samples = check_frames(quantized, reads, x)
+    clips = samples.ndim == len(reads.shape) + 2
+    if quantized.stateful_layers and not clips:
+        raise SpicaError(
+            f"{quantized.name}: remembers frames, so it is trained on clips (S, T, ...); give x[None] for one"
+        )
+    if y is None and net is None:
+        raise SpicaError("fine-tuning needs labels, or the float network as a teacher")
+    taught = None
+    if net is not None and (y is None or distillation > 0):
+        taught = probabilities(net, reads.to_float(samples))
+    if y is None:
+        assert taught is not None
+        return taught
+    labels = np.asarray(y)
+    if clips and labels.shape == (len(samples),):  # every frame is of its clip's class
+        labels = np.repeat(labels[:, None], samples.shape[1], axis=1)
+    if labels.shape != samples.shape[: 1 + clips] or labels.dtype.kind not in "iu":
+        each = "sample" if not clips else "clip, or frame of it"
+        raise SpicaError(f"labels have shape {labels.shape} and type {labels.dtype}; give one class index a {each}")
+    if labels.min() < 0 or labels.max() >= kind.channels:
+        raise SpicaError(f"labels reach from {labels.min()} to {labels.max()}, but there are {kind.channels} classes")
+    known = np.eye(kind.channels, dtype=np.float32)[labels]
+    return known if taught is None else distillation * taught + np.float32(1 - distillation) * known
+
+
+def probabilities(net: Network, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What a float classifier makes of samples, as probabilities, whether it ends in a softmax or in logits."""
+    outputs = net.forward(x)
+    assert not isinstance(outputs, list)
+    if isinstance(net[net.outputs[0]], Softmax):
+        return outputs
+    return forward_float(Softmax(name="teacher", inputs=("outputs",)), [outputs])

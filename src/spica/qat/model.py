@@ -1,0 +1,107 @@
+"""An integer network as a ``keras.Model`` that trains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import keras
+from keras import ops
+from spica.engine.run import check_frames
+from spica.errors import SpicaError
+from spica.layers import WeightedLayer
+from spica.network import Network
+from spica.network.layer import forward_integer, forward_stateful, initial_state
+from spica.qat.parameters import Fractions, Parameters
+from spica.qat.tracer import Differentiable, Exact
+
+
+class Trainable(keras.Model):
+    """Reads the integers that the network reads and gives its outputs (float32); clips of a network with memory.
+
+    In training its arithmetic has gradients; otherwise its outputs are those of the network that ``spica.convert``
+    makes of it, to the bit. One sub-layer for each layer with weights holds the parameters under the layer's name.
+    """
+
+    def __init__(self, network: Network, fractions: dict[str, Fractions], sparsity: float) -> None:
+        super().__init__(name=network.name.replace("/", "_"))
+        _check(network)
+        self.network, self.sparsity = network, float(sparsity)
+        self.parameters_of = {
+            layer.name: Parameters(layer, network.types[layer.name], fractions.get(layer.name, {}))
+            for layer in network
+            if isinstance(layer, WeightedLayer)
+        }
+        self.shares = _shares(network)
+        self.over_time = bool(network.stateful_layers)
+        self.built = True
+
+    def call(self, x: Any, training: bool | None = False) -> Any:
+        reads = self.network.types[self.network.inputs[0].name].shape
+        if tuple(x.shape[1 + self.over_time :]) != reads or len(x.shape) != len(reads) + 1 + self.over_time:
+            axes = ", ".join(map(str, ("S", "T", *reads) if self.over_time else ("N", *reads)))
+            raise SpicaError(f"{self.network.name}: is trained on ({axes}), but is given {tuple(x.shape)}")
+        net, length = self.network, x.shape[1] if self.over_time else 1
+        run: Any = Differentiable(length) if training else Exact(length)
+        if self.over_time:
+            x = ops.reshape(x, (-1, *x.shape[2:]))
+        values: dict[str, Any] = {}
+        for layer in net:
+            run.layer = layer.name
+            if not layer.inputs:
+                values[layer.name] = run.input(x, net.types[layer.name])
+                continue
+            if (parameters := self.parameters_of.get(layer.name)) is not None:
+                layer = parameters.smooth() if training else parameters.exact()
+            read = [values[name] for name in layer.inputs]
+            kinds = net.input_types(layer)
+            rest = initial_state(layer, kinds)
+            if rest:
+                values[layer.name], _ = forward_stateful(layer, read, kinds, run, rest)
+            else:
+                values[layer.name] = forward_integer(layer, read, kinds, run)
+        if training and self.sparsity:
+            self.add_loss(self.sparsity * sum(self.shares[n] * ops.mean(a) for n, a in run.activities))
+        made = [values[name] for name in net.outputs]
+        floats = [v if net.types[n].is_float else run.to_float(v, net.types[n]) for n, v in zip(net.outputs, made)]
+        tensors = [value.tensor for value in floats]
+        if self.over_time:
+            tensors = [ops.reshape(t, (-1, length, *t.shape[1:])) for t in tensors]
+        return tensors[0] if len(tensors) == 1 else tensors
+
+    def fit(self, x: Any = None, *rest: Any, **options: Any) -> Any:
+        return super().fit(self._checked(x), *rest, **options)
+
+    def evaluate(self, x: Any = None, *rest: Any, **options: Any) -> Any:
+        return super().evaluate(self._checked(x), *rest, **options)
+
+    def predict(self, x: Any, *rest: Any, **options: Any) -> Any:
+        return super().predict(self._checked(x), *rest, **options)
+
+    def _checked(self, x: Any) -> Any:
+        """Arrays as the network takes them, integers within its range; what feeds samples otherwise is left alone."""
+        source = self.network.inputs[0].name
+        return check_frames(self.network, self.network.types[source], x) if isinstance(x, np.ndarray) else x
+
+    def integer(self) -> Network:
+        """The network of the integers of now."""
+        layers = [self.parameters_of[r.name].integer() if r.name in self.parameters_of else r for r in self.network]
+        return Network(tuple(layers), self.network.outputs, self.network.name)
+
+
+def _check(network: Network) -> None:
+    for layer in network.inputs:
+        if network.types[layer.name].is_float:
+            raise SpicaError(f"{network.name}: only an integer network can be made trainable; quantize it first")
+    if len(network.inputs) != 1:
+        raise SpicaError(f"{network.name}: has {len(network.inputs)} inputs; training takes networks with one")
+
+
+def _shares(network: Network) -> dict[str, float]:
+    """Each tensor's share of the synapse operations that the network does if every value is an event."""
+    work = {
+        layer.name: sum(network.facts(reader).macs for reader in network.consumers[layer.name]) for layer in network
+    }
+    total = sum(work.values()) or 1.0
+    return {name: done / total for name, done in work.items()}

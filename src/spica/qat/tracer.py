@@ -1,0 +1,473 @@
+"""The integer meaning of layers, run on Keras tensors.
+
+A layer's ``forward_integer`` is written with primitives on arrays. Here they are given stand-ins that hold tensors,
+so that every layer that has an integer meaning can be trained without a word about Keras in its file. There are two
+sets of primitives: ``Differentiable`` computes in float32 and lets gradients pass through every rounding as if it
+were not there (Bengio et al., Estimating or Propagating Gradients Through Stochastic Neurons, 2013); ``Exact`` gives
+the very integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keras import ops
+from spica.errors import SpicaError
+from spica.network import TensorType
+from spica.qat import exact
+from spica.semantics.primitives import (
+    EXPONENT_BITS,
+    NORM_BITS,
+    POWER_UNIT,
+    PROBABILITY_BITS,
+    SMALLEST_POWER,
+    Complex,
+    Epilogue,
+    Padding,
+    Pair,
+)
+
+Range = tuple[int, int]
+
+
+@dataclass(eq=False)
+class Value:
+    """What stands for an array while a layer runs: its shape with a batch axis of one, its tensor, its range."""
+
+    shape: tuple[int, ...]
+    tensor: Any
+    range: Range
+    dtype: Any = np.int64
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __len__(self) -> int:
+        return 1
+
+    def reshape(self, *shape: Any) -> Value:
+        wanted = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape
+        sizes = np.empty(self.shape, np.bool_).reshape(wanted).shape
+
+        def move(tensor: Any) -> Any:
+            return ops.reshape(tensor, (-1, *sizes[1:]))
+
+        tensor = tuple(map(move, self.tensor)) if isinstance(self.tensor, tuple) else move(self.tensor)
+        return replace(self, shape=sizes, tensor=tensor)
+
+    def astype(self, dtype: Any) -> Value:
+        return replace(self, dtype=dtype)
+
+
+class Learned(np.ndarray):
+    """Integers of a layer that stand for a tensor: numpy sees what training starts from, primitives the tensor.
+
+    Moving and shifting it (as a layer does before it convolves) is followed: ``tensor`` gives the tensor as moved.
+    """
+
+    source: Any
+    positions: NDArray[np.int64] | None
+    shift: NDArray[np.int64]
+    range: Range
+
+    @classmethod
+    def of(cls, start: NDArray, tensor: Any, limits: Range) -> Learned:
+        made = np.asarray(start).view(cls)
+        made.source, made.positions = tensor, np.arange(made.size).reshape(made.shape)
+        made.shift, made.range = np.zeros(made.shape, np.int64), limits
+        return made
+
+    def __array_finalize__(self, other: Any) -> None:
+        self.positions = None  # whatever numpy computes from it is an ordinary array
+
+    def _follow(self, move: Callable[[NDArray], NDArray]) -> Learned:
+        assert self.positions is not None
+        made = move(np.asarray(self)).view(Learned)
+        made.source, made.positions, made.shift, made.range = (
+            self.source,
+            move(self.positions),
+            move(self.shift),
+            self.range,
+        )
+        return made
+
+    def __getitem__(self, key: Any) -> Any:
+        return np.asarray(self)[key] if self.positions is None else self._follow(lambda a: a[key])
+
+    def reshape(self, *shape: Any) -> Any:  # type: ignore[override]
+        return np.asarray(self).reshape(*shape) if self.positions is None else self._follow(lambda a: a.reshape(*shape))
+
+    def astype(self, dtype: Any, *rest: Any, **options: Any) -> Any:
+        return np.asarray(self).astype(dtype, *rest, **options) if self.positions is None else self
+
+    def __lshift__(self, shift: Any) -> Any:
+        if self.positions is None:
+            return np.asarray(self) << shift
+        made = self._follow(lambda a: a)
+        made.shift = self.shift + shift
+        return made
+
+
+def tensor_of(values: NDArray, dtype: str) -> Any:
+    """The tensor that an array of integers stands for, or the array itself as one."""
+    if not isinstance(values, Learned) or values.positions is None:
+        return ops.convert_to_tensor(np.asarray(values).astype(dtype))
+    tensor = ops.cast(values.source, dtype)
+    if not np.array_equal(values.positions.ravel(), np.arange(values.size)):
+        tensor = ops.take(ops.reshape(tensor, (-1,)), values.positions.ravel())
+    tensor = ops.reshape(tensor, values.shape)
+    return tensor * ops.convert_to_tensor((1 << values.shift).astype(dtype)) if values.shift.any() else tensor
+
+
+def range_of(values: NDArray) -> Range:
+    """Smallest and largest integer that an array can hold, whatever is learned."""
+    if not isinstance(values, Learned) or values.positions is None:
+        return int(values.min()), int(values.max())
+    most = int(values.shift.max(initial=0))
+    return values.range[0] << most, values.range[1] << most
+
+
+class Primitives:
+    """What both sets share: moving values, and the shapes of sums. ``length`` is that of the clips, in frames."""
+
+    dtype = ""
+
+    def __init__(self, length: int) -> None:
+        self.activities: list[tuple[str, Any]] = []
+        self.layer, self.length = "", length
+
+    def input(self, tensor: Any, kind: TensorType) -> Value:
+        return Value((1, *kind.shape), ops.cast(tensor, self.dtype), kind.range, kind.dtype)
+
+    def convolve(self, x: Value, kernel: NDArray, strides: Pair, padding: Padding, fill: NDArray, bound: int) -> Value:
+        kh, kw, channels, filters = kernel.shape
+        low, high = min(x.range[0], int(np.min(fill))), max(x.range[1], int(np.max(fill)))
+        padded = self._pad(x.tensor, padding, np.broadcast_to(fill, channels))
+
+        def run(a: Any, b: Any) -> Any:
+            return ops.conv(a, b, strides=strides, padding="valid", data_format="channels_last")
+
+        tensor = self._products(padded, (low, high), kernel, kh * kw * channels, run)
+        return Value(_slid(x.shape, kernel.shape, strides, padding, filters), tensor, (0, 0))
+
+    def convolve_depthwise(self, x: Value, kernel: NDArray, strides: Pair, padding: Padding, bound: int) -> Value:
+        kh, kw, channels = kernel.shape
+        low, high = min(x.range[0], 0), max(x.range[1], 0)
+        padded = self._pad(x.tensor, padding, np.zeros(channels, np.int64))
+
+        def run(a: Any, b: Any) -> Any:
+            return _depthwise(a, b, strides)
+
+        tensor = self._products(padded, (low, high), kernel[..., None], kh * kw, run)
+        return Value(_slid(x.shape, kernel.shape, strides, padding, channels), tensor, (0, 0))
+
+    def concatenate(self, arrays: Sequence[Value], dtype: Any) -> Value:
+        shape = (*arrays[0].shape[:-1], sum(a.shape[-1] for a in arrays))
+        limits = min(a.range[0] for a in arrays), max(a.range[1] for a in arrays)
+        return Value(shape, ops.concatenate([a.tensor for a in arrays], axis=-1), limits, dtype)
+
+    def permute(self, x: Value, axes: tuple[int, ...]) -> Value:
+        order = (0, *(a + 1 for a in axes))
+        return replace(x, shape=tuple(x.shape[a] for a in order), tensor=ops.transpose(x.tensor, order))
+
+    def take(self, x: Value, axis: int, positions: range) -> Value:
+        shape = (*x.shape[: axis + 1], len(positions), *x.shape[axis + 2 :])
+        return replace(x, shape=shape, tensor=ops.take(x.tensor, np.array(positions), axis=axis + 1))
+
+    def dilate(self, x: Value, strides: Pair, padding: Padding) -> Value:
+        _, h, w, c = x.shape
+        (sh, sw), ((top, bottom), (left, right)) = strides, padding
+        tensor = ops.reshape(x.tensor, (-1, h, 1, w, 1, c))
+        tensor = ops.pad(tensor, ((0, 0), (0, 0), (0, sh - 1), (0, 0), (0, sw - 1), (0, 0)))
+        tensor = ops.reshape(tensor, (-1, h * sh, w * sw, c))[:, : (h - 1) * sh + 1, : (w - 1) * sw + 1]
+        tensor = ops.pad(tensor, ((0, 0), (top, bottom), (left, right), (0, 0)))
+        shape = (1, top + (h - 1) * sh + 1 + bottom, left + (w - 1) * sw + 1 + right, c)
+        return replace(x, shape=shape, tensor=tensor, range=(min(x.range[0], 0), max(x.range[1], 0)))
+
+    def to_float(self, x: Value, kind: TensorType) -> Value:
+        step = ops.convert_to_tensor(np.ldexp(np.float32(1), -kind.frac_bits.astype(np.int32)).astype(np.float32))
+        tensor = ops.cast(x.tensor, "float32") * step * ops.convert_to_tensor(kind.scale)
+        return Value(x.shape, tensor, (0, 0), np.float32)
+
+    def sliding_window(self, x: Value, past: Any, frames: int) -> tuple[Value, Any]:
+        """Windows of the last ``frames`` of clips that start from rest, whatever ``past`` says."""
+        (_, height, width, channels), length = x.shape, self.length
+        clips = ops.reshape(x.tensor, (-1, length, height * width, channels))
+        clips = ops.pad(clips, ((0, 0), (frames - 1, 0), (0, 0), (0, 0)))
+        windows = ops.stack([clips[:, i : i + length] for i in range(frames)], axis=2)
+        shape = (1, frames, height * width, channels)
+        limits = min(x.range[0], 0), max(x.range[1], 0)
+        return replace(x, shape=shape, tensor=ops.reshape(windows, (-1, *shape[1:])), range=limits), past
+
+    def attend(self, q: Value, k: Value, v: Value, heads: int, multiplier: int, shift: int) -> Value:
+        _, tokens, channels = q.shape
+        queries, keys, values = (
+            ops.transpose(ops.reshape(a.tensor, (-1, tokens, heads, channels // heads)), (0, 2, 1, 3))
+            for a in (q, k, v)
+        )
+        reach = max(map(abs, q.range)) * max(map(abs, k.range)) * channels // heads * multiplier
+        if max(reach, tokens << EXPONENT_BITS + 7) >= 1 << 30:
+            raise SpicaError(f"{self.layer}: its scores are too wide to train; use fewer channels in a head, or tokens")
+        scores = ops.matmul(queries, ops.swapaxes(keys, -1, -2))
+        mixed = ops.matmul(self._softmax(scores, multiplier, shift), values)
+        mixed = ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (-1, tokens, channels))
+        limit = max(map(abs, v.range)) * (tokens + (1 << PROBABILITY_BITS))
+        return Value(q.shape, mixed, (-limit, limit))
+
+    def _softmax(self, scores: Any, multiplier: int, shift: int) -> Any:
+        raise NotImplementedError
+
+    def scan(
+        self, x: Value, state: Any, factor: Complex, arrive: Epilogue, leave: Epilogue, bits: int
+    ) -> tuple[Value, Any]:
+        """States of clips that start from rest, whatever ``state`` says; factors are not learned."""
+        _, steps, channels = x.shape
+        reach = max(-leave.low, leave.high) * int((abs(factor[0]) + abs(factor[1])).max())
+        if reach >= 1 << bits or bits > 31:
+            raise SpicaError(f"{self.layer}: its states and factors are too wide to train; use at most 16 bits")
+        arrived = ops.reshape(self.apply_epilogue(x, arrive).tensor, (-1, self.length * steps, channels))
+        real, imaginary = (ops.convert_to_tensor(part.astype(self.dtype)) for part in factor)
+
+        def step(before: tuple[Any, Any], arriving: Any) -> tuple[tuple[Any, Any], Any]:
+            parts = self._turn(before, (real, imaginary), arriving, bits)
+            after = tuple(self.apply_epilogue(Value((1, channels), part, (0, 0)), leave).tensor for part in parts)
+            return after, ops.stack(after, axis=-1)
+
+        rest = ops.zeros_like(arrived[:, 0])
+        _, states = ops.scan(step, (rest, rest), ops.swapaxes(arrived, 0, 1))
+        tensor = ops.reshape(ops.swapaxes(states, 0, 1), (-1, steps, channels, 2))
+        return Value((1, steps, channels, 2), tensor, (leave.low, leave.high), leave.dtype), state
+
+    def _turn(self, state: tuple[Any, Any], factor: tuple[Any, Any], x: Any, bits: int) -> tuple[Any, Any]:
+        raise NotImplementedError
+
+    def apply_epilogue(self, acc: Value, epilogue: Epilogue) -> Value:
+        raise NotImplementedError
+
+    def _pad(self, tensor: Any, padding: Padding, fill: NDArray) -> Any:
+        if not any(map(any, padding)):
+            return tensor
+        offset = ops.convert_to_tensor(fill.astype(self.dtype)) if fill.any() else None
+        tensor = tensor if offset is None else tensor - offset
+        tensor = ops.pad(tensor, ((0, 0), *padding, (0, 0)))
+        return tensor if offset is None else tensor + offset
+
+    def _products(self, x: Any, limits: Range, kernel: NDArray, count: int, convolve: Callable[[Any, Any], Any]) -> Any:
+        raise NotImplementedError
+
+    def _pool(self, tensor: Any, pool: tuple[Pair, Pair, Padding], shape: tuple[int, ...]) -> tuple[Any, tuple]:
+        """The largest value of every window, as the largest of its shifted images: any dtype, any backend."""
+        size, strides, padding = pool
+        tensor = ops.pad(tensor, ((0, 0), *padding, (0, 0)), constant_values=self._lowest())
+        slid = _slid(shape, size, strides, padding, shape[-1])
+        rows, columns = ((n - 1) * s + 1 for n, s in zip(slid[1:3], strides))
+        windows = [
+            tensor[:, i : i + rows : strides[0], j : j + columns : strides[1]]
+            for i in range(size[0])
+            for j in range(size[1])
+        ]
+        largest = windows[0]
+        for window in windows[1:]:
+            largest = ops.maximum(largest, window)
+        return largest, slid
+
+    def _lowest(self) -> Any:
+        raise NotImplementedError
+
+
+class Exact(Primitives):
+    """The integers of the reference, in int32."""
+
+    dtype = "int32"
+
+    def _products(self, x: Any, limits: Range, kernel: NDArray, count: int, convolve: Callable[[Any, Any], Any]) -> Any:
+        return exact.products(x, limits, tensor_of(kernel, "int32"), range_of(kernel), count, convolve)
+
+    def _lowest(self) -> int:
+        return -(1 << 31)
+
+    def add(self, a: Value, b: Value, shifts: tuple[NDArray, NDArray], value_bits: int) -> Value:
+        ends = [end << int(s.max()) for v, s in zip((a, b), shifts) for end in v.range]
+        if max(map(abs, ends)) >= 1 << 30:
+            raise SpicaError(
+                f"{self.layer}: adds integers too wide to train; give the layers before it an output stage"
+            )
+        left, right = (v.tensor * ops.convert_to_tensor((1 << s).astype(np.int32)) for v, s in zip((a, b), shifts))
+        return Value(a.shape, left + right, (min(ends[:2]) + min(ends[2:]), max(ends[:2]) + max(ends[2:])))
+
+    def look_up(self, x: Value, table: NDArray, lowest: int) -> Value:
+        tensor = ops.take(ops.convert_to_tensor(table.astype(np.int32)), x.tensor - lowest)
+        return Value(x.shape, tensor, (int(table.min()), int(table.max())))
+
+    def normalise(self, x: Value) -> Value:
+        centred, deviation = self._spread(x)
+        limit = x.shape[-1] << NORM_BITS
+        return Value(x.shape, ops.floor_divide(centred * (1 << NORM_BITS), deviation), (-limit, limit))
+
+    def _spread(self, x: Value) -> tuple[Any, Any]:
+        """``channels`` times what each value is off its token's mean, and the mean of that without its sign."""
+        channels = x.shape[-1]
+        if max(map(abs, x.range)) * channels * max(channels, 2 << NORM_BITS) >= 1 << 31:
+            raise SpicaError(f"{self.layer}: normalises integers too wide to train; use fewer channels or bits")
+        centred = x.tensor * channels - ops.sum(x.tensor, axis=-1, keepdims=True)
+        deviation = ops.floor_divide(ops.sum(ops.abs(centred), axis=-1, keepdims=True), channels)
+        return centred, ops.maximum(deviation, 1)
+
+    def _softmax(self, scores: Any, multiplier: int, shift: int) -> Any:
+        steps = ops.floor_divide(scores * multiplier, 1 << shift)
+        below = ops.minimum(ops.max(steps, axis=-1, keepdims=True) - steps, SMALLEST_POWER << EXPONENT_BITS)
+        whole = ops.floor_divide(below, 1 << EXPONENT_BITS)
+        part = below - whole * (1 << EXPONENT_BITS)
+        halves = ops.take(ops.convert_to_tensor(1 << np.arange(SMALLEST_POWER + 1, dtype=np.int32)), whole)
+        powers = ops.floor_divide(((2 << EXPONENT_BITS) - part) * POWER_UNIT, halves)
+        total = ops.sum(powers, axis=-1, keepdims=True)
+        return ops.floor_divide(powers * (2 << PROBABILITY_BITS) + total, 2 * total)
+
+    def apply_epilogue(self, acc: Value, epilogue: Epilogue) -> Value:
+        if epilogue.value_bits > 31 and isinstance(acc.tensor, tuple):
+            raise SpicaError(f"{self.layer}: its accumulator of {epilogue.value_bits} bits is too wide to train")
+        v, shape = exact.to_int32(acc.tensor, epilogue.value_bits), acc.shape
+        if epilogue.bias is not None:
+            halves = zip(exact.limbs(v), exact.limbs(tensor_of(epilogue.bias, "int32")))
+            v = exact.to_int32(exact.carry(*(a + b for a, b in halves)), epilogue.value_bits)
+        if epilogue.pool is not None:
+            v, shape = self._pool(v, epilogue.pool, shape)
+        if epilogue.relu:
+            v = ops.maximum(v, 0)
+        if epilogue.ceiling is not None:
+            v = ops.minimum(v, tensor_of(epilogue.ceiling, "int32"))
+        if epilogue.average:
+            high, low = (ops.sum(part, axis=(1, 2)) for part in exact.limbs(v))
+            v, shape = exact.saturate(exact.carry(high, low), 32), (1, shape[-1])
+        if epilogue.multiplier is None or epilogue.shift is None:
+            limit = 1 << min(epilogue.value_bits, 31)
+            return Value(shape, exact.to_int32(v, 31), (0 if epilogue.relu else -limit, limit - 1), epilogue.dtype)
+        if not isinstance(epilogue.multiplier, Learned) and not np.any(epilogue.shift):
+            return self._multiplied(replace(acc, shape=shape, tensor=v), epilogue)
+        wide = epilogue.high >= exact.LARGEST_OUTPUT and epilogue.buffer_bits > 31
+        if int(np.max(epilogue.multiplier)) > exact.LARGEST_MULTIPLIER or wide:
+            raise SpicaError(f"{self.layer}: its output stage is too wide to train; use at most 8 bits")
+        multiplier, shift = (tensor_of(a, "int32") for a in (epilogue.multiplier, epilogue.shift))
+        if epilogue.buffer_bits > 31:
+            v = exact.scale(exact.limbs(v), multiplier, shift, epilogue.buffer_bits, epilogue.low, epilogue.high)
+        else:
+            product = exact.carry(*(part * multiplier for part in exact.limbs(v)))
+            v = ops.clip(
+                exact.shift_round(exact.to_int32(product, epilogue.buffer_bits), shift), epilogue.low, epilogue.high
+            )
+        return Value(shape, v, (epilogue.low, epilogue.high), epilogue.dtype)
+
+    def _turn(self, state: tuple[Any, Any], factor: tuple[Any, Any], x: Any, bits: int) -> tuple[Any, Any]:
+        """As ``primitives.turn``; 16-bit states and factors below 1 keep the sum of products in int32."""
+        (real, imaginary), (cosine, sine) = state, factor
+        kept, crossed = real * cosine - imaginary * sine, real * sine + imaginary * cosine
+        halves = zip(exact.limbs(kept), exact.limbs(x))
+        return exact.to_int32(exact.carry(*(a + b for a, b in halves)), bits), crossed
+
+    def _multiplied(self, acc: Value, epilogue: Epilogue) -> Value:
+        """Whole multiples, as exponents are aligned by them."""
+        assert epilogue.multiplier is not None
+        reach = max(map(abs, acc.range)) * int(np.max(epilogue.multiplier))
+        if not 0 < reach < 1 << 31:
+            raise SpicaError(f"{self.layer}: reads integers too wide to align in training; give them one exponent")
+        low, high = max(epilogue.low, -reach), min(epilogue.high, reach)
+        v = ops.clip(acc.tensor * tensor_of(epilogue.multiplier, "int32"), low, high)
+        return Value(acc.shape, v, (low, high), epilogue.dtype)
+
+
+class Differentiable(Primitives):
+    """The same in float32, which rounds sums beyond 2**24; every rounding has the gradient of the identity."""
+
+    dtype = "float32"
+
+    def _products(self, x: Any, limits: Range, kernel: NDArray, count: int, convolve: Callable[[Any, Any], Any]) -> Any:
+        return convolve(x, tensor_of(kernel, "float32"))
+
+    def _lowest(self) -> float:
+        return -float(1 << 31)
+
+    def add(self, a: Value, b: Value, shifts: tuple[NDArray, NDArray], value_bits: int) -> Value:
+        left, right = (v.tensor * ops.convert_to_tensor((1 << s).astype(np.float32)) for v, s in zip((a, b), shifts))
+        return Value(a.shape, left + right, (0, 0))
+
+    def look_up(self, x: Value, table: NDArray, lowest: int) -> Value:
+        index = ops.cast(ops.stop_gradient(x.tensor), "int32") - lowest
+        values, slopes = (
+            ops.take(ops.convert_to_tensor(a.astype(np.float32)), index) for a in (table, np.gradient(table))
+        )
+        return Value(x.shape, values + slopes * (x.tensor - ops.stop_gradient(x.tensor)), (0, 0))
+
+    def normalise(self, x: Value) -> Value:
+        centred = x.tensor * x.shape[-1] - ops.sum(x.tensor, axis=-1, keepdims=True)
+        deviation = ops.maximum(ops.mean(ops.abs(centred), axis=-1, keepdims=True), 1.0)
+        smooth = centred * float(1 << NORM_BITS) / deviation
+        return Value(x.shape, pass_through(smooth, ops.floor(smooth)), (0, 0))
+
+    def _turn(self, state: tuple[Any, Any], factor: tuple[Any, Any], x: Any, bits: int) -> tuple[Any, Any]:
+        (real, imaginary), (cosine, sine) = state, factor
+        return real * cosine - imaginary * sine + x, real * sine + imaginary * cosine
+
+    def _softmax(self, scores: Any, multiplier: int, shift: int) -> Any:
+        """Of the exact powers; the lines between them are a rounding like any other."""
+        powers = ops.softmax(scores * float(np.ldexp(multiplier * np.log(2) / (1 << EXPONENT_BITS), -shift)), axis=-1)
+        unit = float(1 << PROBABILITY_BITS)
+        return pass_through(powers * unit, ops.round(powers * unit))
+
+    def apply_epilogue(self, acc: Value, epilogue: Epilogue) -> Value:
+        limit = float(1 << min(epilogue.value_bits, 62))
+        v, shape = ops.clip(acc.tensor, -limit, limit), acc.shape
+        if epilogue.bias is not None:
+            v = v + tensor_of(epilogue.bias, "float32")
+        if epilogue.pool is not None:
+            v, shape = self._pool(v, epilogue.pool, shape)
+        if epilogue.relu:
+            v = ops.maximum(v, 0.0)
+        if epilogue.ceiling is not None:
+            v = ops.minimum(v, tensor_of(epilogue.ceiling, "float32"))
+        if epilogue.average:
+            v, shape = ops.sum(v, axis=(1, 2)), (1, shape[-1])
+        if epilogue.multiplier is None or epilogue.shift is None:
+            return Value(shape, v, (0, 0), epilogue.dtype)
+        v = v * factor_of(epilogue.multiplier, epilogue.shift)
+        # Where the result saturates by more than half a step it has no gradient.
+        v = ops.clip(v, epilogue.low - 0.5, epilogue.high + 0.5)
+        v = pass_through(v, ops.clip(ops.floor(v + 0.5), epilogue.low, epilogue.high))
+        if epilogue.relu:
+            self.activities.append((self.layer, v / epilogue.high))
+        return Value(shape, v, (epilogue.low, epilogue.high), epilogue.dtype)
+
+
+class Factor(Learned):
+    """Multipliers that stand for a real factor ``multiplier * 2**-shift``, one a filter."""
+
+
+def factor_of(multiplier: NDArray, shift: NDArray) -> Any:
+    """The real factor of an output epilogue, as float32."""
+    if isinstance(multiplier, Factor) and multiplier.positions is not None:
+        return multiplier.source
+    return ops.convert_to_tensor(np.ldexp(np.asarray(multiplier, np.float64), -np.asarray(shift)).astype(np.float32))
+
+
+def pass_through(smooth: Any, rounded: Any) -> Any:
+    """``rounded``, with the gradient of ``smooth``."""
+    return smooth + ops.stop_gradient(rounded - smooth)
+
+
+def _depthwise(x: Any, kernel: Any, strides: Pair) -> Any:
+    """A depthwise convolution; backends want equal strides, so others take every n-th row or column of a full one."""
+    if strides[0] == strides[1]:
+        return ops.depthwise_conv(x, kernel, strides=strides, padding="valid", data_format="channels_last")
+    full = ops.depthwise_conv(x, kernel, strides=1, padding="valid", data_format="channels_last")
+    return full[:, :: strides[0], :: strides[1]]
+
+
+def _slid(shape: Sequence[int], window: Sequence[int], strides: Pair, padding: Padding, filters: int) -> tuple:
+    """Shape of what a window slid over (1, H, W, C) gives."""
+    sizes = [(n + sum(p) - k) // s + 1 for n, k, s, p in zip(shape[1:3], window, strides, padding)]
+    return (1, *sizes, filters)

@@ -1,0 +1,163 @@
+"""Searching widths layer by layer: how much each layer's bits matter, and the least harmful way under a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spica.errors import SpicaError
+from spica.layers import WeightedLayer
+from spica.network import Network
+from spica.passes import prepare
+from spica.quantization.api import quantize
+from spica.util.progress import progress as show
+from spica.util.table import table
+
+MEASURED = 256
+"""Samples that the outputs are compared on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sensitivity:
+    """What narrowing one layer alone does.
+
+    Attributes:
+        layer: its name.
+        bits: the narrower width, of its weights and, where a rectifier makes them positive, its activations.
+        loss: mean squared error of the network's outputs, as a share of their variance.
+        cost: what the network then costs.
+    """
+
+    layer: str
+    bits: int
+    loss: float
+    cost: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Widths by layer, to give to ``spica.quantize``: ``weights=recipe.bits, activations=recipe.activations``.
+
+    Attributes:
+        bits: width of each layer's weights.
+        activations: width of each layer's output; where layers join, of the widest that is read.
+        cost: what the network costs with them, and ``widest_cost`` with the widest everywhere.
+        budget: what it may cost.
+        loss: mean squared error of the outputs, as a share of their variance.
+        sensitivities: every narrowing that was tried alone.
+    """
+
+    bits: dict[str, int]
+    activations: dict[str, int]
+    cost: float
+    widest_cost: float
+    budget: float
+    loss: float
+    sensitivities: tuple[Sensitivity, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain data."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        widths = sorted({s.bits for s in self.sensitivities}, reverse=True)
+        rows = [("layer", "bits", *(f"loss at {b} bits" for b in widths))]
+        for name, bits in self.bits.items():
+            alone = {s.bits: f"{s.loss:.2%}" for s in self.sensitivities if s.layer == name}
+            rows.append((name, str(bits), *(alone.get(b, "") for b in widths)))
+        text = f"cost {self.cost:,.6g} of {self.budget:,.6g} (widest: {self.widest_cost:,.6g}), loss {self.loss:.2%}"
+        return f"{table(rows, left=1)}\n{text}"
+
+
+def recipe(
+    net: Network,
+    samples: ArrayLike,
+    cost: Callable[[Network], float],
+    budget: float,
+    *,
+    widths: Sequence[int] = (8, 4, 2),
+    progress: bool | None = None,
+    **options: Any,
+) -> Recipe:
+    """Choose each layer's bits so that a network fits a budget and its outputs change least.
+
+    Starting with the widest everywhere, the layer whose next narrowing adds least loss for what it saves is narrowed,
+    until the budget holds. Losses are measured by narrowing one layer at a time.
+
+    Args:
+        net: a float network with one input.
+        samples: as for ``spica.quantize``; the outputs are compared on some of them.
+        cost: what an integer network costs, such as ``spica.hardware.cost("nps", "AKD1000")``.
+        budget: what it may cost.
+        widths: bits to choose from, widest first.
+        progress: whether to show a progress bar; by default only in a terminal.
+        options: of ``spica.quantize``.
+
+    Raises:
+        SpicaError: where even the narrowest network is over the budget.
+    """
+    prepared = prepare(net)
+    layers = [layer.name for layer in prepared if isinstance(layer, WeightedLayer)]
+    known = np.asarray(samples)
+    wanted = _outputs(prepared, known[:MEASURED].astype(np.float32))
+
+    def made(bits: dict[str, int]) -> Network:
+        return quantize(net, samples, weights=bits, activations=_activations(prepared, bits), progress=False, **options)
+
+    def loss(quantized: Network) -> float:
+        kind = quantized.types[quantized.inputs[0].name]
+        x = known[:MEASURED]
+        got = _outputs(quantized, x if x.dtype.kind in "iu" else kind.from_float(x))
+        return float(np.mean((got - wanted) ** 2) / max(float(wanted.var()), 1e-12))
+
+    bits = dict.fromkeys(layers, widths[0])
+    widest = made(bits)
+    total, widest_cost = cost(widest), cost(widest)
+    base, tried = loss(widest), {}
+    for name, width in show([(n, w) for n in layers for w in widths[1:]], "narrowing layers", progress):
+        one = made(bits | {name: width})
+        tried[name, width] = Sensitivity(layer=name, bits=width, loss=loss(one), cost=cost(one))
+    while total > budget:
+        steps = {name: widths[widths.index(b) + 1] for name, b in bits.items() if b != widths[-1]}
+        if not steps:
+            raise SpicaError(f"{net.name}: costs {total:,.6g} at {widths[-1]} bits everywhere, above {budget:,.6g}")
+
+        def harm(name: str, steps: dict[str, int] = steps) -> float:
+            before = tried.get((name, bits[name]))
+            added = tried[name, steps[name]].loss - (before.loss if before else base)
+            saved = (before.cost if before else widest_cost) - tried[name, steps[name]].cost
+            # Some costs move in steps, and one layer alone saves nothing: the harm is all there is to go by then.
+            return max(added, 1e-9) / max(saved, 1e-3 * widest_cost)
+
+        name = min(steps, key=harm)
+        bits[name] = steps[name]
+        total = cost(made(bits))
+    return Recipe(
+        bits=bits,
+        activations=_activations(prepared, bits),
+        cost=total,
+        widest_cost=widest_cost,
+        budget=budget,
+        loss=loss(made(bits)),
+        sensitivities=tuple(tried.values()),
+    )
+
+
+def _activations(prepared: Network, bits: dict[str, int]) -> dict[str, int]:
+    """Activation bits of each layer: its own, and for what joins layers those of the widest that it reads."""
+    found: dict[str, int] = {}
+    for layer in prepared:
+        read = [found[name] for name in layer.inputs]
+        found[layer.name] = bits.get(layer.name, max(read, default=8))
+    return {name: b for name, b in found.items() if prepared[name].inputs}
+
+
+def _outputs(net: Network, x: NDArray) -> NDArray[np.float64]:
+    outputs = net.forward(x)
+    return np.concatenate(
+        [o.reshape(len(x), -1) for o in (outputs if isinstance(outputs, list) else [outputs])], axis=1
+    )

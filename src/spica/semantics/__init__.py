@@ -1,0 +1,1 @@
+"""The exact integer arithmetic: numpy primitives, the protocol engines implement, reference interpreters."""

@@ -1,6 +1,0 @@
-"""A page in the browser where a person draws signs, teaches them to a network, and sees them recognised."""
-
-from spica.teach.lesson import Lesson
-from spica.teach.server import serve
-
-__all__ = ["Lesson", "serve"]

@@ -1,0 +1,1 @@
+"""Small tools that every package may use: progress bars, text tables, atomic file writes."""

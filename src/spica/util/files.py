@@ -1,0 +1,34 @@
+"""Writing files so that a crash or a reader never meets half of one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from os import PathLike
+from pathlib import Path
+
+from spica.errors import SpicaError
+
+
+def write_atomically(path: str | PathLike[str], data: bytes) -> None:
+    """Write bytes beside ``path`` and move them there, so that a reader or a crash never meets half a file."""
+    path = Path(path)
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        raise SpicaError(
+            f"{path}: cannot be written ({error.strerror}); check the folder and its permissions"
+        ) from None

@@ -1,0 +1,283 @@
+"""Keras models in: the same outputs, or a message that names the layer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import spica
+from spica.passes import prepare
+
+
+def randomise(model, seed=0):
+    """Give every variable of a model, statistics included, values that matter."""
+    random = np.random.default_rng(seed)
+    for variable in model.variables:
+        if "seed" in variable.path:
+            continue
+        low, high = (0.5, 1.5) if "variance" in variable.path or "gamma" in variable.path else (-0.5, 0.5)
+        variable.assign(random.uniform(low, high, variable.shape).astype(np.float32))
+    return model
+
+
+def sequential(build):
+    def make(keras):
+        return keras.Sequential([keras.Input((9, 8, 3)), *build(keras.layers)])
+
+    return make
+
+
+def skip(keras):
+    """A residual block, a concatenation, a layer used twice and a model within the model."""
+    layers = keras.layers
+    x = image = keras.Input((8, 8, 3))
+    shared = layers.Conv2D(4, 3, padding="same", activation="relu", name="shared")
+    inner_input = keras.Input((8, 8, 4))
+    inner = keras.Model(inner_input, layers.ReLU(6)(layers.Conv2D(4, 1)(inner_input)), name="inner")
+    x = shared(image)
+    y = inner(x)
+    x = layers.Add()([x, y, inner(y)])
+    x = layers.Concatenate()([layers.ReLU()(x), y])
+    return keras.Model(image, layers.Dense(5, activation="softmax")(layers.GlobalAveragePooling2D()(x)))
+
+
+MODELS = {
+    "convolutions": sequential(
+        lambda k: [
+            k.Conv2D(4, 3, strides=2, padding="same", use_bias=False),
+            k.BatchNormalization(),
+            k.ReLU(),
+            k.DepthwiseConv2D(3, padding="same"),
+            k.BatchNormalization(),
+            k.ReLU(6.0),
+            k.SeparableConv2D(6, 3, padding="same"),
+            k.BatchNormalization(scale=False),
+            k.Activation("relu"),
+            k.Flatten(),
+            k.Dropout(0.5),
+            k.Dense(4, activation="relu"),
+            k.Dense(3),
+        ]
+    ),
+    "pooling before normalisation": sequential(
+        lambda k: [
+            k.Conv2D(4, (3, 2)),
+            k.MaxPooling2D(2),
+            k.BatchNormalization(center=False),
+            k.ReLU(),
+            k.Conv2D(5, 2, activation="relu6"),
+            k.MaxPooling2D(2, strides=1, padding="same"),
+            k.GlobalAveragePooling2D(),
+        ]
+    ),
+    "rescaled input": sequential(
+        lambda k: [
+            k.Rescaling(1 / 128, offset=-1),
+            k.Conv2D(4, 3, padding="same"),
+            k.ReLU(),
+            k.Reshape((-1,)),
+            k.Dense(3),
+        ]
+    ),
+    "explicit padding": sequential(
+        lambda k: [
+            k.ZeroPadding2D(((0, 1), (1, 0))),
+            k.Conv2D(4, 3, strides=2),
+            k.ReLU(),
+            k.ZeroPadding2D(1),
+            k.DepthwiseConv2D(3, padding="valid"),
+            k.GlobalAveragePooling2D(keepdims=True),
+            k.Flatten(),
+            k.Dense(2),
+        ]
+    ),
+    "normalisation after the activation": sequential(
+        lambda k: [
+            k.Conv2D(4, 3, activation="relu"),
+            k.BatchNormalization(),
+            k.Conv2D(4, 3),
+            k.Dense(2),
+            k.Softmax(),
+        ]
+    ),
+    "normalisation in front of everything": sequential(
+        lambda k: [
+            k.BatchNormalization(),
+            k.BatchNormalization(),
+            k.DepthwiseConv2D(3, padding="valid"),
+            k.BatchNormalization(),
+            k.SeparableConv2D(4, 3, padding="valid"),
+            k.ReLU(),
+            k.Flatten(),
+            k.BatchNormalization(),
+            k.Dense(2),
+        ]
+    ),
+    "scales that nothing can take in": sequential(
+        lambda k: [
+            k.Rescaling(1 / 128, offset=-1),
+            k.DepthwiseConv2D(3, padding="same", activation="relu"),
+            k.MaxPooling2D(2),
+            k.BatchNormalization(),
+            k.Conv2D(4, 3, padding="same", activation="relu"),
+            k.Flatten(),
+            k.Dense(3),
+        ]
+    ),
+    "skip connections": skip,
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_imported_and_rewritten_networks_compute_what_keras_computes(keras, name):
+    model = randomise(MODELS[name](keras))
+    x = np.random.default_rng(1).uniform(0, 2, (6, *model.input_shape[1:])).astype(np.float32)
+    expected = model.predict(x, verbose=0)
+    net = spica.from_keras(model)
+    np.testing.assert_allclose(net.forward(x), expected, rtol=2e-4, atol=2e-5)
+    prepared = prepare(net)
+    if net.outputs == prepared.outputs:  # a softmax at the end is dropped
+        np.testing.assert_allclose(prepared.forward(x), expected, rtol=2e-4, atol=2e-5)
+    np.testing.assert_array_equal(prepared.forward(x).argmax(-1), expected.argmax(-1))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_survives_quantisation(keras, name):
+    net = spica.from_keras(randomise(MODELS[name](keras)))
+    x = np.random.default_rng(1).integers(0, 256, (32, *net.types[net.inputs[0].name].shape), dtype=np.uint8)
+    qnet, wanted = spica.quantize(net, x), prepare(net).forward(x)
+    got = qnet.forward(x)
+    assert 10 * np.log10(np.mean(wanted**2) / np.mean((wanted - got) ** 2)) > 20
+    np.testing.assert_array_equal(got, qnet.forward(x, engine="reference", batch_size=7))
+
+
+def test_a_softmax_inside_the_network_is_refused_by_name(keras):
+    model = keras.Sequential([keras.Input((6, 6, 2)), keras.layers.Conv2D(3, 3, activation="softmax", name="inner"),
+                              keras.layers.Conv2D(2, 3)])  # fmt: skip
+    with pytest.raises(spica.SpicaError, match="inner/softmax: a Softmax in this place has no integer meaning"):
+        spica.quantize(spica.from_keras(model), np.zeros((1, 6, 6, 2), np.uint8))
+
+
+def test_passes_leave_only_layers_that_hardware_has(keras):
+    kinds = {
+        name: [type(layer).__name__ for layer in prepare(spica.from_keras(MODELS[name](keras)))] for name in MODELS
+    }
+    assert kinds["convolutions"] == [
+        "Input",
+        "Conv2D",
+        "DepthwiseConv2D",
+        "SeparableConv2D",
+        "Flatten",
+        "Dense",
+        "Dense",
+    ]
+    assert kinds["pooling before normalisation"][:3] == ["Input", "Conv2D", "Conv2D"]
+    assert kinds["rescaled input"] == ["Input", "Conv2D", "Reshape", "Dense"]
+    assert "Scale" not in {kind for name in MODELS for kind in kinds[name]}
+    assert "ZeroPad" not in kinds["explicit padding"]
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda k: [k.LSTM(4)], "lstm.*Keras layer LSTM is not supported; hardware has no layer"),
+        (lambda k: [k.Conv2D(4, 3, dilation_rate=2)], "conv2d.*dilation"),
+        (lambda k: [k.Conv2D(6, 3, groups=3)], "conv2d.*in 3 groups is not supported; use groups=1"),
+        (lambda k: [k.Conv2D(4, 3, activation="tanh")], "conv2d.*activation 'tanh' is not supported"),
+        (lambda k: [k.ReLU(negative_slope=0.1)], "re_lu.*ReLU with slope"),
+        (lambda k: [k.AveragePooling2D(2)], "average_pooling2d.*use GlobalAveragePooling2D"),
+        (lambda k: [k.DepthwiseConv2D(3, depth_multiplier=2)], "depthwise_conv2d.*depth_multiplier"),
+        (lambda k: [k.BatchNormalization(axis=1)], "batch_normalization.*axis 1 is not supported; use the last axis"),
+        (lambda k: [k.Conv2D(4, 3, data_format="channels_first")], "conv2d.*use channels_last"),
+        (lambda k: [k.Dense(4, activation=relu)], "dense.*activation \"relu .not Keras' own"),
+    ],
+)
+def test_what_cannot_be_taken_is_named_with_what_would_work(keras, build, message):
+    shape = (9, 8) if "lstm" in message else (9, 8, 3)
+    model = keras.Sequential([keras.Input(shape), *build(keras.layers)])
+    with pytest.raises(spica.SpicaError, match=message):
+        spica.from_keras(model)
+
+
+def test_unbuilt_and_foreign_models_are_refused(keras):
+    for model in (keras.Sequential([keras.layers.Dense(3)]), "model.h5", None):
+        with pytest.raises(spica.SpicaError, match="not a built Sequential or functional Keras 3 model"):
+            spica.from_keras(model)
+    unknown = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(4, 3)])
+    with pytest.raises(spica.SpicaError, match="has unknown sizes"):
+        spica.from_keras(unknown)
+
+
+def relu(x):
+    """Not what its name says."""
+    return x * x
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda k, x: k.Dense(4)(x) + 5.0, "operation Add is none of keras.layers; Rescaling"),
+        (lambda k, x: k.Dense(4)(x) + np.ones((6, 4), np.float32), "operation Add is none"),
+        (lambda k, x: k.MultiHeadAttention(2, 4)(x, x, use_causal_mask=True), "called with use_causal_mask"),
+        (lambda k, x: k.MultiHeadAttention(2, 4)(x, x, attention_mask=np.ones((1, 6, 6))), "with attention_mask"),
+        (lambda k, x: k.MultiHeadAttention(2, 4)(x, x, return_attention_scores=True)[1], "return_attention_scores"),
+    ],
+)
+def test_what_layers_are_called_with_is_not_lost(call, message, keras):
+    x = keras.Input((6, 8))
+    with pytest.raises(spica.SpicaError, match=message):
+        spica.from_keras(keras.Model(x, call(keras.layers, x)))
+
+
+def test_a_sum_by_operator_is_a_sum(keras):
+    x = keras.Input((6, 6, 2))
+    model = keras.Model(x, keras.layers.Conv2D(3, 1)(x) + keras.layers.Conv2D(3, 3, padding="same")(x))
+    values = np.random.default_rng(0).normal(size=(2, 6, 6, 2)).astype(np.float32)
+    np.testing.assert_allclose(spica.from_keras(model).forward(values), model.predict(values, verbose=0), atol=1e-5)
+
+
+def test_frames_of_a_camera_before_a_recurrence(keras):
+    layers = keras.layers
+    camera = keras.Sequential([keras.Input((7, 7, 2)), layers.Conv2D(4, 3, 2), layers.ReLU(), layers.Flatten()])
+    model = keras.Sequential(
+        [keras.Input((5, 7, 7, 2)), layers.TimeDistributed(camera), layers.GRU(4, return_sequences=True)]
+    )
+    x = np.random.default_rng(0).normal(size=(3, 5, 7, 7, 2)).astype(np.float32)
+    parts = spica.split(model)
+    frames = parts.network.forward(x.reshape(-1, 7, 7, 2))
+    np.testing.assert_allclose(parts.finish(frames), model.predict(x, verbose=0), atol=1e-5)
+    for call, message in (
+        (lambda: parts.network.forward(x), r"give the frames: x.reshape"),
+        (lambda: parts.finish(frames[:4]), "are not what the host reads"),
+    ):
+        with pytest.raises(spica.SpicaError, match=message):
+            call()
+
+
+@pytest.mark.parametrize("kind", ["GRU", "LSTM"])
+def test_what_no_layer_can_express_is_left_to_the_host_by_name(kind, keras):
+    layers = keras.layers
+    from spica.keras import TemporalConv
+
+    model = keras.Sequential(
+        [keras.Input((12, 6)), TemporalConv(8, 3), layers.ReLU(),
+         getattr(layers, kind)(5, return_sequences=True, name="gates"), layers.Dense(3, name="classes")]
+    )  # fmt: skip
+    x = np.random.default_rng(0).normal(size=(4, 12, 6)).astype(np.float32)
+    parts = spica.split(model)
+    assert parts.on_host == ("gates", "classes")
+    wanted = model.predict(x, verbose=0)
+    np.testing.assert_allclose(parts.finish(parts.network.forward(x)), wanted, atol=1e-5)
+    qnet = spica.quantize(parts.network, x)
+    got = parts.finish(qnet.forward(spica.to_input_integers(qnet, x)))
+    assert np.corrcoef(got.ravel(), wanted.ravel())[0, 1] > 0.98
+
+
+def test_a_model_that_can_be_taken_whole_is_not_split(keras):
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
+    whole, x = spica.split(model), np.ones((2, 6), np.float32)
+    assert whole.on_host == ()
+    np.testing.assert_allclose(whole.finish(whole.network.forward(x)), model.predict(x, verbose=0), atol=1e-6)
+    impossible = keras.Sequential([keras.Input((6, 2)), keras.layers.LSTM(3)])
+    with pytest.raises(spica.SpicaError, match="Keras layer LSTM"):
+        spica.split(impossible)

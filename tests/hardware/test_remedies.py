@@ -1,0 +1,146 @@
+"""Changes that make a network keep a device's rules: each leaves every output integer as it was."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from spica import SpicaError
+from spica.hardware import check, fix, map_network
+from spica.layers import Conv2D, Dense, GlobalAverage, GlobalAveragePooling2D, LookUp, MaxPool2D, Requantize
+from spica.network import Network
+from support.chip_networks import conv, dense, flatten, max_pool, network, separable
+
+
+def outputs_equal(a: Network, b: Network) -> bool:
+    kind = a.types["input"]
+    x = np.random.default_rng(1).integers(*kind.range, (5, *kind.shape), endpoint=True).astype(kind.dtype)
+    return np.array_equal(a.forward(x), b.forward(x))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(5, 17), st.integers(5, 17), st.sampled_from([2, 4, 6]), st.sampled_from([1, 2]), st.booleans())
+def test_even_kernels_become_odd(height, width, kernel, stride, first):
+    layers = [conv(5, kernel, stride, weights=8)] if first else [conv(4), conv(5, kernel, stride)]
+    net = network((height, width, 3), *layers, conv(3))
+    fixed = fix(net, "AKD1000")
+    assert fixed.largest_difference == 0 and outputs_equal(net, fixed.network)
+    assume(fixed.changes)
+    assert not any("kernel is" in f.reason and f.reason.startswith(f"kernel is {kernel}") for f in fixed.report)
+
+
+@pytest.mark.parametrize("device, kernel", [("AKD1000", 5), ("AKIDA2-6", 4)])
+@pytest.mark.parametrize("height, width", [(16, 12), (14, 22)])
+def test_pytorchs_padding_of_a_strided_first_layer_becomes_same(device, kernel, height, width):
+    bits = {"weights": 8} | ({} if device == "AKD1000" else {"activations": 8})
+    net = network((height, width, 3), conv(5, 3, 2, **bits), conv(3, **({} if device == "AKD1000" else bits)))
+    first = replace(net["layer_1"], padding=((1, 1), (1, 1)))
+    net = Network(tuple(first if layer.name == "layer_1" else layer for layer in net), net.outputs, net.name)
+    assert "padding is custom" in str(check(net, device))
+    fixed = fix(net, device, samples=None)
+    assert fixed.changes == (f"layer_1: kernel 3x3 -> {kernel}x{kernel}, filled with zeros",)
+    assert "padding" not in str(fixed.report) and outputs_equal(net, fixed.network)
+
+
+def test_a_four_by_four_kernel_on_every_size():
+    for size in range(6, 14):
+        net = network((size, size, 3), conv(4), conv(4, 4), conv(3))
+        fixed = fix(net, "AKD1000")
+        assert fixed.report.ok and fixed.changes == ("layer_2: kernel 4x4 -> 5x5, filled with zeros",)
+        assert outputs_equal(net, fixed.network)
+
+
+def test_pooling_is_followed_by_a_convolution():
+    net = network((12, 12, 3), conv(4), conv(6, pool=max_pool()), flatten(), dense(3))
+    assert not check(net, "AKD1000").ok
+    fixed = fix(net, "AKD1000")
+    assert fixed.report.ok and "inserted after layer_2" in fixed.changes[0]
+    assert outputs_equal(net, fixed.network) and map_network(fixed.network, "AKD1000").nps == 3
+    last = network((12, 12, 3), conv(4), conv(6, pool=max_pool()))
+    fixed = fix(last, "AKD1000")
+    assert fixed.report.ok and outputs_equal(last, fixed.network)
+
+
+@pytest.mark.parametrize("average", [False, True])
+def test_pooling_on_its_own_is_carried(average):
+    chain = network((12, 12, 3), conv(4), conv(6, activations=4))
+    kind = chain.types["layer_2"]
+    stage = Requantize(multiplier=np.array(3), shift=np.array(7), bits=4, signed=False, frac_bits=np.array(2, np.int64))
+    pool = (
+        GlobalAveragePooling2D(name="pool", inputs=("layer_2",), requantize=stage)
+        if average
+        else MaxPool2D(name="pool", inputs=("layer_2",), pool=max_pool())
+    )
+    end = Conv2D(
+        name="end",
+        inputs=("pool",),
+        kernel=np.ones((1, 1, kind.channels, 2), np.int8),
+        weight_bits=4,
+        weight_scale=np.ones((), np.float32),
+    )
+    net = Network(
+        (*chain.layers, pool) if average else (*chain.layers, pool, end), ("pool" if average else "end",), "n"
+    )
+    fixed = fix(net, "AKD1000")
+    assert fixed.report.ok and fixed.largest_difference == 0
+    assert fixed.changes == ("pool: fused into an identity convolution that carries it",)
+    assert outputs_equal(net, fixed.network)
+
+
+def test_small_weights_are_held_in_fewer_bits():
+    net = network((8, 8, 3), conv(4), conv(6))
+    wide = Network((*net.layers[:-1], replace(net.layers[-1], weight_bits=8)), net.outputs, net.name)
+    fixed = fix(wide, "AKD1000")
+    assert fixed.report.ok and fixed.network["layer_2"].weight_bits == 4 and outputs_equal(wide, fixed.network)
+    kernel = wide["layer_2"].kernel.copy()
+    kernel[0, 0, 0, 0] = 100
+    wider = Network((*net.layers[:-1], replace(wide["layer_2"], kernel=kernel)), net.outputs, net.name)
+    kept = fix(wider, "AKD1000")
+    assert not kept.report.ok and not kept.changes and "nothing could be changed safely" in str(kept)
+
+
+def test_dense_layers_over_pixels_become_convolutions():
+    chain = network((8, 8, 3), conv(4, weights=8, activations=8))
+    layer = Dense(
+        name="pixels",
+        inputs=("layer_1",),
+        kernel=np.random.default_rng(0).integers(-8, 8, (4, 5)).astype(np.int8),
+        weight_bits=8,
+        weight_scale=np.ones(5, np.float32),
+    )
+    net = Network((*chain.layers, layer), ("pixels",), "n")
+    fixed = fix(net, "AKIDA2-1")
+    assert fixed.report.ok and "1x1 convolution" in fixed.changes[0] and outputs_equal(net, fixed.network)
+
+
+@pytest.mark.parametrize("rises", [True, False])
+def test_pooling_moves_behind_a_table_that_never_falls(rises):
+    wide = network((8, 8, 3), conv(4, weights=8, activations=8), conv(4, weights=8, activations=8, pool=max_pool()))
+    before = replace(wide["layer_2"], activation=None)
+    before = replace(before, requantize=replace(before.requantize, bits=11, signed=True))
+    steps = np.arange(-1024, 1024)
+    stage = Requantize(multiplier=np.array(1), shift=np.array(4), bits=8, signed=True, frac_bits=np.array(3))
+    table = LookUp(
+        name="table",
+        inputs=("layer_2",),
+        table=np.maximum(steps, steps // 8) if rises else np.abs(steps),
+        table_bits=14,
+        scale=np.ones((), np.float32),
+        function="leaky",
+        requantize=stage,
+    )
+    net = Network((*wide.layers[:-1], before, table), ("table",), "n")
+    fixed = fix(net, "AKIDA2-1")
+    assert fixed.report.ok is rises and bool(fixed.changes) is rises and outputs_equal(net, fixed.network)
+
+
+def test_a_network_that_keeps_the_rules_stays_as_it_is():
+    net = network((8, 8, 3), conv(4), separable(6, pool=GlobalAverage()), dense(3))
+    fixed = fix(net, "AKD1000")
+    assert fixed.network is net and not fixed.changes and "equal on 16 samples" in str(fixed)
+    with pytest.raises(SpicaError, match="unknown"):
+        fix(net, "AKD9")

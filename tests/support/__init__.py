@@ -1,0 +1,1 @@
+"""Random and hand-made networks that several tests draw on."""
