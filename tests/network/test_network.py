@@ -9,7 +9,7 @@ import pytest
 
 import spica
 from spica.layers import Add, Concatenate, Conv2D, Flatten, Input, MaxPool, MaxPool2D, ReLU, Requantize, Reshape
-from spica.layers.weighted import GlobalAverage
+from spica.layers.epilogue import GlobalAverage
 
 IMAGE = Input(name="image", shape=(8, 8, 3))
 

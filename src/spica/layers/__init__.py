@@ -6,6 +6,7 @@ from spica.layers.attention import Attention, Gelu, LayerNormalization, MadNorma
 from spica.layers.convolution import Conv2D
 from spica.layers.dense import Dense
 from spica.layers.depthwise import DepthwiseConv2D
+from spica.layers.epilogue import GlobalAverage, MaxPool, ReLU, Requantize
 from spica.layers.input import Input
 from spica.layers.learning import LearningDense
 from spica.layers.lookup import LookUp
@@ -17,7 +18,7 @@ from spica.layers.separable import SeparableConv2D
 from spica.layers.shape import Concatenate, Flatten, Permute, Reshape, Take
 from spica.layers.temporal import BufferTempConv, DepthwiseBufferTempConv, Temporal
 from spica.layers.transposed import ConvTranspose2D, DepthwiseConvTranspose2D
-from spica.layers.weighted import GlobalAverage, MaxPool, ReLU, Requantize, WeightedLayer
+from spica.layers.weighted import WeightedLayer
 
 DEPTHWISE = (DepthwiseConv2D, DepthwiseConvTranspose2D, DepthwiseBufferTempConv)
 """Layers whose filters each read one channel."""

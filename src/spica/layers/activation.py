@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.layers import weighted
-from spica.layers.weighted import ReLU, Requantize
+from spica.layers.epilogue import ReLU, Requantize, output_epilogue, requantized_type
 from spica.network.layer import Facts, Layer, Ops, facts, forward_float, forward_integer, infer, record
 from spica.network.types import TensorType
 
@@ -26,7 +26,7 @@ def _(layer: Activation, inputs: Sequence[TensorType]) -> TensorType:
     x = weighted.one_input(layer, inputs)
     if x.is_float or layer.requantize is None:
         return x
-    return weighted.requantized_type(layer.name, layer.requantize, x.shape)
+    return requantized_type(layer.name, layer.requantize, x.shape)
 
 
 @forward_float.register
@@ -36,7 +36,7 @@ def _(layer: Activation, inputs: Sequence[NDArray]) -> NDArray:
 
 @forward_integer.register
 def _(layer: Activation, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
-    epilogue = weighted.output_epilogue(
+    epilogue = output_epilogue(
         layer.requantize, infer(layer, types), value_bits=32, relu=True, ceiling=layer.function.max_value
     )
     return ops.apply_epilogue(inputs[0], epilogue)

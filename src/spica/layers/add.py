@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
-from spica.layers import weighted
-from spica.layers.weighted import ReLU, Requantize
+from spica.layers.epilogue import ReLU, Requantize, output_epilogue, requantized_type
 from spica.network.layer import Facts, Layer, Ops, facts, forward_float, forward_integer, infer, record
 from spica.network.types import TensorType
 
@@ -42,7 +41,7 @@ def _(layer: Add, inputs: Sequence[TensorType]) -> TensorType:
     finest = np.maximum(_exponent(layer, a), _exponent(layer, b))
     if layer.requantize is None:
         return TensorType(a.shape, SUM_BITS + 1, True, finest + layer.average)
-    return weighted.requantized_type(layer.name, layer.requantize, a.shape)
+    return requantized_type(layer.name, layer.requantize, a.shape)
 
 
 def _exponent(layer: Add, x: TensorType) -> NDArray[np.int64]:
@@ -65,7 +64,7 @@ def _(layer: Add, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: O
     finest = np.maximum(*exponents)
     total = ops.add(inputs[0], inputs[1], (finest - exponents[0], finest - exponents[1]), SUM_BITS)
     relu = layer.activation
-    epilogue = weighted.output_epilogue(
+    epilogue = output_epilogue(
         layer.requantize,
         infer(layer, types),
         value_bits=SUM_BITS,

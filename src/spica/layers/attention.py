@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from spica.errors import SpicaError
 from spica.layers import weighted
-from spica.layers.weighted import Requantize, WeightedLayer
+from spica.layers.epilogue import Requantize, output_epilogue, requantized_type, shift_left
+from spica.layers.weighted import WeightedLayer
 from spica.network.layer import Facts, Layer, Ops, facts, forward_float, forward_integer, infer, record
 from spica.network.types import TensorType
 from spica.semantics.primitives import NORM_BITS
@@ -35,7 +36,7 @@ def _leaves(layer: Layer, out: Requantize | None, x: TensorType, shape: tuple[in
         return TensorType(shape)
     if out is None:
         raise SpicaError(f"{layer.name}: needs an output stage; quantise the network")
-    return weighted.requantized_type(layer.name, out, shape)
+    return requantized_type(layer.name, out, shape)
 
 
 @record
@@ -73,12 +74,10 @@ def _(layer: TokenEmbedding, inputs: Sequence[NDArray]) -> NDArray:
 @forward_integer.register
 def _(layer: TokenEmbedding, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
     (x,), (kind,), output = inputs, types, infer(layer, types)
-    finer = weighted.shift_left(x, np.full(kind.channels, layer.extra_bits), ACCUMULATOR_BITS, ops)
+    finer = shift_left(x, np.full(kind.channels, layer.extra_bits), ACCUMULATOR_BITS, ops)
     rows = ops.dilate(finer.reshape(len(x), 1, *kind.shape), (1, 1), ((0, 0), (int(layer.class_token), 0)))
     flat = rows.reshape(len(x), -1)  # so that every value of every token has a bias of its own
-    epilogue = weighted.output_epilogue(
-        layer.requantize, output, value_bits=ACCUMULATOR_BITS, bias=layer.constants.reshape(-1)
-    )
+    epilogue = output_epilogue(layer.requantize, output, value_bits=ACCUMULATOR_BITS, bias=layer.constants.reshape(-1))
     return ops.apply_epilogue(flat, epilogue).reshape(len(x), *output.shape)
 
 
@@ -179,9 +178,7 @@ def _(layer: Attention, inputs: Sequence[NDArray]) -> NDArray:
 def _(layer: Attention, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
     q, k, v = inputs
     acc = ops.attend(q, k, v, layer.heads, layer.multiplier, layer.shift)
-    return ops.apply_epilogue(
-        acc, weighted.output_epilogue(layer.requantize, infer(layer, types), value_bits=ACCUMULATOR_BITS)
-    )
+    return ops.apply_epilogue(acc, output_epilogue(layer.requantize, infer(layer, types), value_bits=ACCUMULATOR_BITS))
 
 
 def _limits(inputs: Sequence[TensorType], output: TensorType) -> dict:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from spica.errors import SpicaError
 from spica.layers import weighted
-from spica.layers.weighted import Requantize
+from spica.layers.epilogue import Requantize, output_epilogue, requantized_type
 from spica.network.layer import Facts, Layer, Ops, facts, forward_integer, infer, record
 from spica.network.types import TensorType
 
@@ -43,13 +43,13 @@ def _(layer: LookUp, inputs: Sequence[TensorType]) -> TensorType:
         raise SpicaError(f"{layer.name}: its table must hold {high - low + 1} integers of {layer.table_bits} bits")
     if layer.requantize is None:
         return TensorType(x.shape, layer.table_bits, True, np.zeros((), np.int64), layer.scale)
-    return weighted.requantized_type(layer.name, layer.requantize, x.shape)
+    return requantized_type(layer.name, layer.requantize, x.shape)
 
 
 @forward_integer.register
 def _(layer: LookUp, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
     entries = ops.look_up(inputs[0], layer.table, types[0].range[0])
-    return ops.apply_epilogue(entries, weighted.output_epilogue(layer.requantize, infer(layer, types), value_bits=32))
+    return ops.apply_epilogue(entries, output_epilogue(layer.requantize, infer(layer, types), value_bits=32))
 
 
 @facts.register

@@ -7,7 +7,17 @@ from collections.abc import Sequence
 from numpy.typing import NDArray
 
 from spica.layers import weighted
-from spica.layers.weighted import MaxPool, Requantize
+from spica.layers.epilogue import (
+    AVERAGE_BITS,
+    WIDEST_BUFFER,
+    MaxPool,
+    Requantize,
+    averaged,
+    output_epilogue,
+    pool_arguments,
+    requantized_type,
+    shift_left,
+)
 from spica.network.layer import Facts, Layer, Ops, facts, forward_float, forward_integer, infer, record
 from spica.network.types import TensorType
 from spica.semantics import primitives
@@ -33,14 +43,14 @@ def _(layer: MaxPool2D, inputs: Sequence[TensorType]) -> TensorType:
 @forward_float.register
 def _(layer: MaxPool2D, inputs: Sequence[NDArray]) -> NDArray:
     (x,) = inputs
-    return primitives.max_pool(x, *weighted.pool_arguments(layer, layer.pool, x.shape))
+    return primitives.max_pool(x, *pool_arguments(layer, layer.pool, x.shape))
 
 
 @forward_integer.register
 def _(layer: MaxPool2D, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
     (x,), (kind,) = inputs, types
     low, high = kind.range
-    pool = weighted.pool_arguments(layer, layer.pool, x.shape)
+    pool = pool_arguments(layer, layer.pool, x.shape)
     return ops.apply_epilogue(x, Epilogue(value_bits=62, pool=pool, low=low, high=high, dtype=kind.dtype))
 
 
@@ -64,9 +74,9 @@ def _(layer: GlobalAveragePooling2D, inputs: Sequence[TensorType]) -> TensorType
     if x.is_float:
         return TensorType(shape)
     if layer.requantize is not None:
-        return weighted.requantized_type(layer.name, layer.requantize, shape)
-    scale = weighted.averaged(x.scale, x.shape[0] * x.shape[1])
-    return TensorType(shape, weighted.AVERAGE_BITS + 1, True, x.frac_bits.max(), scale)
+        return requantized_type(layer.name, layer.requantize, shape)
+    scale = averaged(x.scale, x.shape[0] * x.shape[1])
+    return TensorType(shape, AVERAGE_BITS + 1, True, x.frac_bits.max(), scale)
 
 
 @forward_float.register
@@ -76,13 +86,9 @@ def _(layer: GlobalAveragePooling2D, inputs: Sequence[NDArray]) -> NDArray:
 
 @forward_integer.register
 def _(layer: GlobalAveragePooling2D, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
-    epilogue = weighted.output_epilogue(
-        layer.requantize, infer(layer, types), value_bits=weighted.AVERAGE_BITS, average=True
-    )
+    epilogue = output_epilogue(layer.requantize, infer(layer, types), value_bits=AVERAGE_BITS, average=True)
     x, shift = inputs[0], weighted.input_shift(types[0])
-    return ops.apply_epilogue(
-        weighted.shift_left(x, shift, weighted.WIDEST_BUFFER, ops) if shift.any() else x, epilogue
-    )
+    return ops.apply_epilogue(shift_left(x, shift, WIDEST_BUFFER, ops) if shift.any() else x, epilogue)
 
 
 @facts.register

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from spica.errors import SpicaError
 from spica.layers import weighted
-from spica.layers.weighted import Requantize
+from spica.layers.epilogue import Requantize, output_epilogue, requantized_type
 from spica.network.layer import Facts, Layer, Ops, State, facts, forward_stateful, infer, record, state_types
 from spica.network.types import TensorType
 from spica.semantics.primitives import Epilogue
@@ -50,7 +50,7 @@ def _(layer: StatefulRecurrent, inputs: Sequence[TensorType]) -> TensorType:
         raise SpicaError(f"{layer.name}: it has {layer.a_real.shape} factors, but {x.channels} channels")
     if layer.a_frac_bits[0] != layer.a_frac_bits[1]:
         raise SpicaError(f"{layer.name}: its real and imaginary factors have different exponents and cannot be added")
-    return weighted.requantized_type(layer.name, layer.requantize, (*x.shape, 2))
+    return requantized_type(layer.name, layer.requantize, (*x.shape, 2))
 
 
 @state_types.register
@@ -69,7 +69,7 @@ def _(
         value_bits=layer.input_bits, multiplier=layer.input_multiplier, shift=layer.input_shift,
         buffer_bits=layer.input_bits, low=-limit, high=limit - 1,
     )  # fmt: skip
-    leave = weighted.output_epilogue(layer.requantize, infer(layer, types), value_bits=BUFFER_BITS)
+    leave = output_epilogue(layer.requantize, infer(layer, types), value_bits=BUFFER_BITS)
     steps = x.reshape(len(state[0]), -1, x.shape[-1])
     states, last = ops.scan(steps, state, (layer.a_real, layer.a_imag), arrive, leave, BUFFER_BITS)
     return states.reshape(*x.shape, 2), last

@@ -42,7 +42,8 @@ from spica.layers import (
     Reshape,
     WeightedLayer,
 )
-from spica.layers.weighted import ACCUMULATOR_BITS, AVERAGE_BITS, WIDEST_ACCUMULATOR, largest
+from spica.layers.epilogue import AVERAGE_BITS
+from spica.layers.weighted import ACCUMULATOR_BITS, WIDEST_ACCUMULATOR, largest
 from spica.network import Layer, Network, TensorType
 from spica.network.layer import infer
 

@@ -27,6 +27,7 @@ from spica.layers import (
     Temporal,
     weighted,
 )
+from spica.layers.epilogue import output_epilogue, pool_arguments
 from spica.network import TensorType
 from spica.network.layer import infer, initial_state
 from spica.semantics import primitives
@@ -82,7 +83,7 @@ def cut_rows(layer: Convolution | ByToken, x: TensorType, parts: int) -> tuple[B
     padding = weighted.padding_of(layer, kernel, x)
     if not isinstance(layer.pool, MaxPool):
         return tuple(_needed(rows, x.shape[0], window, layer.strides, padding) for rows in split(height, parts))
-    size, strides, pool_padding = weighted.pool_arguments(layer, layer.pool, (1, height, width))
+    size, strides, pool_padding = pool_arguments(layer, layer.pool, (1, height, width))
     pooled = primitives.output_size(height, size[0], strides[0], pool_padding[0])
     pools = [_needed(rows, height, size, strides, pool_padding) for rows in split(pooled, parts)]
     convolved = [_needed(pool.rows, x.shape[0], window, layer.strides, padding) for pool in pools]
@@ -203,7 +204,7 @@ def forward_pieces(
     if not averaged:
         return np.concatenate(outputs, axis=1)
     total = sum(rows.sum(axis=(1, 2), dtype=np.int64, keepdims=True) for rows in outputs)
-    stage = weighted.output_epilogue(layer.requantize, infer(layer, [kind]), value_bits=62, average=True)
+    stage = output_epilogue(layer.requantize, infer(layer, [kind]), value_bits=62, average=True)
     return ops.apply_epilogue(np.asarray(total), stage)
 
 
