@@ -13,24 +13,7 @@ import pytest
 import spica
 from spica.apps.teach import Lesson, serve
 from spica.errors import SpicaError
-from spica.layers import Conv2D, Flatten, Input, ReLU, Requantize
-
-
-def network():
-    """Images of 28 x 28, edges of four directions as spikes, a learning layer without a class that it knows well."""
-    edges = np.zeros((3, 3, 1, 4), np.int8)
-    edges[:, 0, 0, 0], edges[:, 2, 0, 0] = -1, 1
-    edges[:, 0, 0, 1], edges[:, 2, 0, 1] = 1, -1
-    edges[0, :, 0, 2], edges[2, :, 0, 2] = -1, 1
-    edges[0, :, 0, 3], edges[2, :, 0, 3] = 1, -1
-    stage = Requantize(multiplier=np.full(4, 1), shift=np.full(4, 9), bits=1, signed=False, frac_bits=np.array(0))
-    layers = (
-        Input(name="image", shape=(28, 28, 1), bits=8),
-        Conv2D(name="edges", inputs=("image",), kernel=edges, weight_bits=4, weight_scale=np.ones(4, np.float32),
-               strides=(2, 2), activation=ReLU(), requantize=stage),
-        Flatten(name="flat", inputs=("edges",)),
-    )  # fmt: skip
-    return spica.learn(spica.Network(layers, ("flat",), "edges"), 1, weights_per_neuron=60, rule="prototype").network
+from support.edge_network import edge_network
 
 
 def stroke(down):
@@ -43,7 +26,7 @@ def stroke(down):
 @pytest.fixture
 def page(tmp_path):
     """A running server; ``ask`` gives status and answer."""
-    server = serve(Lesson(network()), tmp_path / "saved.spica", port=0)
+    server = serve(Lesson(edge_network()), tmp_path / "saved.spica", port=0)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
@@ -115,9 +98,9 @@ def test_only_the_page_on_this_machine_may_ask(page):
 
 def test_networks_that_cannot_be_taught_are_refused(page):
     with pytest.raises(SpicaError, match="no learning layer"):
-        Lesson(spica.Network(network().layers[:3], ("flat",)))
+        Lesson(spica.Network(edge_network().layers[:3], ("flat",)))
     with pytest.raises(SpicaError, match="choose another with --port"):
-        serve(Lesson(network()), None, port=page.server_port)
+        serve(Lesson(edge_network()), None, port=page.server_port)
 
 
 @pytest.mark.skipif(

@@ -11,21 +11,10 @@ import numpy as np
 import pytest
 
 import spica
-from spica.cli import main
 from spica.data import load_digits
 from spica.zoo.recipes.digits import build_digit_classifier, shifted
-
-
-def call(monkeypatch, capsys, *arguments) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of ``spica`` with these arguments."""
-    monkeypatch.setattr(sys, "argv", ["spica", *map(str, arguments)])
-    try:
-        main.run()
-        code = 0
-    except SystemExit as stop:
-        code = stop.code or 0
-    out, err = capsys.readouterr()
-    return code, out, err
+from support.command_line import call
+from support.edge_network import edge_network
 
 
 @pytest.fixture(scope="module")
@@ -177,9 +166,7 @@ def test_the_demo_of_learning_says_what_it_promises(tmp_path, monkeypatch, capsy
 def test_teach_serves_the_page_until_it_is_interrupted(tmp_path, monkeypatch, capsys):
     from http.server import HTTPServer
 
-    from test_teach import network
-
-    network().save(tmp_path / "net.spica")
+    edge_network().save(tmp_path / "net.spica")
     monkeypatch.setattr(HTTPServer, "serve_forever", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
     code, out, _ = call(monkeypatch, capsys, "teach", tmp_path / "net.spica", "--port", 0, "--no-browse")
     assert code == 130 and out.startswith("http://127.0.0.1:")

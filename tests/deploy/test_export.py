@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_quantize import SAMPLES, float_network
 
 import spica
 from spica.deploy import to_quantizeml
+from support.float_networks import SAMPLES, float_network
 
 GOLDEN = Path(__file__).parent.parent / "conformance" / "golden"
 CASES = sorted(p.name.removesuffix(".h5") for p in GOLDEN.glob("*.h5"))

@@ -16,7 +16,7 @@ from spica.layers import Activation, Add, Concatenate, DepthwiseConv2D, GlobalAv
 from spica.network import Network
 from support.chip_networks import conv, dense, flatten, max_pool, network, separable
 
-CATALOGUE = resources.files("spica.hardware") / "catalog"
+CATALOGUE = resources.files("spica.hardware.device") / "catalog"
 AKD1000 = (CATALOGUE / "akd1000.toml").read_text("utf-8")
 FIRST = ["AKD1000", "AKD1500"]
 SECOND = ["AKIDA2-1", "AKIDA2-12", "AKIDA2-2", "AKIDA2-6", "AKIDA2-8-VIT", "AKIDA2-FPGA", "PICO"]

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_training import shaken
 
 import spica
 from spica.engine.plan import plan
@@ -24,6 +23,7 @@ from spica.layers import (
 )
 from spica.zoo.builders import tenn
 from support.networks import SEEDS, integer_networks
+from support.training import shaken
 
 CLIPS = np.random.default_rng(0).normal(size=(24, 6, 8, 8, 2)).astype(np.float32)
 LABELS = np.arange(24) % 3

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -199,7 +200,7 @@ def test_every_instruction_set_and_path_gives_the_same(setting):
     name, value = setting.split("=")
     tests = [f"{__file__}::test_programs_of_tokens_give_what_the_primitives_give"]
     tests.append(f"{__file__}::test_a_program_gives_what_the_primitives_give")
-    tests.append(os.path.join(os.path.dirname(__file__), "test_engine.py"))
+    tests.append(str(Path(__file__).parent.parent / "engine" / "test_engine.py"))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:cov", *tests]
     done = subprocess.run(command, env={**os.environ, name: value}, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:]
@@ -248,6 +249,7 @@ def test_a_program_checks_the_arrays_of_a_run():
 
 FORK = """
 import os
+from pathlib import Path
 import numpy as np
 from spica.program.trace import Tracer
 from spica.semantics.primitives import Epilogue

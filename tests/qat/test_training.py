@@ -12,20 +12,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_quantize import SAMPLES, float_network
 
 import spica
 from spica.layers import Activation, Conv2D, Dense, Input, ReLU
 from spica.qat.distillation import probabilities
+from support.float_networks import SAMPLES, float_network
 from support.networks import SEEDS, integer_networks
-
-
-def shaken(model, random, size):
-    """The model with every variable off its start."""
-    for variable in model.trainable_variables:
-        noise = random.normal(0, size, variable.shape)
-        variable.assign((variable.numpy() * (1 + noise) + noise / 8).astype(np.float32))
-    return model
+from support.training import shaken
 
 
 @settings(max_examples=10, deadline=None)

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_cli import call
-from test_quantize import SAMPLES, float_network
 
 import spica
 from spica.hardware import cost
 from spica.report import analyze
+from support.command_line import call
+from support.float_networks import SAMPLES, float_network
 
 
 def balanced_network():

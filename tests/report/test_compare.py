@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_cli import call
-from test_quantize import SAMPLES, float_network
 
 import spica
 from spica.network import Network
 from spica.report import compare
+from support.command_line import call
+from support.float_networks import SAMPLES, float_network
 
 
 @pytest.fixture(scope="module")

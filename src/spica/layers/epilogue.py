@@ -1,0 +1,100 @@
+"""What follows a layer's sums: pooling, rectifier, and the output stage that requantizes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spica.errors import SpicaError
+from spica.network.layer import Layer, Ops, record
+from spica.network.types import TensorType
+from spica.semantics import primitives
+from spica.semantics.primitives import Epilogue, Padding, Pair
+
+AVERAGE_BITS = 32
+"""Value bits to which the sum of a global average saturates."""
+
+LARGEST_MULTIPLIER = (1 << 16) - 1
+WIDEST_BUFFER = 62
+"""With these bounds every product and shift stays within 64 bits."""
+
+
+@record
+class MaxPool:
+    """Max pooling fused into a layer, before its activation."""
+
+    size: tuple[int, int] = (2, 2)
+    strides: tuple[int, int] = (2, 2)
+    padding: str | tuple[tuple[int, int], tuple[int, int]] = "valid"
+
+
+@record
+class GlobalAverage:
+    """Global average pooling fused into a layer, after its activation: ``(H, W, F)`` -> ``(F,)``."""
+
+
+@record
+class ReLU:
+    """Rectifier, bounded above if ``max_value`` is given (integers on the accumulator's grid once quantised)."""
+
+    max_value: NDArray | None = None
+
+
+@record
+class Requantize:
+    """The output epilogue: an integer multiplication, a rounding shift, a saturation.
+
+    ``floor(acc * multiplier * 2**-shift + 0.5)``, saturated to ``bits``; the result has ``frac_bits``.
+    """
+
+    multiplier: NDArray[np.int64]
+    shift: NDArray[np.int64]
+    bits: int
+    signed: bool
+    frac_bits: NDArray[np.int64]
+    buffer_bits: int = 32
+
+
+def averaged(scale: NDArray, count: int) -> NDArray[np.float32]:
+    """Scale of a sum that stands for the mean of ``count`` values: times the float32 reciprocal, as the reference."""
+    return np.asarray(scale * (np.float32(1) / np.float32(count)), np.float32)
+
+
+def requantized_type(where: str, out: Requantize, shape: tuple[int, ...]) -> TensorType:
+    """Type that an output stage gives."""
+    left = min(max(0, -int(out.shift.min())), primitives.LARGEST_LEFT_SHIFT)
+    if not 1 <= out.bits <= 32 or not 1 <= out.buffer_bits <= WIDEST_BUFFER - left:
+        raise SpicaError(f"{where}: an output stage of {out.bits} bits with a {out.buffer_bits}-bit buffer is none")
+    if any(a.dtype.kind not in "iu" for a in (out.multiplier, out.shift, out.frac_bits)):
+        raise SpicaError(f"{where}: the output stage must hold integers")
+    if out.multiplier.min() < 0 or out.multiplier.max() > LARGEST_MULTIPLIER:
+        raise SpicaError(f"{where}: the output stage's multipliers must be 0 to {LARGEST_MULTIPLIER}")
+    if any(a.ndim > 1 or (a.ndim == 1 and len(a) != shape[-1]) for a in (out.multiplier, out.shift, out.frac_bits)):
+        raise SpicaError(f"{where}: the output stage must have one entry, or one for each of {shape[-1]} channels")
+    return TensorType(shape, out.bits, out.signed, out.frac_bits)
+
+
+def pool_arguments(layer: Layer, pool: MaxPool, shape: tuple[int, ...]) -> tuple[Pair, Pair, Padding]:
+    pads = primitives.resolve_padding(pool.padding, (shape[1], shape[2]), pool.size, pool.strides, layer.name)
+    return pool.size, pool.strides, pads
+
+
+def output_epilogue(out: Requantize | None, output: TensorType, **steps: Any) -> Epilogue:
+    """The steps given, then the output stage ``out`` if there is one, to integers of type ``output``."""
+    low, high = output.range
+    if out is not None:
+        steps |= {"multiplier": out.multiplier, "shift": out.shift, "buffer_bits": out.buffer_bits}
+    return Epilogue(low=low, high=high, dtype=output.dtype, **steps)
+
+
+def shift_left(x: NDArray, shift: NDArray[np.int64], value_bits: int, ops: Ops) -> NDArray:
+    """``x`` times a power of two for each channel, saturated to ``value_bits``."""
+    limit = 1 << value_bits
+    none = np.zeros((), np.int64)
+    epilogue = Epilogue(
+        value_bits=WIDEST_BUFFER, multiplier=np.left_shift(1, shift), shift=none, buffer_bits=value_bits,
+        low=-limit, high=limit - 1,
+    )  # fmt: skip
+    return ops.apply_epilogue(x, epilogue)
