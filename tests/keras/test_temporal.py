@@ -628,5 +628,5 @@ def test_state_space_layers_that_cannot_be_are_refused(keras):
             call()
     one = np.ones(2, np.float32)
     forever = DiagonalRecurrence(name="forever", inputs=("x",), a_real=one, a_imag=one)
-    with pytest.raises(spica.SpicaError, match="never fade"):
+    with pytest.raises(spica.SpicaError, match="so that the state fades"):
         spica.Network((Input(name="x", shape=(1, 2)), forever), ("forever",))

@@ -34,7 +34,7 @@ def integer_conv(**changes):
         ({"requantize": replace(STAGE, multiplier=np.array(-1))}, "multipliers must be 0 to 65535"),
         ({"requantize": replace(STAGE, multiplier=np.array(1 << 16))}, "multipliers must be 0 to 65535"),
         ({"requantize": replace(STAGE, shift=np.zeros(3, int))}, "one entry, or one for each of 4 channels"),
-        ({"requantize": replace(STAGE, bits=40)}, "an output stage of 40 bits"),
+        ({"requantize": replace(STAGE, bits=40)}, "output bits must be 1 to 32 .* got 40"),
         ({"bias": np.zeros(4, np.float32)}, "its bias and the bound of its activation must be integers"),
         ({"activation": ReLU(max_value=np.array(6.0))}, "its bias and the bound of its activation must be integers"),
         ({"accumulator_bits": 60}, "accumulator_bits is 60, but must be 1 to 46"),

@@ -1,4 +1,4 @@
-"""Layers, a file for each family: record, shape rule, float meaning, integer meaning, facts for hardware."""
+"""Layers, one file a family: the record, its shape rule, and its float and integer semantics."""
 
 from spica.layers.activation import Activation, Softmax
 from spica.layers.add import Add

@@ -15,7 +15,7 @@ from spica.network.types import TensorType
 
 @record
 class Activation(Layer):
-    """A rectifier that no layer before it could take in."""
+    """ReLU as a layer of its own, where it cannot be fused into the layer before it."""
 
     function: ReLU
     requantize: Requantize | None = None
@@ -49,7 +49,7 @@ def _(layer: Activation, inputs: Sequence[TensorType], output: TensorType) -> Fa
 
 @record
 class Softmax(Layer):
-    """Normalised exponentials over the last axis. Float only: quantising a network drops it at the output."""
+    """Softmax over the last axis. Float only: quantisation drops it at the output."""
 
 
 @infer.register

@@ -1,4 +1,4 @@
-"""Sum of two tensors: the join of a skip connection."""
+"""Addition of two tensors, where a skip connection joins."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SUM_BITS = 31
 
 @record
 class Add(Layer):
-    """Sum of two tensors of one shape, then an optional rectifier and output epilogue.
+    """Sum of two tensors of one shape, then an optional ReLU and output stage.
 
     The inputs are brought to the finer of their exponents by left shifts. An average is the sum with one more
     fractional bit.
@@ -35,7 +35,9 @@ def _(layer: Add, inputs: Sequence[TensorType]) -> TensorType:
         raise SpicaError(f"{layer.name}: Add sums two tensors, but is given {len(inputs)}; chain several Adds")
     a, b = inputs
     if a.shape != b.shape or a.is_float != b.is_float:
-        raise SpicaError(f"{layer.name}: {a} and {b} cannot be added; they must agree in shape and kind")
+        raise SpicaError(
+            f"{layer.name}: {a} and {b} cannot be added; they must have one shape and both be float or both integer"
+        )
     if a.is_float:
         return a
     finest = np.maximum(_exponent(layer, a), _exponent(layer, b))
@@ -45,7 +47,7 @@ def _(layer: Add, inputs: Sequence[TensorType]) -> TensorType:
 
 
 def _exponent(layer: Add, x: TensorType) -> NDArray[np.int64]:
-    """Fractional bits of an input, its scale included, which must be a power of two."""
+    """Return the fractional bits of an input, with its scale (a power of two) included."""
     exponent = np.log2(x.scale)
     if (exponent != np.rint(exponent)).any():
         raise SpicaError(f"{layer.name}: its inputs must be fixed point; give the layers before it an output stage")

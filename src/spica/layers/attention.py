@@ -1,4 +1,4 @@
-"""What vision transformers add: tokens, normalisation by mean absolute deviation, attention, and GELU.
+"""Layers of vision transformers: token embedding, normalisation, attention and GELU.
 
 Tokens are rows: a tensor of ``T`` tokens of ``C`` channels is ``(T, C)``. All arithmetic is of 32-bit integers, exactly
 as docs/arithmetic.md says; no public reference of it exists.
@@ -24,10 +24,10 @@ NO_PADDING = ((0, 0), (0, 0))
 
 
 def _tokens(layer: Layer, inputs: Sequence[TensorType]) -> TensorType:
-    """The first input, which must be tokens, in integers with one step."""
+    """Check that the first input is integer tokens ``(T, C)`` with one exponent, and return its type."""
     x = inputs[0]
     if len(x.shape) != 2 or not (x.is_float or x.per_tensor):
-        raise SpicaError(f"{layer.name}: reads tokens (T, C) of one step, not {x}")
+        raise SpicaError(f"{layer.name}: needs integer tokens (T, C) with one exponent; got {x}")
     return x
 
 
@@ -41,7 +41,7 @@ def _leaves(layer: Layer, out: Requantize | None, x: TensorType, shape: tuple[in
 
 @record
 class TokenEmbedding(Layer):
-    """A token before all others, and a vector for each place: ``(T, C)`` to ``(T + 1, C)``, or ``(T, C)`` without it.
+    """Class token and position embedding: ``(T, C)`` to ``(T + 1, C)``, or to ``(T, C)`` without a class token.
 
     Attributes:
         class_token: whether there is the token.
@@ -62,7 +62,9 @@ def _(layer: TokenEmbedding, inputs: Sequence[TensorType]) -> TensorType:
     x = _tokens(layer, inputs)
     shape = (x.shape[0] + layer.class_token, x.shape[1])
     if layer.constants.shape != shape or (layer.constants.dtype.kind == "f") != x.is_float:
-        raise SpicaError(f"{layer.name}: its constants {layer.constants.shape} do not fit {shape}, of {x}")
+        raise SpicaError(
+            f"{layer.name}: constants have shape {layer.constants.shape}, but the output has {shape} for an input {x}"
+        )
     return _leaves(layer, layer.requantize, x, shape)
 
 
@@ -83,7 +85,7 @@ def _(layer: TokenEmbedding, inputs: Sequence[NDArray], types: Sequence[TensorTy
 
 @record
 class LayerNormalization(Layer):
-    """Each token less its mean, over its deviation, times ``gamma`` plus ``beta``. Float only."""
+    """Layer normalisation: ``(x - mean) / deviation * gamma + beta`` for each token. Float only."""
 
     gamma: NDArray[np.float32]
     beta: NDArray[np.float32]
@@ -94,7 +96,9 @@ class LayerNormalization(Layer):
 def _(layer: LayerNormalization, inputs: Sequence[TensorType]) -> TensorType:
     x = _tokens(layer, inputs)
     if not x.is_float or not layer.gamma.shape == layer.beta.shape == (x.channels,):
-        raise SpicaError(f"{layer.name}: its {layer.gamma.shape} factors do not fit real numbers, but {x}")
+        raise SpicaError(
+            f"{layer.name}: gamma of shape {layer.gamma.shape} needs float tokens (T, C) with as many channels; got {x}"
+        )
     return x
 
 
@@ -107,7 +111,7 @@ def _(layer: LayerNormalization, inputs: Sequence[NDArray]) -> NDArray:
 
 @record
 class MadNormalization(WeightedLayer):
-    """Each token less its mean, over its mean absolute deviation, times ``kernel`` (C,) plus a bias: integers only."""
+    """Normalisation by the mean absolute deviation, ``(x - mean) / mad * kernel + bias``. Integer only."""
 
     kernel: NDArray[np.int8]
     accumulator_bits: int = ACCUMULATOR_BITS
@@ -119,7 +123,7 @@ def _(layer: MadNormalization, inputs: Sequence[TensorType]) -> TensorType:
     weighted.check_kernel(layer, layer.kernel, 1)
     if layer.kernel.shape != (x.channels,) or x.bits is None or x.bits > 16:
         raise SpicaError(
-            f"{layer.name}: its {layer.kernel.shape} factors do not fit integers of up to 16 bits, but {x}"
+            f"{layer.name}: kernel {layer.kernel.shape} needs integer tokens of up to 16 bits with as many channels; got {x}"
         )
     one = TensorType(x.shape, x.bits, x.signed)
     return weighted.output_type(layer, one, x.shape, np.array(NORM_BITS), weighted.accumulator_scale(layer, one))
@@ -138,7 +142,7 @@ def _(layer: MadNormalization, inputs: Sequence[NDArray], types: Sequence[Tensor
 
 @record
 class Attention(Layer):
-    """Softmax of the products of queries and keys, over tokens, times values; inputs are these three, ``(T, C)``.
+    """Multi-head attention: softmax(queries . keys) over tokens, times values. Its inputs are these three, ``(T, C)``.
 
     Attributes:
         heads: into how many parts channels are cut.
@@ -227,7 +231,7 @@ def _(layer: Attention, inputs: Sequence[TensorType], output: TensorType) -> Fac
 
 @record
 class Gelu(Layer):
-    """``x`` times the share of a normal distribution below it. Float only; quantised, it is a table (``LookUp``)."""
+    """GELU: ``x`` times the normal distribution function of ``x``. Float only; quantised to a ``LookUp``."""
 
 
 @infer.register
@@ -244,7 +248,7 @@ def _(layer: Gelu, inputs: Sequence[NDArray]) -> NDArray:
 
 
 def gelu(x: NDArray) -> NDArray:
-    """GELU to 2e-7 (error function after Abramowitz and Stegun, 7.1.26)."""
+    """Return GELU of ``x``, accurate to 2e-7 (error function after Abramowitz and Stegun, 7.1.26)."""
     z = np.abs(x) / np.sqrt(2)
     t = 1 / (1 + 0.3275911 * z)
     series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))

@@ -1,4 +1,4 @@
-"""Convolution."""
+"""Two-dimensional convolution."""
 
 from __future__ import annotations
 

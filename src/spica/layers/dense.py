@@ -17,7 +17,7 @@ from spica.network.types import TensorType
 
 @record
 class Dense(WeightedLayer):
-    """Product of the last axis with ``kernel`` (C, F); hardware has it for vectors ``(C,)`` only."""
+    """Matrix product of the last axis with ``kernel`` (C, F). Hardware takes it on vectors ``(C,)`` only."""
 
     kernel: NDArray
 

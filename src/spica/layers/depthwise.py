@@ -1,4 +1,4 @@
-"""Depthwise convolution: every channel with a kernel of its own."""
+"""Depthwise convolution."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from spica.semantics import primitives
 
 @record
 class DepthwiseConv2D(WindowedLayer):
-    """Convolution of each channel of an image with its own kernel, ``kernel`` (kh, kw, C)."""
+    """Convolution of each channel of an image with a kernel of its own; ``kernel`` is (kh, kw, C)."""
 
     kernel: NDArray
 

@@ -1,4 +1,4 @@
-"""What follows a layer's sums: pooling, rectifier, and the output stage that requantizes."""
+"""The epilogue of a layer: what follows its accumulators. Pooling, ReLU, and the output stage, which requantizes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ReLU:
 
 @record
 class Requantize:
-    """The output epilogue: an integer multiplication, a rounding shift, a saturation.
+    """The output stage: multiply by an integer, shift right with rounding, saturate.
 
     ``floor(acc * multiplier * 2**-shift + 0.5)``, saturated to ``bits``; the result has ``frac_bits``.
     """
@@ -58,15 +58,21 @@ class Requantize:
 
 
 def averaged(scale: NDArray, count: int) -> NDArray[np.float32]:
-    """Scale of a sum that stands for the mean of ``count`` values: times the float32 reciprocal, as the reference."""
+    """Return the scale of a sum that stands for the mean of ``count`` values.
+
+    It is multiplied by the float32 reciprocal, as in the reference.
+    """
     return np.asarray(scale * (np.float32(1) / np.float32(count)), np.float32)
 
 
 def requantized_type(where: str, out: Requantize, shape: tuple[int, ...]) -> TensorType:
-    """Type that an output stage gives."""
+    """Check an output stage and return the type of its output."""
     left = min(max(0, -int(out.shift.min())), primitives.LARGEST_LEFT_SHIFT)
     if not 1 <= out.bits <= 32 or not 1 <= out.buffer_bits <= WIDEST_BUFFER - left:
-        raise SpicaError(f"{where}: an output stage of {out.bits} bits with a {out.buffer_bits}-bit buffer is none")
+        raise SpicaError(
+            f"{where}: output bits must be 1 to 32 and buffer bits 1 to {WIDEST_BUFFER - left}; "
+            f"got {out.bits} and {out.buffer_bits}"
+        )
     if any(a.dtype.kind not in "iu" for a in (out.multiplier, out.shift, out.frac_bits)):
         raise SpicaError(f"{where}: the output stage must hold integers")
     if out.multiplier.min() < 0 or out.multiplier.max() > LARGEST_MULTIPLIER:
@@ -77,12 +83,13 @@ def requantized_type(where: str, out: Requantize, shape: tuple[int, ...]) -> Ten
 
 
 def pool_arguments(layer: Layer, pool: MaxPool, shape: tuple[int, ...]) -> tuple[Pair, Pair, Padding]:
+    """Return size, strides and explicit padding of max pooling over an array of ``shape`` (N, H, W, C)."""
     pads = primitives.resolve_padding(pool.padding, (shape[1], shape[2]), pool.size, pool.strides, layer.name)
     return pool.size, pool.strides, pads
 
 
 def output_epilogue(out: Requantize | None, output: TensorType, **steps: Any) -> Epilogue:
-    """The steps given, then the output stage ``out`` if there is one, to integers of type ``output``."""
+    """Return an epilogue of the given steps, then of the output stage ``out`` if there is one."""
     low, high = output.range
     if out is not None:
         steps |= {"multiplier": out.multiplier, "shift": out.shift, "buffer_bits": out.buffer_bits}
@@ -90,7 +97,7 @@ def output_epilogue(out: Requantize | None, output: TensorType, **steps: Any) ->
 
 
 def shift_left(x: NDArray, shift: NDArray[np.int64], value_bits: int, ops: Ops) -> NDArray:
-    """``x`` times a power of two for each channel, saturated to ``value_bits``."""
+    """Shift ``x`` left by a number of bits for each channel, saturated to ``value_bits``."""
     limit = 1 << value_bits
     none = np.zeros((), np.int64)
     epilogue = Epilogue(

@@ -1,4 +1,4 @@
-"""Where samples enter the network."""
+"""The input of a network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The layer that learns on the chip: binary weights, several neurons a class, binary spikes in."""
+"""The layer that learns on the chip: binary weights, several neurons a class, binary input spikes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UNIT = 1024
 
 @record
 class LearningDense(Layer):
-    """A fully connected layer that learns: a class's output is the largest potential among its neurons.
+    """Fully connected layer that learns; the output of a class is the largest potential among its neurons.
 
     Its fields are all of its state, so a saved network goes on learning where it stopped. Neurons are in order of their
     classes. The rules that change it are in ``spica.learning``.

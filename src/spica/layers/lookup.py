@@ -1,4 +1,4 @@
-"""Activations by table: one entry for every integer that the input can hold."""
+"""Activations by look-up table, with one entry for every integer that the input can hold."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from spica.network.types import TensorType
 
 @record
 class LookUp(Layer):
-    """An activation as a table, then an output epilogue.
+    """Look-up table, then an output stage.
 
     Attributes:
         table: output for each input integer, from the lowest that its type holds to the highest.

@@ -1,4 +1,4 @@
-"""Float-only layers that rewriting folds away before quantisation."""
+"""Float-only layers that passes fold away before quantisation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from spica.network.types import TensorType
 
 @record
 class Scale(Layer):
-    """``x * scale + offset`` for each channel: batch normalisation at inference, or rescaling of the input."""
+    """``x * scale + offset`` for each channel: batch normalisation at inference, or input rescaling."""
 
     scale: NDArray[np.float32]
     offset: NDArray[np.float32]
@@ -28,7 +28,7 @@ def _(layer: Scale, inputs: Sequence[TensorType]) -> TensorType:
         if values.shape != (x.channels,) or not np.isfinite(values).all():
             raise SpicaError(f"{layer.name}: {name} must be {x.channels} finite numbers, one for each channel")
     if not x.is_float:
-        raise SpicaError(f"{layer.name}: a Scale has no integer meaning; fold it with spica.passes before quantising")
+        raise SpicaError(f"{layer.name}: a Scale is float only; fold it with spica.passes.prepare before quantising")
     return x
 
 
@@ -39,7 +39,7 @@ def _(layer: Scale, inputs: Sequence[NDArray]) -> NDArray:
 
 @record
 class ZeroPad(Layer):
-    """Zeros around an image: ``((top, bottom), (left, right))``."""
+    """Zero padding around an image, ``((top, bottom), (left, right))``."""
 
     padding: tuple[tuple[int, int], tuple[int, int]]
 
@@ -51,7 +51,7 @@ def _(layer: ZeroPad, inputs: Sequence[TensorType]) -> TensorType:
     if min(map(min, layer.padding)) < 0:
         raise SpicaError(f"{layer.name}: padding {layer.padding} must not be negative")
     if not x.is_float:
-        raise SpicaError(f"{layer.name}: padding has no integer meaning; fold it with spica.passes before quantising")
+        raise SpicaError(f"{layer.name}: a ZeroPad is float only; fold it with spica.passes.prepare before quantising")
     height, width = (size + sum(pad) for size, pad in zip(x.shape, layer.padding))
     return TensorType((height, width, x.channels))
 

@@ -1,4 +1,4 @@
-"""Pooling as a layer of its own (the rewriting passes fuse it into the layer before where that is possible)."""
+"""Pooling as a layer of its own. Passes fuse it into the layer before it where possible."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from spica.semantics.primitives import Epilogue
 
 @record
 class MaxPool2D(Layer):
-    """Largest value of each window of ``pool``."""
+    """Max pooling."""
 
     pool: MaxPool
 
@@ -61,7 +61,7 @@ def _(layer: MaxPool2D, inputs: Sequence[TensorType], output: TensorType) -> Fac
 
 @record
 class GlobalAveragePooling2D(Layer):
-    """Mean over height and width: ``(H, W, C)`` -> ``(C,)``."""
+    """Global average pooling over height and width: ``(H, W, C)`` to ``(C,)``."""
 
     requantize: Requantize | None = None
 

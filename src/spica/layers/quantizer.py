@@ -1,4 +1,4 @@
-"""Between real numbers and integers: quantising the input, rescaling it, de-quantising the output."""
+"""Layers between real numbers and integers: quantise the input, rescale it, de-quantise the output."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from spica.network.types import TensorType
 
 @record
 class Quantize(Layer):
-    """Real numbers to integers: ``round_to_even(x * 2**frac_bits)``, saturated, plus a zero point, saturated again.
+    """Quantise real numbers: ``round_to_even(x * 2**frac_bits)``, saturated, plus a zero point, saturated again.
 
     Attributes:
         bits, signed: format of the integers.
@@ -50,7 +50,7 @@ def _(layer: Quantize, inputs: Sequence[NDArray]) -> NDArray:
 
 @record
 class QuantizeLinear(Layer):
-    """Numbers to integers as ONNX's operator of that name: ``round_to_even(x / scale) + zero_point``, saturated.
+    """Quantise numbers as ONNX's QuantizeLinear does: ``round_to_even(x / scale) + zero_point``, saturated.
 
     The integers stand for themselves, zero point and scale included; the layers after it have absorbed both.
 
@@ -91,7 +91,7 @@ def _(layer: QuantizeLinear, inputs: Sequence[NDArray], types: Sequence[TensorTy
 
 @record
 class Rescaling(Layer):
-    """A factor on what the integers stand for, one or one a channel; the integers stay as they are."""
+    """Multiply the scale of the integers, which stay as they are, by one factor or one for each channel."""
 
     scale: NDArray[np.float32]
 
@@ -118,7 +118,7 @@ def _(layer: Rescaling, inputs: Sequence[NDArray], types: Sequence[TensorType], 
 
 @record
 class Dequantize(Layer):
-    """Integers to the real numbers (float32) they stand for: the network's end."""
+    """De-quantise integers to the real numbers (float32) they stand for, at the end of a network."""
 
 
 @infer.register

@@ -1,4 +1,4 @@
-"""A diagonal state-space layer: each channel is a complex number that turns, decays, and takes up its input.
+"""Diagonal state-space layers: the state of each channel is a complex number that rotates, decays, and adds its input.
 
 A sample is a stretch of time steps ``(T, C)``; the batch axis goes on in time, and the state goes with the run.
 """
@@ -22,7 +22,7 @@ BUFFER_BITS = 31
 
 @record
 class StatefulRecurrent(Layer):
-    """``state = a * state + input`` at every step, on complex numbers; the output is the state, ``(T, C, 2)``.
+    """Complex recurrence ``state = a * state + input`` in integers; the output is every state, ``(T, C, 2)``.
 
     Attributes:
         a_real, a_imag: the factor of each channel, integers of 16 bits.
@@ -47,7 +47,9 @@ def _(layer: StatefulRecurrent, inputs: Sequence[TensorType]) -> TensorType:
     if x.is_float or len(x.shape) != 2:
         raise SpicaError(f"{layer.name}: its input must be integers of shape (T, C), not {x}")
     if layer.a_real.shape != (x.channels,) or layer.a_imag.shape != (x.channels,):
-        raise SpicaError(f"{layer.name}: it has {layer.a_real.shape} factors, but {x.channels} channels")
+        raise SpicaError(
+            f"{layer.name}: factors must have one entry for each of {x.channels} channels; got {layer.a_real.shape}"
+        )
     if layer.a_frac_bits[0] != layer.a_frac_bits[1]:
         raise SpicaError(f"{layer.name}: its real and imaginary factors have different exponents and cannot be added")
     return requantized_type(layer.name, layer.requantize, (*x.shape, 2))
@@ -77,7 +79,7 @@ def _(
 
 @record
 class DiagonalRecurrence(Layer):
-    """The same in real numbers, of which the real part leaves: ``(T, C)``; quantised, it is ``StatefulRecurrent``.
+    """The recurrence in float, whose output is the real part, ``(T, C)``. It is quantised to ``StatefulRecurrent``.
 
     Attributes:
         a_real, a_imag: the factor of each channel (float32), of magnitude below 1.
@@ -91,9 +93,11 @@ class DiagonalRecurrence(Layer):
 def _(layer: DiagonalRecurrence, inputs: Sequence[TensorType]) -> TensorType:
     x = weighted.one_input(layer, inputs)
     if not x.is_float or len(x.shape) != 2 or not layer.a_real.shape == layer.a_imag.shape == (x.channels,):
-        raise SpicaError(f"{layer.name}: its {layer.a_real.shape} factors do not fit real numbers (T, C), but {x}")
+        raise SpicaError(
+            f"{layer.name}: factors {layer.a_real.shape} need a float input (T, C) with as many channels; got {x}"
+        )
     if (np.hypot(layer.a_real, layer.a_imag) >= 1).any():
-        raise SpicaError(f"{layer.name}: a factor has magnitude 1 or more, so its state would never fade")
+        raise SpicaError(f"{layer.name}: the magnitude of every factor must be below 1, so that the state fades")
     return x
 
 
@@ -105,7 +109,7 @@ def _(layer: DiagonalRecurrence, inputs: Sequence[TensorType]) -> tuple[TensorTy
 
 
 def states_of(layer: DiagonalRecurrence, x: NDArray, state: State) -> NDArray[np.complex64]:
-    """The state after every step (streams, steps, C) of ``x`` (S * N, T, C), from ``state`` (streams, C) twice."""
+    """Return the states (streams, steps, C) after each step of ``x`` (S * N, T, C), from ``state`` (streams, C)."""
     factor, before = (np.asarray(re + 1j * im, np.complex64) for re, im in ((layer.a_real, layer.a_imag), state))
     steps = x.reshape(len(before), -1, x.shape[-1])
     states = np.empty(steps.shape, np.complex64)

@@ -1,4 +1,4 @@
-"""Separable convolution: a depthwise convolution and a pointwise one, with no rounding between them."""
+"""Separable convolution: depthwise, then pointwise, with no rounding between them."""
 
 from __future__ import annotations
 

@@ -17,18 +17,21 @@ from spica.semantics import primitives
 
 @record
 class Flatten(Layer):
-    """``(H, W, C)`` -> ``(H*W*C,)``, row by row, channels together."""
+    """Flatten ``(H, W, C)`` to ``(H*W*C,)``, row by row, channels last."""
 
 
 @record
 class Reshape(Layer):
-    """Any shape of as many values, without the batch axis."""
+    """Reshape to ``shape``, without the batch axis."""
 
     shape: tuple[int, ...]
 
 
 def _reshaped(layer: Layer, x: TensorType, shape: tuple[int, ...]) -> TensorType:
-    """``x`` in another shape; where channels differ in format and move, every value carries its own."""
+    """Return the type of ``x`` in another shape.
+
+    Where channels differ in format and move, every value carries its own.
+    """
     if shape[-1] == x.channels or x.per_tensor:
         return TensorType(shape, x.bits, x.signed, x.frac_bits, x.scale)
     if len(shape) > 1:
@@ -75,7 +78,7 @@ def _(layer: Layer, inputs: Sequence[NDArray], types: Sequence[TensorType], ops:
 
 @record
 class Concatenate(Layer):
-    """Channels of several tensors side by side; each keeps its own number format."""
+    """Concatenate the channels of several tensors; each keeps its number format."""
 
 
 @infer.register
@@ -100,7 +103,7 @@ def _(layer: Concatenate, inputs: Sequence[TensorType]) -> TensorType:
 
 
 def _joined(values: list[NDArray], inputs: Sequence[TensorType]) -> NDArray:
-    """One array of per-channel values; a scalar where all agree."""
+    """Join per-channel values into one array, or a scalar where all agree."""
     joined = np.concatenate([np.broadcast_to(v, (x.channels,)) for v, x in zip(values, inputs)])
     return joined[0] if (joined == joined[0]).all() else joined
 
@@ -117,7 +120,7 @@ def _(layer: Concatenate, inputs: Sequence[NDArray], types: Sequence[TensorType]
 
 @record
 class Permute(Layer):
-    """Axes in another order; ``axes`` counts from 0 and leaves the batch out."""
+    """Permute axes; ``axes`` counts from 0 and leaves the batch out."""
 
     axes: tuple[int, ...]
 
@@ -144,7 +147,7 @@ def _(layer: Permute, inputs: Sequence[NDArray], types: Sequence[TensorType], op
 
 @record
 class Take(Layer):
-    """Some positions of one axis: a token of a sequence, or every n-th time step.
+    """Take some positions of one axis: a token of a sequence, or every n-th time step.
 
     Attributes:
         axis: counted from 0, the batch left out; not the channels.

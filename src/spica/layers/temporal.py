@@ -1,4 +1,4 @@
-"""Convolutions over time: they hold the last frames in a buffer and make one output for each new frame.
+"""Convolutions over time, which hold the last frames in a buffer and make one output for each new frame.
 
 The batch axis of these layers is time. A buffer starts with zeros and goes with the run, never with the network. What
 it holds is laid out as an image whose rows are moments and whose columns are all pixels, so that the layer itself is an
@@ -33,29 +33,29 @@ from spica.network.types import TensorType
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Temporal(WeightedLayer):
-    """A layer with a buffer of frames. Its ``forward_float`` and ``forward_integer`` read windows of the last ones."""
+    """Layer with a buffer of frames. ``forward_float`` and ``forward_integer`` read windows of the last frames."""
 
     kernel: NDArray
     accumulator_bits: int = 31
 
     @property
     def frames(self) -> int:
-        """Frames that an output is made of."""
+        """Number of frames that one output reads."""
         return len(self.kernel)
 
 
 @record
 class BufferTempConv(Temporal):
-    """Sum over the last T frames of each pixel's channels, with ``kernel`` (T, C, F), oldest frame first."""
+    """Convolution over the last T frames of each pixel's channels; ``kernel`` is (T, C, F), oldest frame first."""
 
 
 @record
 class DepthwiseBufferTempConv(Temporal):
-    """Sum over the last T frames of each value on its own, with ``kernel`` (T, C), oldest frame first."""
+    """Convolution over the last T frames of each channel on its own; ``kernel`` is (T, C), oldest frame first."""
 
 
 def window_shape(layer: Temporal, frame: TensorType) -> tuple[int, int, int]:
-    """Shape of one window of frames of this type."""
+    """Return the shape of one window of frames: (T, H * W, C)."""
     height, width, channels = frame.shape
     return layer.frames, height * width, channels
 

@@ -1,4 +1,4 @@
-"""Transposed convolutions, full and depthwise: they enlarge an image by their stride.
+"""Transposed convolutions, full and depthwise, which enlarge an image by their stride.
 
 The input is spread out with zeros between its pixels, and the mirrored kernel slides over it one pixel at a time. The
 zeros are not events, so nothing is computed for them.
@@ -24,7 +24,7 @@ from spica.semantics.primitives import Padding, Pair
 
 @record
 class ConvTranspose2D(WeightedLayer):
-    """Transposed convolution, ``kernel`` (kh, kw, C, F).
+    """Transposed convolution; ``kernel`` is (kh, kw, C, F).
 
     Attributes:
         padding: "same" gives ``strides`` times the input's size, "valid" all that the kernel reaches, at least as
@@ -38,7 +38,7 @@ class ConvTranspose2D(WeightedLayer):
 
 @record
 class DepthwiseConvTranspose2D(WeightedLayer):
-    """The same with one kernel for each channel, ``kernel`` (kh, kw, C)."""
+    """Transposed convolution with one kernel for each channel; ``kernel`` is (kh, kw, C)."""
 
     kernel: NDArray
     strides: tuple[int, int] = (2, 2)
@@ -56,7 +56,7 @@ def _output_size(layer: Transposed, size: int, axis: int) -> int:
 
 
 def _spread_padding(layer: Transposed, height: int, width: int) -> Padding:
-    """Padding around the spread-out input; negative where the kernel is smaller than the stride."""
+    """Return the padding around the dilated input, negative where the kernel is smaller than the stride."""
 
     def amounts(size: int, axis: int) -> Pair:
         kernel, stride = layer.kernel.shape[axis], layer.strides[axis]

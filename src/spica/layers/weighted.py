@@ -1,4 +1,4 @@
-"""What convolutional and dense layers share: weights' format, and all that follows the sum of products.
+"""What layers with weights share: the format of weights, and the steps from accumulator to output.
 
 A neural layer computes an accumulator and takes it through bias, max pooling, ReLU, global average pooling and
 the output epilogue, in this order. In a float network the kernel and bias are float32; quantising the network
@@ -40,7 +40,7 @@ WIDEST_ACCUMULATOR = 46
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class WeightedLayer(Layer):
-    """Fields that every layer with weights has; see the module's text for their order of use.
+    """Layer with weights. The module's docstring says in what order the fields act.
 
     Attributes:
         bias: float32, or integers on the accumulator's grid; one a filter.
@@ -63,7 +63,7 @@ class WeightedLayer(Layer):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class WindowedLayer(WeightedLayer):
-    """A neural layer that slides its kernel over an image.
+    """Layer with weights that slides its kernel over an image.
 
     Attributes:
         strides: step of the window down and across.
@@ -79,7 +79,7 @@ WEIGHT_RANGE = {1: (-1, 1), 2: (-2, 1), 4: (-8, 7), 8: (-128, 127)}
 
 
 def check_kernel(layer: WeightedLayer, kernel: NDArray, ndim: int) -> None:
-    """Refuse a kernel of the wrong rank, type or range, and a bias that does not fit it."""
+    """Check the rank, type and range of a kernel."""
     where = layer.name
     if kernel.ndim != ndim or 0 in kernel.shape:
         raise SpicaError(f"{where}: kernel has shape {kernel.shape}, but must have {ndim} axes, none empty")
@@ -103,6 +103,7 @@ def check_kernel(layer: WeightedLayer, kernel: NDArray, ndim: int) -> None:
 
 
 def check_rank(layer: Layer, x: TensorType, rank: int) -> None:
+    """Check that an input is an image (rank 3) or a vector (rank 1)."""
     if len(x.shape) != rank:
         axes = "(H, W, C)" if rank == 3 else "(C,)"
         fix = "put a Flatten before it" if rank == 1 else "give it an image"
@@ -110,13 +111,14 @@ def check_rank(layer: Layer, x: TensorType, rank: int) -> None:
 
 
 def one_input(layer: Layer, inputs: Sequence[TensorType]) -> TensorType:
+    """Return the type of a layer's only input."""
     if len(inputs) != 1:
         raise SpicaError(f"{layer.name}: {type(layer).__name__} reads one tensor, but is given {len(inputs)}")
     return inputs[0]
 
 
 def convolved_shape(layer: Layer, x: TensorType, kernel: Pair, strides: Pair, padding: str | Padding) -> Pair:
-    """Height and width after sliding a window over ``x``."""
+    """Return the height and width after sliding a window over ``x``, or raise ``SpicaError`` where it does not fit."""
     if min(strides) < 1:
         raise SpicaError(f"{layer.name}: strides {strides} must be at least 1")
     pads = primitives.resolve_padding(padding, (x.shape[0], x.shape[1]), kernel, strides, layer.name)
@@ -132,13 +134,13 @@ def convolved_shape(layer: Layer, x: TensorType, kernel: Pair, strides: Pair, pa
 
 
 def padding_of(layer: WindowedLayer, kernel: NDArray, x: NDArray | TensorType) -> Padding:
-    """The padding of ``layer`` as explicit amounts, for an input array (N, H, W, C) or its type."""
+    """Return the padding of ``layer`` as explicit amounts, for an input array (N, H, W, C) or its type."""
     height, width = x.shape[:2] if isinstance(x, TensorType) else x.shape[1:3]
     return primitives.resolve_padding(layer.padding, (height, width), kernel.shape[:2], layer.strides, layer.name)
 
 
 def accumulator_scale(layer: WeightedLayer, x: TensorType, mixes_channels: bool = True) -> NDArray[np.float32]:
-    """Real value of one accumulator step, apart from its exponent."""
+    """Return the real value of one accumulator step, apart from its exponent."""
     if mixes_channels and x.scale.ndim > 0:
         raise SpicaError(
             f"{layer.name}: the channels of its input {layer.inputs[0]!r} have different scales and cannot "
@@ -153,7 +155,7 @@ def accumulator_scale(layer: WeightedLayer, x: TensorType, mixes_channels: bool 
 def output_type(
     layer: WeightedLayer, x: TensorType, shape: tuple[int, ...], frac_bits: NDArray, scale: NDArray
 ) -> TensorType:
-    """Type of the layer's output, given its accumulator's shape, exponent and scale."""
+    """Return the type of a layer's output, given its accumulator's shape, exponent and scale."""
     filters = shape[-1]
     if layer.bias is not None and layer.bias.shape != (filters,):
         raise SpicaError(f"{layer.name}: bias has shape {layer.bias.shape}, but there are {filters} filters")
@@ -185,7 +187,7 @@ def output_type(
 
 
 def apply_epilogue_float(layer: WeightedLayer, acc: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Bias, pooling and activation on float32."""
+    """Apply bias, pooling and activation in float32."""
     if layer.bias is not None:
         acc = acc + layer.bias
     if isinstance(layer.pool, MaxPool):
@@ -198,7 +200,7 @@ def apply_epilogue_float(layer: WeightedLayer, acc: NDArray[np.float32]) -> NDAr
 
 
 def epilogue_of(layer: WeightedLayer, acc_shape: tuple[int, ...], output: TensorType) -> Epilogue:
-    """The steps that follow an accumulator of shape ``acc_shape`` (batch axis first) in ``layer``."""
+    """Return the epilogue of ``layer`` for an accumulator of shape ``acc_shape`` (batch axis first)."""
     relu = layer.activation
     return output_epilogue(
         layer.requantize,
@@ -213,18 +215,18 @@ def epilogue_of(layer: WeightedLayer, acc_shape: tuple[int, ...], output: Tensor
 
 
 def largest(x: TensorType) -> int:
-    """Largest magnitude an integer of this type can have."""
+    """Return the largest magnitude that an integer of this type can have."""
     low, high = x.range
     return max(-low, high)
 
 
 def input_shift(x: TensorType) -> NDArray[np.int64]:
-    """Left shift of each channel that brings all to the finest exponent among them."""
+    """Return the left shift of each channel that brings all to the finest exponent among them."""
     return x.frac_bits.max() - x.frac_bits
 
 
 def align(x: NDArray, kernel: NDArray, kind: TensorType, value_bits: int, ops: Ops) -> tuple[NDArray, NDArray, int]:
-    """Input and kernel (..., C, F) with the channels' exponents made equal, and the input's largest magnitude.
+    """Make the exponents of the input's channels equal; return input, kernel (..., C, F) and largest input.
 
     The left shifts that do it move into the weights, where they cost nothing, unless the shifted input would saturate.
     """
@@ -235,12 +237,12 @@ def align(x: NDArray, kernel: NDArray, kind: TensorType, value_bits: int, ops: O
 
 
 def shifted(kernel: NDArray, shift: NDArray[np.int64]) -> NDArray:
-    """``kernel`` times a power of two; itself, not a wide copy, where no shift does anything."""
+    """Shift ``kernel`` left; return it as it is, not a wide copy, where no shift does anything."""
     return kernel.astype(np.int64) << shift if shift.any() else kernel
 
 
 def bound(peak: int, kernel: NDArray) -> int:
-    """Largest magnitude that any filter's sum can reach: ``kernel`` (..., F) on values of magnitude ``peak``."""
+    """Return the largest magnitude that a filter's sum can reach, for ``kernel`` (..., F) on values up to ``peak``."""
     axes = tuple(range(kernel.ndim - 1))
     return peak * int((np.maximum(kernel, 0).sum(axis=axes) - np.minimum(kernel, 0).sum(axis=axes)).max())
 

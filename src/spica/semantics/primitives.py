@@ -34,7 +34,7 @@ LARGEST_LEFT_SHIFT = 30
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Epilogue:
-    """What happens to an accumulator before it leaves a layer, in this order.
+    """Steps that take an accumulator to a layer's output, in this order.
 
     Attributes:
         value_bits: the accumulator saturates to ``[-2**value_bits, 2**value_bits - 1]``, before and after the bias.
@@ -70,7 +70,7 @@ def saturate(x: NDArray, value_bits: int) -> NDArray:
 
 
 def shift_round(x: NDArray[np.int64], shift: NDArray[np.int64]) -> NDArray[np.int64]:
-    """``floor(x * 2**-shift + 0.5)`` on integers; a negative shift is an exact left shift."""
+    """Return ``floor(x * 2**-shift + 0.5)`` on integers; a negative shift is an exact left shift."""
     right = np.clip(shift, 0, 62)
     left = np.clip(-shift, 0, LARGEST_LEFT_SHIFT)
     half = np.where(right > 0, np.int64(1) << np.maximum(right - 1, 0), 0)
@@ -78,17 +78,18 @@ def shift_round(x: NDArray[np.int64], shift: NDArray[np.int64]) -> NDArray[np.in
 
 
 def output_size(size: int, kernel: int, stride: int, pad: Pair) -> int:
+    """Return how many windows fit along an axis."""
     return (size + pad[0] + pad[1] - kernel) // stride + 1
 
 
 def same_padding(size: int, kernel: int, stride: int) -> Pair:
-    """Zeros before and after an axis so that ``ceil(size / stride)`` windows fit; the odd one goes after."""
+    """Return the zeros before and after an axis so that ``ceil(size / stride)`` windows fit; the odd one goes after."""
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
 
 
 def resolve_padding(padding: str | Padding, size: Pair, kernel: Pair, strides: Pair, where: str) -> Padding:
-    """Padding as explicit amounts ``((top, bottom), (left, right))``."""
+    """Return padding as explicit amounts ``((top, bottom), (left, right))``."""
     if padding == "same":
         top_bottom, left_right = (same_padding(s, k, t) for s, k, t in zip(size, kernel, strides))
         return top_bottom, left_right
@@ -100,7 +101,7 @@ def resolve_padding(padding: str | Padding, size: Pair, kernel: Pair, strides: P
 
 
 def windows(x: NDArray, kernel: Pair, strides: Pair, padding: Padding, fill: NDArray) -> NDArray:
-    """View ``(N, rows, columns, C, kh, kw)`` of every window of ``x`` (N, H, W, C), padded with ``fill`` (C,)."""
+    """Return a view (N, rows, columns, C, kh, kw) of every window of ``x`` (N, H, W, C), padded with ``fill`` (C,)."""
     (top, bottom), (left, right) = padding
     n, h, w, c = x.shape
     padded = np.empty((n, h + top + bottom, w + left + right, c), np.result_type(x, fill))
@@ -112,7 +113,7 @@ def windows(x: NDArray, kernel: Pair, strides: Pair, padding: Padding, fill: NDA
 def convolve(
     x: NDArray, kernel: NDArray, strides: Pair, padding: Padding, fill: NDArray, bound: int
 ) -> NDArray[np.int64]:
-    """Sum of ``x * kernel`` over every window: ``(N, H, W, C)``, ``(kh, kw, C, F)`` -> ``(N, rows, columns, F)``.
+    """Sum ``x * kernel`` over every window: ``(N, H, W, C)``, ``(kh, kw, C, F)`` to ``(N, rows, columns, F)``.
 
     ``bound`` is the largest magnitude that any sum can reach.
     """
@@ -126,13 +127,13 @@ def convolve(
 
 
 def convolve_depthwise(x: NDArray, kernel: NDArray, strides: Pair, padding: Padding, bound: int) -> NDArray[np.int64]:
-    """As ``convolve`` with one kernel ``(kh, kw, C)`` for each channel on its own."""
+    """Convolve each channel with its own kernel: ``(N, H, W, C)``, ``(kh, kw, C)`` to ``(N, rows, columns, C)``."""
     patches = windows(x, kernel.shape[:2], strides, padding, np.zeros(kernel.shape[2], x.dtype))
     return np.einsum("nhwcij,ijc->nhwc", patches.astype(np.int64), kernel.astype(np.int64))
 
 
 def max_pool(x: NDArray, size: Pair, strides: Pair, padding: Padding) -> NDArray:
-    """Largest value of every window; padded positions never win."""
+    """Return the largest value of every window; padded positions never win."""
     lowest = np.full(x.shape[3], np.iinfo(x.dtype).min if x.dtype.kind in "iu" else -np.inf, x.dtype)
     return windows(x, size, strides, padding, lowest).max(axis=(4, 5))
 
@@ -157,7 +158,7 @@ def apply_epilogue(acc: NDArray, epilogue: Epilogue) -> NDArray:
 
 
 def sliding_window(x: NDArray, past: NDArray, frames: int) -> tuple[NDArray, NDArray]:
-    """The last ``frames`` frames at each moment, and the past of the next moment.
+    """Return the last ``frames`` frames at each moment, and the past of the next moment.
 
     Args:
         x: new frames ``(S * N, H, W, C)`` of S streams, all of the first one's before those of the second.
@@ -174,7 +175,7 @@ def sliding_window(x: NDArray, past: NDArray, frames: int) -> tuple[NDArray, NDA
 
 
 def turn(state: Complex, factor: Complex, x: NDArray, value_bits: int) -> Complex:
-    """Real and imaginary part of ``state * factor + x``; every product and sum saturates to ``value_bits``."""
+    """Return the complex ``state * factor + x``; every product and sum saturates to ``value_bits``."""
     (real, imaginary), (cosine, sine) = state, factor
     kept = saturate(saturate(real * cosine, value_bits) - saturate(imaginary * sine, value_bits), value_bits)
     crossed = saturate(real * sine, value_bits) + saturate(imaginary * cosine, value_bits)
@@ -182,7 +183,7 @@ def turn(state: Complex, factor: Complex, x: NDArray, value_bits: int) -> Comple
 
 
 def normalise(x: NDArray) -> NDArray[np.int64]:
-    """Each token of ``x`` (N, T, C) less its mean, over its mean absolute deviation, ``NORM_BITS`` behind the point.
+    """Normalise each token of ``x`` (N, T, C) by its mean absolute deviation, to ``NORM_BITS`` fractional bits.
 
     ``floor(2**NORM_BITS * (C * x - sum) / max(floor(sum of |C * x - sum| / C), 1))``: 32 bits hold every step for up to
     2,048 channels of 8 bits, or 128 of 16.
@@ -194,7 +195,7 @@ def normalise(x: NDArray) -> NDArray[np.int64]:
 
 
 def attend(q: NDArray, k: NDArray, v: NDArray, heads: int, multiplier: int, shift: int) -> NDArray[np.int64]:
-    """Values (N, T, C) mixed by a softmax over tokens, in integers, with ``PROBABILITY_BITS`` behind the point.
+    """Mix values (N, T, C) by a softmax over tokens, in integers, with ``PROBABILITY_BITS`` fractional bits.
 
     A score ``floor((q . k) * multiplier / 2**shift)`` is the exponent of a power of two, in 1/256. The power of the
     difference to the largest score, ``-n - f/256``, is ``(512 - f) * 64 >> n``: a line between whole powers. A
@@ -214,33 +215,33 @@ def attend(q: NDArray, k: NDArray, v: NDArray, heads: int, multiplier: int, shif
 
 
 def add(a: NDArray, b: NDArray, shifts: tuple[NDArray, NDArray], value_bits: int) -> NDArray[np.int64]:
-    """Sum of two arrays of one shape, each first shifted left, by channel, and saturated to ``value_bits``."""
+    """Add two arrays of one shape, each first shifted left, by channel, and saturated to ``value_bits``."""
     left, right = (saturate(x.astype(np.int64) << shift, value_bits) for x, shift in zip((a, b), shifts))
     return left + right
 
 
 def look_up(x: NDArray, table: NDArray, lowest: int) -> NDArray:
-    """Entry of ``table`` for each value of ``x``, of which ``lowest`` has the first."""
+    """Return the entry of ``table`` for each value of ``x``; the first entry is that of ``lowest``."""
     return table[x.astype(np.int64) - lowest]
 
 
 def concatenate(arrays: Sequence[NDArray], dtype: DTypeLike) -> NDArray:
-    """Channels of several arrays side by side."""
+    """Concatenate the channels of several arrays."""
     return np.concatenate([x.astype(dtype) for x in arrays], axis=-1)
 
 
 def permute(x: NDArray, axes: tuple[int, ...]) -> NDArray:
-    """Axes in another order; ``axes`` counts from 0 and leaves the batch out."""
+    """Permute axes; ``axes`` counts from 0 and leaves the batch out."""
     return np.ascontiguousarray(x.transpose(0, *(a + 1 for a in axes)))
 
 
 def take(x: NDArray, axis: int, positions: range) -> NDArray:
-    """Some positions of one axis, which counts from 0 and leaves the batch out."""
+    """Take some positions of one axis, which counts from 0 and leaves the batch out."""
     return np.take(x, positions, axis=axis + 1)
 
 
 def dilate(x: NDArray, strides: Pair, padding: Padding) -> NDArray:
-    """``x`` (N, H, W, C) with zeros between its pixels, so that they lie ``strides`` apart, and around it."""
+    """Put zeros between the pixels of ``x`` (N, H, W, C), so that they lie ``strides`` apart, and around the image."""
     n, h, w, c = x.shape
     (sh, sw), ((top, bottom), (left, right)) = strides, padding
     wide = np.zeros((n, top + (h - 1) * sh + 1 + bottom, left + (w - 1) * sw + 1 + right, c), x.dtype)
@@ -249,5 +250,5 @@ def dilate(x: NDArray, strides: Pair, padding: Padding) -> NDArray:
 
 
 def to_float(x: NDArray, kind: TensorType) -> NDArray[np.float32]:
-    """The real numbers that integers of type ``kind`` stand for."""
+    """Return the real numbers that integers of type ``kind`` stand for."""
     return kind.to_float(x)
