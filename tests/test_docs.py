@@ -22,7 +22,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "CON
 def code_blocks():
     for page in PAGES:
         blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
-        if page.parent.name == "examples":  # whose blocks go on where the last one stopped
+        if page.parent.name == "tutorials":  # whose blocks go on where the last one stopped
             blocks = ["\n".join(blocks)]
         for number, code in enumerate(blocks):
             yield pytest.param(code, id=f"{page.name}-{number}")
@@ -54,10 +54,10 @@ def test_commands_in_documents_run(arguments, tmp_path, monkeypatch):
 
 
 def test_figures_of_the_readme_are_those_of_the_demo(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "docs")
+    monkeypatch.syspath_prepend(ROOT / "tools" / "docs")
     import make_demo
 
-    facts = json.loads((ROOT / "docs" / "demo.json").read_text())
+    facts = json.loads((ROOT / "docs" / "results" / "demo.json").read_text())
     assert make_demo.README.read_text() == make_demo.readme_with(facts)
     sys.modules.pop("make_demo")
 
@@ -67,7 +67,7 @@ MAKERS = ["hardware_model", "engine", "accuracy", "learning", "temporal", "visio
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_pages_hold_their_results(name, monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "docs")
+    monkeypatch.syspath_prepend(ROOT / "tools" / "docs")
     maker = importlib.import_module(f"make_{name}")
     assert maker.PAGE.read_text() == maker.page()
 

@@ -1,7 +1,7 @@
 """Layers of vision transformers: token embedding, normalisation, attention and GELU.
 
 Tokens are rows: a tensor of ``T`` tokens of ``C`` channels is ``(T, C)``. All arithmetic is of 32-bit integers, exactly
-as docs/arithmetic.md says; no public reference of it exists.
+as docs/explanation/arithmetic.md says; no public reference of it exists.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def _(layer: MadNormalization, inputs: Sequence[TensorType]) -> TensorType:
     weighted.check_kernel(layer, layer.kernel, 1)
     if layer.kernel.shape != (x.channels,) or x.bits is None or x.bits > 16:
         raise SpicaError(
-            f"{layer.name}: kernel {layer.kernel.shape} needs integer tokens of up to 16 bits with as many channels; got {x}"
+            f"{layer.name}: kernel {layer.kernel.shape} needs integer tokens of at most 16 bits and its channels; got {x}"
         )
     one = TensorType(x.shape, x.bits, x.signed)
     return weighted.output_type(layer, one, x.shape, np.array(NORM_BITS), weighted.accumulator_scale(layer, one))

@@ -13,7 +13,7 @@ from spica.network import Network
 from spica.quantization.rounding import quantize_scale
 
 RATE = 0.1
-"""Share of samples and places at which a channel fires; the study of docs/learning.md chose it."""
+"""Share of samples and places at which a channel fires; the study of docs/explanation/learning.md chose it."""
 
 
 def binarize(network: Network, layer: str, samples: ArrayLike, *, rate: float = RATE) -> Network:

@@ -1,4 +1,4 @@
-"""Puts the figures of the transformer into vision.md: ``python docs/make_vision.py``."""
+"""Puts the figures of the transformer into vision.md: ``python tools/docs/make_vision.py``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pages import filled, markdown
 
 from spica.hardware import two_digits
 
-DOCS = Path(__file__).parent
-PAGE = DOCS / "vision.md"
-RESULTS = DOCS.parent / "benchmarks" / "accuracy" / "results" / "vit.json"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGE = DOCS / "explanation" / "vision.md"
+RESULTS = ROOT / "benchmarks" / "accuracy" / "results" / "vit.json"
 NAMES = {"float": "float", "PTQ": "quantised after training", "QAT": "fine-tuned, one pass"}
 
 

@@ -1,4 +1,4 @@
-"""Fits the hardware model and puts its results into hardware-model.md: ``python docs/make_hardware_model.py``.
+"""Fits the hardware model and puts its results into hardware-model.md: ``python tools/docs/make_hardware_model.py``.
 
 Only rows marked "fit" are fitted: the layers of four networks, the vendor's sweep of one layer, six rows of networks.
 """
@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from pages import Row, filled, markdown
 
-DOCS = Path(__file__).parent
-PAGE = DOCS / "hardware-model.md"
-sys.path.insert(0, str(DOCS.parent / "benchmarks" / "hardware"))
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGE = DOCS / "explanation" / "hardware-model.md"
+sys.path.insert(0, str(ROOT / "benchmarks" / "hardware"))
 
 import published  # noqa: E402
 

@@ -1,4 +1,4 @@
-"""Puts the conformance results into arithmetic.md: ``python docs/make_conformance.py FULL HELD [HELD ...]``.
+"""Puts the conformance results into arithmetic.md: ``python tools/docs/make_conformance.py FULL HELD [HELD ...]``.
 
 FULL holds the full set, each HELD a set that was made after the code, with another seed.
 """
@@ -11,10 +11,11 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-DOCS = Path(__file__).parent
-CHECK = DOCS.parent / "tests" / "conformance" / "check.py"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+CHECK = ROOT / "tests" / "conformance" / "check.py"
 GOLDEN, ONNX = CHECK.parent / "golden", CHECK.parent / "golden_onnx"
-BEGIN, END = "<!-- made by docs/make_conformance.py -->\n", "<!-- end -->\n"
+BEGIN, END = "<!-- made by tools/docs/make_conformance.py -->\n", "<!-- end -->\n"
 KINDS = ("exact", "rounded", "summed", "mismatch")
 
 
@@ -40,7 +41,7 @@ def main() -> None:
     lines.append(row("**held out**: the same builders, other seeds", held))
     lines.append(row("**committed vectors**, one feature each", results(GOLDEN)))
     lines.append(row("**committed ONNX vectors**, one feature each", results(ONNX)))
-    page = DOCS / "arithmetic.md"
+    page = DOCS / "explanation" / "arithmetic.md"
     before, _, rest = page.read_text().partition(BEGIN)
     page.write_text(before + BEGIN + "\n".join(lines) + "\n" + END + rest.partition(END)[2])
 

@@ -1,4 +1,4 @@
-"""Runs the examples and puts what their code prints below it: ``python docs/make_examples.py``."""
+"""Runs the examples and puts what their code prints below it: ``python tools/docs/make_examples.py``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 import tempfile
 from pathlib import Path
 
-EXAMPLES = Path(__file__).parent / "examples"
+EXAMPLES = Path(__file__).parents[2] / "docs" / "tutorials"
 STEP = re.compile(r"```python\n(?P<code>.*?)```\n\n```text\n.*?```", re.DOTALL)
 
 

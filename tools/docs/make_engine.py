@@ -1,4 +1,4 @@
-"""Puts the engine's measured figures into engine.md and draws them: ``python docs/make_engine.py``.
+"""Puts the engine's measured figures into engine.md and draws them: ``python tools/docs/make_engine.py``.
 
 The figures are those that the scripts in benchmarks/engine left in its folder ``results``.
 """
@@ -12,9 +12,10 @@ from typing import Any
 
 from pages import filled, markdown
 
-DOCS = Path(__file__).parent
-PAGE, PICTURE = DOCS / "engine.md", DOCS / "images" / "engine.svg"
-RESULTS = DOCS.parent / "benchmarks" / "engine" / "results"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGE, PICTURE = DOCS / "explanation" / "engine.md", DOCS / "images" / "engine.svg"
+RESULTS = ROOT / "benchmarks" / "engine" / "results"
 
 
 def results(name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Puts the learning study's figures into learning.md: ``python docs/make_learning.py``."""
+"""Puts the learning study's figures into learning.md: ``python tools/docs/make_learning.py``."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 
 from pages import filled, markdown
 
-DOCS = Path(__file__).parent
-PAGE = DOCS / "learning.md"
-RESULTS = DOCS.parent / "benchmarks" / "learning" / "results" / "study.json"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGE = DOCS / "explanation" / "learning.md"
+RESULTS = ROOT / "benchmarks" / "learning" / "results" / "study.json"
 SHOTS = (1, 5, 20)
 
 

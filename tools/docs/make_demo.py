@@ -1,4 +1,4 @@
-"""Runs the demo and puts its figures into the README: ``python docs/make_demo.py``."""
+"""Runs the demo and puts its figures into the README: ``python tools/docs/make_demo.py``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 
 from spica.hardware import two_digits
 
-DOCS = Path(__file__).parent
-README = DOCS.parent / "README.md"
-BEGIN, END = "<!-- made by docs/make_demo.py -->\n", "<!-- end -->\n"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- made by tools/docs/make_demo.py -->\n", "<!-- end -->\n"
 
 
 def table(facts: dict) -> str:
@@ -50,7 +51,7 @@ def main() -> None:
         facts = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         (DOCS / "images" / "demo.png").write_bytes((Path(out) / "overview.png").read_bytes())
     del facts["files"]
-    (DOCS / "demo.json").write_text(json.dumps(facts, indent=2) + "\n")
+    (DOCS / "results" / "demo.json").write_text(json.dumps(facts, indent=2) + "\n")
     README.write_text(readme_with(facts))
 
 

@@ -1,4 +1,4 @@
-"""Puts the temporal study's figures into temporal.md and draws them: ``python docs/make_temporal.py``."""
+"""Puts the temporal study's figures into temporal.md and draws them: ``python tools/docs/make_temporal.py``."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from pages import filled, markdown
 
 from spica.hardware import two_digits
 
-DOCS = Path(__file__).parent
-PAGE, IMAGES = DOCS / "temporal.md", DOCS / "images"
-RESULTS = DOCS.parent / "benchmarks" / "temporal" / "results"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGE, IMAGES = DOCS / "explanation" / "temporal.md", DOCS / "images"
+RESULTS = ROOT / "benchmarks" / "temporal" / "results"
 MEBIBYTE = 1 << 20
 SERIES = ("vowels", "motions", "heart", "words", "sound", "camera")
 

@@ -1,4 +1,4 @@
-"""Puts the accuracy study's figures into quantization.md and draws them: ``python docs/make_accuracy.py``.
+"""Puts the accuracy study's figures into quantization.md and draws them: ``python tools/docs/make_accuracy.py``.
 
 The figures are those that the scripts in benchmarks/accuracy left in its folder ``results``.
 """
@@ -12,9 +12,10 @@ from typing import Any
 
 from pages import filled, markdown
 
-DOCS = Path(__file__).parent
-PAGE, PICTURE = DOCS / "quantization.md", DOCS / "images" / "accuracy.svg"
-RESULTS = DOCS.parent / "benchmarks" / "accuracy" / "results"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGE, PICTURE = DOCS / "explanation" / "quantization.md", DOCS / "images" / "accuracy.svg"
+RESULTS = ROOT / "benchmarks" / "accuracy" / "results"
 SCHEMES = ("8/8", "8/4/4", "4/4", "2/2", "1/1")
 NETWORKS = ("digits", "akidanet32", "resnet8")
 
