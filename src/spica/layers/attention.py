@@ -123,7 +123,8 @@ def _(layer: MadNormalization, inputs: Sequence[TensorType]) -> TensorType:
     weighted.check_kernel(layer, layer.kernel, 1)
     if layer.kernel.shape != (x.channels,) or x.bits is None or x.bits > 16:
         raise SpicaError(
-            f"{layer.name}: kernel {layer.kernel.shape} needs integer tokens of at most 16 bits and its channels; got {x}"
+            f"{layer.name}: a kernel of shape {layer.kernel.shape} needs integer tokens of at most 16 bits, "
+            f"with as many channels; got {x}"
         )
     one = TensorType(x.shape, x.bits, x.signed)
     return weighted.output_type(layer, one, x.shape, np.array(NORM_BITS), weighted.accumulator_scale(layer, one))
