@@ -2,8 +2,8 @@
 
 Sources: the vendor's Apache-2.0 repository Brainchip-Inc/brainchip_devhub (2026) and our fit, both in
 docs/explanation/hardware-model.md. A convolution's cost grows with its events, whatever its stride and however many
-of its weights are zero; border events cost as much as others. The input unit and fully connected layers do not use sparsity. A dense
-layer on tokens is a 1x1 convolution.
+of its weights are zero; border events cost as much as others. The input unit and fully connected layers do not use
+sparsity. A dense layer on tokens is a 1x1 convolution.
 """
 
 from __future__ import annotations
