@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
-from spica.frontends.quantizeml.keras_file import from_quantizeml
+from spica.frontends.quantizeml import from_quantizeml
 from spica.layers import (
     Activation,
     Add,

@@ -1,0 +1,205 @@
+"""Compute the integers behind quantizeml's files, exactly as the reference does.
+
+A Keras file holds float weights and ranges, from which integers, exponents and multipliers follow by public rules. Each
+rule is computed in float32 where the reference does so, since what it rounds to depends on it. An ONNX file holds the
+integers themselves; only the output stage and its buffer are worked out here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spica.errors import SpicaError
+from spica.layers import Requantize
+from spica.network import TensorType
+
+SMALLEST_SCALE = np.float32(1e-6)
+MULTIPLIER_BITS = 8
+BIAS_BITS = 8
+TABLE_BITS = 14
+"""Bits of the entries of an activation's table."""
+BUFFER_BITS = 32
+WIDEST_BUFFER = 62
+
+
+# -- fixed point ---------------------------------------------------------------------------------------------------
+
+
+def ceil_log2(x: ArrayLike) -> NDArray[np.float32]:
+    """Return ``ceil(log2(x))`` as the reference does: a float32 quotient of logarithms, so 2**13 gives 14."""
+    with np.errstate(divide="ignore"):
+        return np.ceil(np.log(np.asarray(x, np.float32)) / np.log(np.float32(2)))
+
+
+def fractional_bits(value_bits: int, ranges: ArrayLike, clamp: bool = True) -> NDArray[np.float32]:
+    """Return the fractional bits with which ``value_bits`` hold ``ranges``.
+
+    They are infinite for a range of 0, unless clamped to ``value_bits``.
+    """
+    bits = np.float32(value_bits) - ceil_log2(ranges)
+    return np.minimum(bits, np.float32(value_bits)) if clamp else bits
+
+
+def round_and_saturate(x: NDArray, value_bits: int) -> NDArray[np.int64]:
+    """Round half to even, then saturate to ``[-2**value_bits, 2**value_bits - 1]``."""
+    return np.clip(np.rint(x), -(1 << value_bits), (1 << value_bits) - 1).astype(np.int64)
+
+
+def quantize_kernel(kernel: NDArray, bits: int, per_filter: bool) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Return a kernel's integers (int8) and their float32 scale.
+
+    Args:
+        kernel: float weights, filters on the last axis.
+        bits: width of the integers.
+        per_filter: give each filter a scale of its own, shape ``(F,)``; otherwise one for all, shape ``()``.
+    """
+    ranges = np.abs(kernel).max(axis=tuple(range(kernel.ndim - 1)) if per_filter else None)
+    # The reference's compiled graph divides by a constant by multiplying with its reciprocal.
+    scale = np.maximum(np.float32(ranges) * (np.float32(1) / np.float32((1 << (bits - 1)) - 1)), SMALLEST_SCALE)
+    return round_and_saturate(kernel / scale, bits - 1).astype(np.int8), np.asarray(scale, np.float32)
+
+
+def quantize_aligned(x: NDArray, value_bits: int, bits: int, other: TensorType, other_bits: int) -> NDArray[np.int64]:
+    """Put real numbers on the grid of another tensor: rounded to a few bits first, then shifted onto it.
+
+    Args:
+        x: a bias, a bound or a padding value; one number, or one a channel.
+        value_bits: bits to which each number is rounded, without its sign.
+        bits: width that the file states; up to 4 bits, all numbers share one exponent.
+        other: type of the tensor whose grid it is.
+        other_bits: value bits to which the result saturates.
+    """
+    scaled = np.asarray(x, np.float32) / other.scale
+    ranges = np.abs(np.asarray(x, np.float32)) if bits > 4 else np.abs(x).max()
+    with np.errstate(divide="ignore"):
+        frac = np.minimum(fractional_bits(value_bits, ranges / other.scale), other.frac_bits)
+    integers = round_and_saturate(scaled * np.exp2(frac), value_bits)
+    shift = (other.frac_bits - frac).astype(np.int64)
+    return np.clip(integers << shift, -(1 << other_bits), (1 << other_bits) - 1)
+
+
+def saturating_multiplier(scale: NDArray, bits: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return a float scale as ``multiplier * 2**-exponent``, the way the reference reads it from a file.
+
+    A scale just below or at a power of two rounds to ``2**bits``, which does not fit and saturates: 1.0 becomes 255 of
+    256. Files must be read so. ``quantization.rounding.nearest_multiplier``, with which Spica chooses numbers of its
+    own, gives 128 of 128 there, which is exact; everywhere else the two agree.
+    """
+    exponent = fractional_bits(bits, scale, clamp=False)
+    return round_and_saturate(scale * np.exp2(exponent), bits), exponent.astype(np.int64)
+
+
+# -- output stages -------------------------------------------------------------------------------------------------
+
+
+def stage_of_range(
+    quantizer: dict[str, Any], range_max: NDArray, rate: NDArray | None, x: TensorType, rectified: bool = False
+) -> Requantize:
+    """Return the output stage that a Keras file's output quantizer stands for.
+
+    Args:
+        quantizer: the quantizer's settings.
+        range_max: largest magnitude of the output, one or one a channel.
+        rate: factor on the scale of ``x``; ``None`` for fixed-point numbers, which have no scale and are only shifted.
+        x: type of the accumulator.
+        rectified: nothing in ``x`` is negative, so the output may be unsigned.
+    """
+    bits, signed = quantizer.get("bitwidth", 8), quantizer.get("signed", True)
+    value_bits = bits - signed
+    frac_bits = fractional_bits(value_bits, range_max).astype(np.int64)
+    multiplier, exponent = np.ones((), np.int64), np.zeros((), np.int64)
+    if rate is not None:
+        multiplier, exponent = saturating_multiplier(x.scale * rate, quantizer.get("scale_bits") or MULTIPLIER_BITS)
+    return Requantize(
+        multiplier=multiplier,
+        shift=x.frac_bits + exponent - frac_bits,
+        # What is not rectified may be negative: the reference saturates it to both signs of its value bits.
+        bits=bits if signed or rectified else bits + 1,
+        signed=signed or not rectified,
+        frac_bits=frac_bits,
+        buffer_bits=min(quantizer.get("buffer_bitwidth", BUFFER_BITS), BUFFER_BITS),
+    )
+
+
+def stage_of_integers(where: str, multiplier: NDArray, divisor: NDArray, peak: NDArray, bits: int) -> Requantize:
+    """Return the output stage ``floor(x * multiplier / divisor + 0.5)``, saturated, that an ONNX file holds.
+
+    Args:
+        where: the layer's name, for errors.
+        multiplier: one, or one a channel (int64).
+        divisor: powers of two, one or one a channel.
+        peak: largest magnitude of ``x``; the buffer is as wide as it needs.
+        bits: width of the output.
+
+    Raises:
+        SpicaError: where a divisor is no power of two, or no buffer is wide enough.
+    """
+    exponent = np.log2(divisor.astype(np.float64))
+    if (exponent != np.rint(exponent)).any():
+        raise SpicaError(f"{where}: its output shift {divisor} is not a power of two")
+    exponent = exponent.astype(np.int64)
+    buffer_bits = max(BUFFER_BITS, int(np.max(peak * multiplier)).bit_length())
+    if buffer_bits + max(0, -int(exponent.min())) > WIDEST_BUFFER:
+        raise SpicaError(f"{where}: its scaled output may pass {WIDEST_BUFFER} bits; no buffer holds it")
+    return Requantize(
+        multiplier=multiplier,
+        shift=exponent,
+        bits=bits,
+        signed=True,
+        frac_bits=np.zeros((), np.int64),
+        buffer_bits=buffer_bits,
+    )
+
+
+def step_after(stage: Requantize) -> NDArray[np.float32]:
+    """Return what one step of an accumulator is worth on the grid of step one to which ``stage`` takes it."""
+    return np.asarray(np.ldexp(stage.multiplier.astype(np.float64), -stage.shift.astype(int)), np.float32)
+
+
+# -- tables of activations -----------------------------------------------------------------------------------------
+
+
+def activation_table(function: str, x: TensorType, alpha: float, bits: int) -> tuple[NDArray[np.int64], NDArray]:
+    """Return the integers of ``ACTIVATIONS[function]`` for every integer of type ``x``, lowest first, and their scale.
+
+    Args:
+        function: a key of ``ACTIVATIONS``.
+        x: type of the table's index.
+        alpha: slope of a leaky rectifier below zero.
+        bits: width of an entry.
+    """
+    low, high = x.range
+    y = ACTIVATIONS[function](x.to_float(np.arange(low, high + 1)), np.float32(alpha)).astype(np.float32)
+    scale = np.asarray(np.abs(y).max() / np.float32((1 << (bits - 1)) - 1), np.float32)
+    return round_and_saturate(y / scale, bits - 1), scale
+
+
+def _gelu(x: NDArray, alpha: np.float32) -> NDArray:
+    return x * 0.5 * (1 + np.array([math.erf(v / math.sqrt(2)) for v in x.tolist()]))
+
+
+def _swish(x: NDArray, alpha: np.float32) -> NDArray:
+    return x * (np.float32(1) / (np.float32(1) + np.exp(-x)))
+
+
+def _hard_silu(x: NDArray, alpha: np.float32) -> NDArray:
+    return x * np.clip(x + np.float32(3), 0, 6) / np.float32(6)
+
+
+def _leaky_relu(x: NDArray, alpha: np.float32) -> NDArray:
+    return np.where(x > 0, x, x * alpha)
+
+
+ACTIVATIONS: dict[str, Callable[[NDArray, np.float32], NDArray]] = {
+    "gelu": _gelu,
+    "swish": _swish,
+    "silu": _swish,
+    "hard_silu": _hard_silu,
+    "leaky_relu": _leaky_relu,
+}
+"""Functions that a table stands for, in float32 as the reference computes them, by their names in a file."""
