@@ -36,13 +36,9 @@ def ceil_log2(x: ArrayLike) -> NDArray[np.float32]:
         return np.ceil(np.log(np.asarray(x, np.float32)) / np.log(np.float32(2)))
 
 
-def fractional_bits(value_bits: int, ranges: ArrayLike, clamp: bool = True) -> NDArray[np.float32]:
-    """Return the fractional bits with which ``value_bits`` hold ``ranges``.
-
-    They are infinite for a range of 0, unless clamped to ``value_bits``.
-    """
-    bits = np.float32(value_bits) - ceil_log2(ranges)
-    return np.minimum(bits, np.float32(value_bits)) if clamp else bits
+def fractional_bits(value_bits: int, ranges: ArrayLike) -> NDArray[np.float32]:
+    """Return the fractional bits, ``value_bits`` at most, with which ``value_bits`` hold ``ranges``."""
+    return np.minimum(np.float32(value_bits) - ceil_log2(ranges), np.float32(value_bits))
 
 
 def round_and_saturate(x: NDArray, value_bits: int) -> NDArray[np.int64]:
@@ -51,13 +47,7 @@ def round_and_saturate(x: NDArray, value_bits: int) -> NDArray[np.int64]:
 
 
 def quantize_kernel(kernel: NDArray, bits: int, per_filter: bool) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Return a kernel's integers (int8) and their float32 scale.
-
-    Args:
-        kernel: float weights, filters on the last axis.
-        bits: width of the integers.
-        per_filter: give each filter a scale of its own, shape ``(F,)``; otherwise one for all, shape ``()``.
-    """
+    """Return a kernel's integers and their scale: one for each filter (the last axis), or one for all."""
     ranges = np.abs(kernel).max(axis=tuple(range(kernel.ndim - 1)) if per_filter else None)
     # The reference's compiled graph divides by a constant by multiplying with its reciprocal.
     scale = np.maximum(np.float32(ranges) * (np.float32(1) / np.float32((1 << (bits - 1)) - 1)), SMALLEST_SCALE)
@@ -90,7 +80,7 @@ def saturating_multiplier(scale: NDArray, bits: int) -> tuple[NDArray[np.int64],
     256. Files must be read so. ``quantization.rounding.nearest_multiplier``, with which Spica chooses numbers of its
     own, gives 128 of 128 there, which is exact; everywhere else the two agree.
     """
-    exponent = fractional_bits(bits, scale, clamp=False)
+    exponent = np.float32(bits) - ceil_log2(scale)
     return round_and_saturate(scale * np.exp2(exponent), bits), exponent.astype(np.int64)
 
 
@@ -127,17 +117,12 @@ def stage_of_range(
 
 
 def stage_of_integers(where: str, multiplier: NDArray, divisor: NDArray, peak: NDArray, bits: int) -> Requantize:
-    """Return the output stage ``floor(x * multiplier / divisor + 0.5)``, saturated, that an ONNX file holds.
+    """Return the output stage ``floor(x * multiplier / divisor + 0.5)``, saturated to ``bits``.
 
-    Args:
-        where: the layer's name, for errors.
-        multiplier: one, or one a channel (int64).
-        divisor: powers of two, one or one a channel.
-        peak: largest magnitude of ``x``; the buffer is as wide as it needs.
-        bits: width of the output.
+    The buffer is as wide as ``peak``, the largest magnitude of ``x``, needs.
 
     Raises:
-        SpicaError: where a divisor is no power of two, or no buffer is wide enough.
+        SpicaError: naming the layer ``where``, if a divisor is not a power of two or no buffer is wide enough.
     """
     exponent = np.log2(divisor.astype(np.float64))
     if (exponent != np.rint(exponent)).any():
@@ -164,42 +149,23 @@ def step_after(stage: Requantize) -> NDArray[np.float32]:
 # -- tables of activations -----------------------------------------------------------------------------------------
 
 
-def activation_table(function: str, x: TensorType, alpha: float, bits: int) -> tuple[NDArray[np.int64], NDArray]:
-    """Return the integers of ``ACTIVATIONS[function]`` for every integer of type ``x``, lowest first, and their scale.
-
-    Args:
-        function: a key of ``ACTIVATIONS``.
-        x: type of the table's index.
-        alpha: slope of a leaky rectifier below zero.
-        bits: width of an entry.
-    """
-    low, high = x.range
-    y = ACTIVATIONS[function](x.to_float(np.arange(low, high + 1)), np.float32(alpha)).astype(np.float32)
-    scale = np.asarray(np.abs(y).max() / np.float32((1 << (bits - 1)) - 1), np.float32)
-    return round_and_saturate(y / scale, bits - 1), scale
-
-
-def _gelu(x: NDArray, alpha: np.float32) -> NDArray:
-    return x * 0.5 * (1 + np.array([math.erf(v / math.sqrt(2)) for v in x.tolist()]))
-
-
 def _swish(x: NDArray, alpha: np.float32) -> NDArray:
     return x * (np.float32(1) / (np.float32(1) + np.exp(-x)))
 
 
-def _hard_silu(x: NDArray, alpha: np.float32) -> NDArray:
-    return x * np.clip(x + np.float32(3), 0, 6) / np.float32(6)
-
-
-def _leaky_relu(x: NDArray, alpha: np.float32) -> NDArray:
-    return np.where(x > 0, x, x * alpha)
-
-
 ACTIVATIONS: dict[str, Callable[[NDArray, np.float32], NDArray]] = {
-    "gelu": _gelu,
+    "gelu": lambda x, alpha: x * 0.5 * (1 + np.array([math.erf(v / math.sqrt(2)) for v in x.tolist()])),
     "swish": _swish,
     "silu": _swish,
-    "hard_silu": _hard_silu,
-    "leaky_relu": _leaky_relu,
+    "hard_silu": lambda x, alpha: x * np.clip(x + np.float32(3), 0, 6) / np.float32(6),
+    "leaky_relu": lambda x, alpha: np.where(x > 0, x, x * alpha),
 }
-"""Functions that a table stands for, in float32 as the reference computes them, by their names in a file."""
+"""Functions that a table stands for, in float32 as the reference computes them; ``alpha`` is a slope below zero."""
+
+
+def activation_table(function: str, x: TensorType, alpha: float, bits: int) -> tuple[NDArray[np.int64], NDArray]:
+    """Return the integers of ``bits`` that ``function`` gives for each integer of type ``x``, and their scale."""
+    low, high = x.range
+    y = ACTIVATIONS[function](x.to_float(np.arange(low, high + 1)), np.float32(alpha)).astype(np.float32)
+    scale = np.asarray(np.abs(y).max() / np.float32((1 << (bits - 1)) - 1), np.float32)
+    return round_and_saturate(y / scale, bits - 1), scale

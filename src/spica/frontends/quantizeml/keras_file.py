@@ -37,7 +37,7 @@ def read_keras(path: str | PathLike[str] | BinaryIO) -> Network:
 
 
 def _network(path: str, model: dict, variables: Variables) -> Network:
-    config = model["config"] if isinstance(model["config"], dict) else {"layers": model["config"]}
+    config = model["config"] if "layers" in model["config"] else {"layers": model["config"]}
     functional = model["class_name"] != "Sequential"
     graph = Graph(path)
     previous: tuple[str, ...] = ()
@@ -46,13 +46,12 @@ def _network(path: str, model: dict, variables: Variables) -> Network:
         if functional:
             inputs = _inputs(graph, name, entry.get("inbound_nodes", []))
         elif not previous and kind != "InputLayer":  # a Sequential file may name its input in its first layer only
-            first = KerasLayer(f"{name}_input", "InputLayer", (), settings, {})
-            KERAS.apply(first.kind, graph, first)
-            inputs = (first.name,)
+            inputs = (f"{name}_input",)
+            KERAS.apply("InputLayer", graph, KerasLayer(inputs[0], (), settings, {}), "input")
         else:
             inputs = previous
-        layer = KerasLayer(name, kind, inputs, settings, variables.get(name, {}))
-        KERAS.apply(kind, graph, layer)
+        layer = KerasLayer(name, inputs, settings, variables.get(name, {}))
+        KERAS.apply(kind, graph, layer, f"layer {kind}")
         previous = (graph.writer((name, 0)),)
     last = config["layers"][-1]["config"]["name"], 0, 0
     ends = [(name, index) for name, _, index in (config["output_layers"] if functional else [last])]

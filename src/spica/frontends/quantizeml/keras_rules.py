@@ -9,154 +9,108 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spica import layers
 from spica.errors import SpicaError
-from spica.frontends.quantizeml.fixed_point import (
-    ACTIVATIONS,
-    BIAS_BITS,
-    BUFFER_BITS,
-    MULTIPLIER_BITS,
-    TABLE_BITS,
-    activation_table,
-    fractional_bits,
-    quantize_aligned,
-    quantize_kernel,
-    round_and_saturate,
-    saturating_multiplier,
-    stage_of_range,
-)
+from spica.frontends.quantizeml import fixed_point, spellings
+from spica.frontends.quantizeml.fixed_point import BUFFER_BITS, round_and_saturate
 from spica.frontends.quantizeml.rules import Graph, RuleBook, input_layer
-from spica.frontends.quantizeml.spellings import (
-    CHANNELS_LAST,
-    DEPTHWISE_PART,
-    INPUT_VARIABLES,
-    OUTPUT_VARIABLES,
-    PLAIN,
-    RECURRENT_VARIABLES,
-    WEIGHTED,
-    WEIGHTED_BY_LAYER,
-    PlainSpelling,
-    WeightedSpelling,
-    read_window,
-)
-from spica.layers import (
-    Activation,
-    Add,
-    Conv2D,
-    Dense,
-    Dequantize,
-    GlobalAveragePooling2D,
-    LookUp,
-    Quantize,
-    ReLU,
-    Requantize,
-    Reshape,
-    SeparableConv2D,
-    Softmax,
-    StatefulRecurrent,
-    Take,
-    WeightedLayer,
-)
+from spica.frontends.quantizeml.spellings import WEIGHTED_BY_LAYER, PlainSpelling, WeightedSpelling
 from spica.network import Layer, TensorType
 
-KERAS = RuleBook("layer")
+KERAS = RuleBook()
 """The rules by the names of Keras classes."""
 
 
 @dataclass
 class KerasLayer:
-    """A layer of a Keras file.
-
-    Attributes:
-        name: the layer's name.
-        kind: its class, without the package.
-        inputs: names of Spica's layers that it reads.
-        config: its settings.
-        variables: its weights and ranges, by their names in the file.
-    """
+    """A layer of a Keras file."""
 
     name: str
-    kind: str
-    inputs: tuple[str, ...]
+    inputs: tuple[str, ...]  # names of Spica's layers that it reads
     config: dict[str, Any]
-    variables: dict[str, NDArray]
+    variables: dict[str, NDArray]  # weights and ranges, by their names in the file
 
     @property
     def quantizers(self) -> dict[str, Any]:
         """The settings of the layer's quantizers and buffers."""
         return self.config.get("quant_config") or {}
 
-    def quantizer_bits(self, name: str, default: int) -> int:
-        """Return the width to which one of the layer's quantizers rounds."""
-        return (self.quantizers.get(name) or {}).get("bitwidth", default)
-
-    def buffer_bits(self, widest: int = BUFFER_BITS) -> int:
-        """Return the value bits of the layer's accumulator: its width without the sign, ``widest`` at most."""
-        return min(self.quantizers.get("buffer_bitwidth", BUFFER_BITS), widest) - 1
+    def bits(self, quantizer: str) -> int:
+        """Return the width to which the layer's quantizer of a bias or a bound rounds."""
+        return (self.quantizers.get(quantizer) or {}).get("bitwidth", fixed_point.BIAS_BITS)
 
     def variable(self, name: str) -> NDArray[np.float32]:
-        """Return one of the layer's weights or ranges.
-
-        Raises:
-            SpicaError: where the file has none, or several, of this name.
-        """
+        """Return the layer's one variable of this name."""
         found = [a for key, a in self.variables.items() if key == name or key.endswith(f"/{name}")]
         if len(found) != 1:
             raise SpicaError(f"{self.name}: the file holds {len(found)} weights called {name!r}, not one")
         return np.asarray(found[0], np.float32)
 
     def require(self, fixed: dict[str, Any]) -> None:
-        """Check that images are channels last, and that settings have the values given, the only ones that are read.
-
-        Raises:
-            SpicaError: naming the setting that has another value.
-        """
-        for key, value in (CHANNELS_LAST | fixed).items():
+        """Check that images are channels last, and that settings have the values given, the only ones that are read."""
+        for key, value in (spellings.CHANNELS_LAST | fixed).items():
             if (found := self.config.get(key, value)) != value:
                 raise SpicaError(f"{self.name}: has {key} {found}; only {value} is read")
 
-    def output_stage(self, x: TensorType, rectified: bool = False, fixed_point: bool = False) -> Requantize | None:
+    def output_stage(
+        self, x: TensorType, rectified: bool = False, shift_only: bool = False
+    ) -> layers.Requantize | None:
         """Return the output stage of an accumulator ``x``, if the layer has one; see ``stage_of_range``."""
         quantizer = self.quantizers.get("output_quantizer")
         if not quantizer:
             return None
-        range_max, rate = OUTPUT_VARIABLES
-        factor = None if fixed_point else self.variable(rate)
-        return stage_of_range(quantizer, self.variable(range_max), factor, x, rectified)
+        range_max, rate = spellings.OUTPUT_VARIABLES
+        factor = None if shift_only else self.variable(rate)
+        return fixed_point.stage_of_range(quantizer, self.variable(range_max), factor, x, rectified)
 
 
 # -- layers with weights -------------------------------------------------------------------------------------------
 
 
 def _weighted(spelling: WeightedSpelling, graph: Graph, layer: KerasLayer) -> None:
-    fields = _common(spelling, layer)
+    if (activation := layer.config.get("activation")) not in (None, "linear"):
+        raise SpicaError(f"{layer.name}: has the activation {activation!r} inside; export it as a layer of its own")
+    layer.require(spelling.fixed)
+    accumulator_bits = min(layer.quantizers.get("buffer_bitwidth", BUFFER_BITS), spelling.widest_buffer) - 1
+    fields: dict[str, Any] = {"name": layer.name, "inputs": layer.inputs, "accumulator_bits": accumulator_bits}
     kernel, bits, scale = _kernel(spelling, layer)
-    fields["kernel"] = _dilated(kernel, layer.config) if spelling.windowed else kernel
-    fields |= {"weight_bits": bits, "weight_scale": np.broadcast_to(scale, kernel.shape[-1:]).copy()}
-    if spelling.layer is Conv2D and (value := layer.config.get("padding_value")) is not None:
+    if spelling.first is not None:
+        fields["depthwise_kernel"], first_bits, first_scale = _kernel(spelling.first, layer)
+        bits, scale = max(bits, first_bits), (first_scale * scale).astype(np.float32)
+    fields |= {"kernel": kernel, "weight_bits": bits, "weight_scale": np.broadcast_to(scale, kernel.shape[-1:]).copy()}
+    if spelling.windowed:
+        fields |= spellings.read_window(layer.config)
+    if spelling.layer is layers.Conv2D and (value := layer.config.get("padding_value")) is not None:
         x = graph.types[layer.inputs[0]]
-        fill = quantize_aligned(_one_or_more(value), bits - 1, bits, x, fields["accumulator_bits"])
+        real = np.squeeze(np.asarray(value, np.float32))
+        fill = fixed_point.quantize_aligned(real, bits - 1, bits, x, accumulator_bits)
         fields |= {"padding_value": np.broadcast_to(fill, (x.channels,)).copy(), "padding": "same"}
-    _add_weighted(graph, layer, spelling.layer(**fields))
+    made = spelling.layer(**fields)
+    accumulator = graph.infer(made)
+    if layer.config.get("use_bias"):
+        bits = layer.bits("bias_quantizer")
+        bias = fixed_point.quantize_aligned(layer.variable("bias"), bits - 1, bits, accumulator, accumulator_bits)
+        made = replace(made, bias=bias)
+    _add(graph, layer, replace(made, requantize=layer.output_stage(accumulator)))
 
 
-for _spelling in WEIGHTED:
+def _kernel(spelling: WeightedSpelling, layer: KerasLayer) -> tuple[NDArray[np.int8], int, NDArray[np.float32]]:
+    """Return a kernel's integers in Spica's order of axes, their bits, and their scale."""
+    settings = layer.quantizers[spelling.quantizer]
+    kernel = spelling.from_keras(layer.variable(spelling.variable), layer.config)
+    per_filter = spelling.axis is not None and settings.get("axis", -1) is not None
+    integers, scale = fixed_point.quantize_kernel(kernel, settings["bitwidth"], per_filter)
+    down, across = layer.config.get("dilation_rate", (1, 1))
+    if (down, across) == (1, 1) or kernel.ndim < 3:
+        return np.ascontiguousarray(integers), settings["bitwidth"], scale
+    height, width, *channels = integers.shape  # a dilated kernel is a plain one with zeros between its weights
+    dilated = np.zeros(((height - 1) * down + 1, (width - 1) * across + 1, *channels), np.int8)
+    dilated[::down, ::across] = integers
+    return dilated, settings["bitwidth"], scale
+
+
+for _spelling in spellings.WEIGHTED:
     KERAS.reads(_spelling.keras)(partial(_weighted, _spelling))
-
-
-@KERAS.reads("QuantizedSeparableConv2D")
-def _separable(graph: Graph, layer: KerasLayer) -> None:
-    spelling = WEIGHTED_BY_LAYER[SeparableConv2D]
-    fields = _common(spelling, layer)
-    inner, inner_bits, inner_scale = _kernel(DEPTHWISE_PART, layer)
-    outer, outer_bits, outer_scale = _kernel(spelling, layer)
-    made = SeparableConv2D(
-        **fields,
-        depthwise_kernel=_dilated(inner, layer.config),
-        kernel=outer,
-        weight_bits=max(inner_bits, outer_bits),
-        weight_scale=(inner_scale * outer_scale).astype(np.float32),
-    )
-    _add_weighted(graph, layer, made)
 
 
 @KERAS.reads("QuantizedStatefulProjection")
@@ -164,53 +118,9 @@ def _projection(graph: Graph, layer: KerasLayer) -> None:
     step, (source,) = layer.config.get("subsample", 1), layer.inputs
     if step > 1:
         name, steps = f"{layer.name}/subsample", graph.types[source].shape[0]
-        graph.add(Take(name=name, inputs=(source,), axis=0, start=step - 1, stop=steps, step=step))
+        graph.add(layers.Take(name=name, inputs=(source,), axis=0, start=step - 1, stop=steps, step=step))
         source = name
-    _weighted(WEIGHTED_BY_LAYER[Dense], graph, replace(layer, inputs=(source,)))
-
-
-def _kernel(spelling: WeightedSpelling, layer: KerasLayer) -> tuple[NDArray[np.int8], int, NDArray[np.float32]]:
-    """Return a kernel's integers in Spica's order of axes, their bits, and their scale."""
-    settings = layer.quantizers[spelling.quantizer]
-    kernel = spelling.from_keras(layer.variable(spelling.variable), layer.config)
-    per_filter = not spelling.one_scale and settings.get("axis", -1) is not None
-    integers, scale = quantize_kernel(kernel, settings["bitwidth"], per_filter)
-    return np.ascontiguousarray(integers), settings["bitwidth"], scale
-
-
-def _common(spelling: WeightedSpelling, layer: KerasLayer) -> dict[str, Any]:
-    """Return the fields that do not hang on the weights; refuse settings that Spica does not read."""
-    if (activation := layer.config.get("activation")) not in (None, "linear"):
-        raise SpicaError(f"{layer.name}: has the activation {activation!r} inside; export it as a layer of its own")
-    layer.require(spelling.fixed)
-    window = read_window(layer.config) if spelling.windowed else {}
-    buffer = layer.buffer_bits(spelling.widest_buffer)
-    return {"name": layer.name, "inputs": layer.inputs, "accumulator_bits": buffer, **window}
-
-
-def _dilated(kernel: NDArray, config: dict) -> NDArray:
-    """Return a dilated kernel as a plain one with zeros between its weights."""
-    down, across = config.get("dilation_rate", (1, 1))
-    height, width = kernel.shape[:2]
-    wide = np.zeros(((height - 1) * down + 1, (width - 1) * across + 1, *kernel.shape[2:]), kernel.dtype)
-    wide[::down, ::across] = kernel
-    return wide
-
-
-def _one_or_more(value: Any) -> NDArray[np.float32]:
-    """Return a setting as one number, or one a channel."""
-    numbers = np.asarray(value, np.float32).reshape(-1)
-    return numbers[0] if numbers.size == 1 else numbers
-
-
-def _add_weighted(graph: Graph, layer: KerasLayer, made: WeightedLayer) -> None:
-    """Add ``made``: with its bias on the accumulator's grid, and with its output stage."""
-    accumulator = graph.infer(made)
-    if layer.config.get("use_bias"):
-        bits = layer.quantizer_bits("bias_quantizer", BIAS_BITS)
-        bias = quantize_aligned(layer.variable("bias"), bits - 1, bits, accumulator, made.accumulator_bits)
-        made = replace(made, bias=bias)
-    _add(graph, layer, replace(made, requantize=layer.output_stage(accumulator)))
+    _weighted(WEIGHTED_BY_LAYER[layers.Dense], graph, replace(layer, inputs=(source,)))
 
 
 def _add(graph: Graph, layer: KerasLayer, made: Layer, index: int = 0) -> TensorType:
@@ -222,17 +132,17 @@ def _add(graph: Graph, layer: KerasLayer, made: Layer, index: int = 0) -> Tensor
 def _recurrent(graph: Graph, layer: KerasLayer) -> None:
     x = graph.types[layer.inputs[0]]
     value_bits = layer.quantizers["a_quantizer"]["bitwidth"] - 1
-    factors = [layer.variable(name) for name in RECURRENT_VARIABLES]
-    exponents = [int(fractional_bits(value_bits, np.abs(a).max())) for a in factors]
+    factors = [layer.variable(name) for name in spellings.RECURRENT_VARIABLES]
+    exponents = [int(fixed_point.fractional_bits(value_bits, np.abs(a).max())) for a in factors]
     real, imaginary = (round_and_saturate(a * np.exp2(np.float32(e)), value_bits) for a, e in zip(factors, exponents))
     multiplier, exponent = np.ones((), np.int64), np.zeros((), np.int64)
     if (x.scale != 1).any() or x.scale.ndim:
-        multiplier, exponent = saturating_multiplier(x.scale, MULTIPLIER_BITS)
-    stage = layer.output_stage(TensorType(x.shape, BUFFER_BITS, True), fixed_point=True)
+        multiplier, exponent = fixed_point.saturating_multiplier(x.scale, fixed_point.MULTIPLIER_BITS)
+    stage = layer.output_stage(TensorType(x.shape, BUFFER_BITS, True), shift_only=True)
     if stage is None:
         raise SpicaError(f"{layer.name}: has no output quantizer; a state cannot leave it unrounded")
     updated = stage.frac_bits + exponents[0]
-    made = StatefulRecurrent(
+    made = layers.StatefulRecurrent(
         name=layer.name,
         inputs=layer.inputs,
         a_real=real,
@@ -251,8 +161,8 @@ def _recurrent(graph: Graph, layer: KerasLayer) -> None:
 
 @KERAS.reads("QuantizedAdd")
 def _addition(graph: Graph, layer: KerasLayer) -> None:
-    made = Add(name=layer.name, inputs=layer.inputs, average=bool(layer.config.get("average")))
-    stage = layer.output_stage(graph.infer(made), fixed_point=True)
+    made = layers.Add(name=layer.name, inputs=layer.inputs, average=bool(layer.config.get("average")))
+    stage = layer.output_stage(graph.infer(made), shift_only=True)
     _add(graph, layer, replace(made, requantize=stage))
 
 
@@ -260,22 +170,22 @@ def _addition(graph: Graph, layer: KerasLayer) -> None:
 def _relu(graph: Graph, layer: KerasLayer) -> None:
     bound = layer.config.get("max_value")
     if bound is not None:
-        bits, x = layer.quantizer_bits("max_value_quantizer", BIAS_BITS), graph.types[layer.inputs[0]]
-        bound = quantize_aligned(np.array(bound, np.float32), bits, bits, x, BUFFER_BITS)
-    made = Activation(name=layer.name, inputs=layer.inputs, function=ReLU(max_value=bound))
+        bits, x = layer.bits("max_value_quantizer"), graph.types[layer.inputs[0]]
+        bound = fixed_point.quantize_aligned(np.array(bound, np.float32), bits, bits, x, BUFFER_BITS)
+    made = layers.Activation(name=layer.name, inputs=layer.inputs, function=layers.ReLU(max_value=bound))
     _add(graph, layer, replace(made, requantize=layer.output_stage(graph.infer(made), rectified=True)))
 
 
 @KERAS.reads("QuantizedActivation")
 def _lookup(graph: Graph, layer: KerasLayer) -> None:
     function = str(layer.config["activation"]).rpartition(">")[2]
-    if function not in ACTIVATIONS:
-        known = ", ".join(sorted(ACTIVATIONS))
+    if function not in fixed_point.ACTIVATIONS:
+        known = ", ".join(sorted(fixed_point.ACTIVATIONS))
         raise SpicaError(f"{layer.name}: activation {function!r} has no table; Spica knows {known}")
-    bits = layer.quantizers.get("lut_bitwidth", TABLE_BITS)
+    bits = layer.quantizers.get("lut_bitwidth", fixed_point.TABLE_BITS)
     x, alpha = graph.types[layer.inputs[0]], layer.config.get("alpha", 0.2)
-    table, scale = activation_table(function, x, alpha, bits)
-    made = LookUp(
+    table, scale = fixed_point.activation_table(function, x, alpha, bits)
+    made = layers.LookUp(
         name=layer.name, inputs=layer.inputs, table=table, table_bits=bits, scale=scale, function=function
     )
     _add(graph, layer, replace(made, requantize=layer.output_stage(graph.infer(made))))
@@ -285,12 +195,12 @@ def _lookup(graph: Graph, layer: KerasLayer) -> None:
 def _global_average(graph: Graph, layer: KerasLayer) -> None:
     layer.require({})
     keep = layer.config.get("keepdims", False)
-    made = GlobalAveragePooling2D(name=f"{layer.name}/average" if keep else layer.name, inputs=layer.inputs)
-    rectified = any(isinstance(other, Activation) for other in graph.layers if other.name == layer.inputs[0])
+    made = layers.GlobalAveragePooling2D(name=f"{layer.name}/average" if keep else layer.name, inputs=layer.inputs)
+    rectified = any(isinstance(other, layers.Activation) for other in graph.layers if other.name == layer.inputs[0])
     stage = layer.output_stage(graph.infer(made), rectified)
     output = _add(graph, layer, replace(made, requantize=stage))
     if keep:
-        _add(graph, layer, Reshape(name=layer.name, inputs=(made.name,), shape=(1, 1, output.channels)))
+        _add(graph, layer, layers.Reshape(name=layer.name, inputs=(made.name,), shape=(1, 1, output.channels)))
 
 
 @KERAS.reads("Activation", "Softmax")
@@ -298,7 +208,7 @@ def _softmax(graph: Graph, layer: KerasLayer) -> None:
     function = layer.config.get("activation", "softmax")
     if function != "softmax":
         raise SpicaError(f"{layer.name}: float activation {function!r} is not read; only a final softmax is")
-    _add(graph, layer, Softmax(name=layer.name, inputs=layer.inputs))
+    _add(graph, layer, layers.Softmax(name=layer.name, inputs=layer.inputs))
 
 
 # -- layers without weights ----------------------------------------------------------------------------------------
@@ -310,7 +220,7 @@ def _plain(spelling: PlainSpelling, graph: Graph, layer: KerasLayer) -> None:
     _add(graph, layer, spelling.layer(name=layer.name, inputs=layer.inputs, **fields))
 
 
-for _plain_spelling in PLAIN:
+for _plain_spelling in spellings.PLAIN:
     KERAS.reads(*_plain_spelling.keras)(partial(_plain, _plain_spelling))
 
 
@@ -329,10 +239,10 @@ def _input(graph: Graph, layer: KerasLayer) -> None:
 @KERAS.reads("InputQuantizer")
 def _input_quantizer(graph: Graph, layer: KerasLayer) -> None:
     bits, signed = layer.config["bitwidth"], layer.config["signed"]
-    low, high = (layer.variable(name) for name in INPUT_VARIABLES)
+    low, high = (layer.variable(name) for name in spellings.INPUT_VARIABLES)
     ranges = np.maximum(np.abs(high), np.abs(low)) if signed else high - low
-    frac_bits = fractional_bits(bits - signed, ranges)
-    made = Quantize(
+    frac_bits = fixed_point.fractional_bits(bits - signed, ranges)
+    made = layers.Quantize(
         name=layer.name,
         inputs=layer.inputs,
         bits=bits,
@@ -347,4 +257,4 @@ def _input_quantizer(graph: Graph, layer: KerasLayer) -> None:
 def _dequantizer(graph: Graph, layer: KerasLayer) -> None:
     for index, source in enumerate(layer.inputs):
         name = layer.name if len(layer.inputs) == 1 else f"{layer.name}/{index}"
-        _add(graph, layer, Dequantize(name=name, inputs=(source,)), index)
+        _add(graph, layer, layers.Dequantize(name=name, inputs=(source,)), index)

@@ -34,7 +34,7 @@ def read_onnx(path: str | PathLike[str]) -> Network:
     graph = OnnxGraph(str(path), image=images[0])
     for proto in model.graph.node:
         node = _node(proto, arguments.get(proto.op_type, []), constants)
-        ONNX.apply(node.operation, graph, node)
+        ONNX.apply(node.operation, graph, node, f"node {proto.op_type}")
     return graph.network([output.name for output in model.graph.output], model.graph.name)
 
 
@@ -70,10 +70,9 @@ def _node(proto: Any, arguments: list[str], constants: dict[str, NDArray]) -> On
     """Return a node with its constants under the names of its function's ``arguments``."""
     from onnx import helper
 
-    operation, steps = split_kind(proto.op_type) if proto.domain == DOMAIN else ("", frozenset())
+    operation, steps = split_kind(proto.op_type) if proto.domain == DOMAIN else ("", "")
     return OnnxNode(
         name=proto.name,
-        kind=proto.op_type,
         operation=operation,
         steps=steps,
         inputs=[i for i in proto.input if i not in constants],

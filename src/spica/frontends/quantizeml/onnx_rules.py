@@ -18,33 +18,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from spica import layers
 from spica.errors import SpicaError
 from spica.frontends.quantizeml.fixed_point import TABLE_BITS, stage_of_integers, step_after
 from spica.frontends.quantizeml.rules import Graph, RuleBook
 from spica.frontends.quantizeml.spellings import WEIGHTED, WeightedSpelling
-from spica.layers import (
-    Add,
-    Concatenate,
-    Conv2D,
-    Dense,
-    Dequantize,
-    Flatten,
-    GlobalAverage,
-    GlobalAveragePooling2D,
-    Input,
-    LookUp,
-    MaxPool,
-    QuantizeLinear,
-    ReLU,
-    Requantize,
-    Rescaling,
-    Reshape,
-    WeightedLayer,
-)
 from spica.layers.epilogue import AVERAGE_BITS
 from spica.layers.weighted import ACCUMULATOR_BITS, WIDEST_ACCUMULATOR, largest
 
-ONNX = RuleBook("node")
+ONNX = RuleBook()
 """The rules by the names of functions, without the steps that follow the operation."""
 
 ACTIVATION_BITS = 11
@@ -67,32 +49,15 @@ def split_kind(kind: str) -> tuple[str, str]:
 
 @dataclass
 class OnnxNode:
-    """A node of an ONNX file.
-
-    Attributes:
-        name: the node's name.
-        kind: the function that it calls.
-        operation: what the function does first.
-        steps: names of the steps that follow, one after the other.
-        inputs: the tensors that it reads, without the constants.
-        outputs: the tensors that it writes.
-        constants: arrays by the names that the function has for its arguments.
-        attributes: settings by their names.
-    """
+    """A node of an ONNX file, with its constants and attributes by the names that its function has for them."""
 
     name: str
-    kind: str
-    operation: str
-    steps: str
+    operation: str  # what its function does first
+    steps: str  # names of the steps that follow, one after the other
     inputs: list[str]
     outputs: list[str]
     constants: dict[str, NDArray]
     attributes: dict[str, Any]
-
-    def pair(self, name: str) -> tuple[int, int]:
-        """Return an attribute of two integers."""
-        first, second = self.attributes[name]
-        return int(first), int(second)
 
     def integers(self, name: str) -> NDArray[np.int64]:
         """Return a constant with one entry, or one for each channel, as int64 of shape () or (F,)."""
@@ -100,7 +65,7 @@ class OnnxNode:
 
     def output_stage(
         self, peak: ArrayLike, scale: str = "Scale", shift: str = "Shift", bits: int = 8
-    ) -> Requantize:
+    ) -> layers.Requantize:
         """Return the output stage of an accumulator that is at most ``peak``; see ``stage_of_integers``."""
         multiplier = self.integers(scale) if scale in self.constants else ONE
         return stage_of_integers(self.name, multiplier, _entries(self.constants[shift]), np.asarray(peak), bits)
@@ -108,29 +73,20 @@ class OnnxNode:
 
 @dataclass
 class OnnxGraph(Graph):
-    """A graph of a model with one input.
+    """A graph of a model with one input, whose order of axes the quantiser that reads it tells."""
 
-    Attributes:
-        image: the model's input in the file's order of axes; the quantiser that reads it tells what order that is.
-        image_shapes: shapes (1, 1, C) of flat averages, by the names of their layers.
-    """
-
-    image: Input | None = None
-    image_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    image: layers.Input | None = None
+    averages: set[str] = field(default_factory=set)  # layers whose output is a flat global average
 
     def image_writer(self, tensor: str) -> str:
         """Return the layer that writes ``tensor``, as an image of one pixel where a global average made it flat."""
         name = self.writer(tensor)
-        if name not in self.image_shapes:
+        if name not in self.averages:
             return name
         shaped = f"{name}/image"
         if shaped not in self.types:
-            self.add(Reshape(name=shaped, inputs=(name,), shape=self.image_shapes[name]))
+            self.add(layers.Reshape(name=shaped, inputs=(name,), shape=(1, 1, *self.types[name].shape)))
         return shaped
-
-    def add_average(self, layer: GlobalAveragePooling2D | WeightedLayer, tensor: str) -> None:
-        """Add a layer whose output is a global average."""
-        self.image_shapes[layer.name] = (1, 1, *self.add(layer, tensor).shape)
 
 
 def _entries(values: NDArray) -> NDArray:
@@ -146,9 +102,9 @@ def _weighted(spelling: WeightedSpelling, graph: OnnxGraph, node: OnnxNode) -> N
     fields: dict[str, Any] = {}
     if spelling.windowed:
         pads = node.constants["pads"] if "pads" in node.constants else node.attributes["pads"]
-        fields = {"strides": node.pair("strides"), "padding": _padding(pads)}
+        fields = {"strides": tuple(node.attributes["strides"]), "padding": _padding(pads)}
     least = 0
-    if spelling.layer is Conv2D and (fill := node.constants.get("x_pad_value")) is not None:
+    if spelling.layer is layers.Conv2D and (fill := node.constants.get("x_pad_value")) is not None:
         least = int(fill.max())
         fields["padding_value"] = fill.astype(np.int64) if fill.any() else None
     inputs = (graph.image_writer(node.inputs[0]),)
@@ -166,9 +122,9 @@ def _dense(graph: OnnxGraph, node: OnnxNode) -> None:
     if "Flatten" in node.steps and len(shape) == 3:
         rows, columns, channels = shape  # the file flattens (C, H, W), a network here (H, W, C)
         kernel = kernel.reshape(-1, channels, rows, columns).transpose(0, 2, 3, 1).reshape(len(kernel), -1)
-        graph.add(Flatten(name=f"{node.name}/flatten", inputs=(name,)))
+        graph.add(layers.Flatten(name=f"{node.name}/flatten", inputs=(name,)))
         name = f"{node.name}/flatten"
-    _add_weighted(graph, node, Dense(name=node.name, inputs=(name,), kernel=np.ascontiguousarray(kernel.T)))
+    _add_weighted(graph, node, layers.Dense(name=node.name, inputs=(name,), kernel=np.ascontiguousarray(kernel.T)))
 
 
 def _padding(pads: ArrayLike) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -177,19 +133,15 @@ def _padding(pads: ArrayLike) -> tuple[tuple[int, int], tuple[int, int]]:
     return (top, bottom), (left, right)
 
 
-def _max_pool(node: OnnxNode) -> MaxPool:
-    padding = _padding(node.attributes.get("pool_pads", (0, 0, 0, 0)))
-    return MaxPool(size=node.pair("pool_size"), strides=node.pair("pool_strides"), padding=padding)
+def _max_pool(node: OnnxNode) -> layers.MaxPool:
+    size, strides = (tuple(node.attributes[name]) for name in ("pool_size", "pool_strides"))
+    return layers.MaxPool(size=size, strides=strides, padding=_padding(node.attributes.get("pool_pads", (0, 0, 0, 0))))
 
 
 def _add_weighted(graph: OnnxGraph, node: OnnxNode, layer: Any, least: int = 0) -> None:
-    """Add ``layer`` with the steps that follow its sum of products; its inputs or padding are ``least`` or larger.
+    """Add ``layer`` with the steps that follow its sum of products.
 
-    Args:
-        graph: receives the layer, and those of its steps that are layers of their own.
-        node: the file's node.
-        layer: the layer with its kernel alone.
-        least: the smallest bound on the magnitudes that the kernel reads, where a padding value may be the largest.
+    The kernel reads magnitudes up to those of the layer's input, or of a padding value, ``least``.
     """
     sums = np.abs(layer.kernel.astype(np.int64)).sum(axis=tuple(range(layer.kernel.ndim - 1)))
     peak = sums * max(largest(graph.types[layer.inputs[0]]), least)
@@ -203,38 +155,36 @@ def _add_weighted(graph: OnnxGraph, node: OnnxNode, layer: Any, least: int = 0) 
         weight_bits=8,
         accumulator_bits=ACCUMULATOR_BITS if peak.max() < 1 << ACCUMULATOR_BITS else WIDEST_ACCUMULATOR,
         pool=_max_pool(node) if "MaxPool" in node.steps else None,
-        activation=ReLU(max_value=bound) if "ReLU" in node.steps else None,
+        activation=layers.ReLU(max_value=bound) if "ReLU" in node.steps else None,
         weight_scale=ONE.astype(np.float32),
     )
+    pooled = "GlobalAvgPool" in node.steps
+    if pooled:
+        graph.averages.add(node.name)
     if "LUT" in node.steps:
         _add_with_table(graph, node, layer, peak)
-    elif "GlobalAvgPool" in node.steps:
+        return
+    if pooled:
         peak = peak * np.prod(graph.infer(layer).shape[:2])
         if peak.max() >= 1 << AVERAGE_BITS:
             raise SpicaError(
                 f"{node.name}: its global average may pass {AVERAGE_BITS} bits, where the hardware saturates and "
                 "the file does not; use a smaller image"
             )
-        graph.add_average(_scaled(node, replace(layer, pool=GlobalAverage()), peak), node.outputs[0])
-    else:
-        graph.add(_scaled(node, layer, peak), node.outputs[0])
+        layer = replace(layer, pool=layers.GlobalAverage())
+    if "Scaled" in node.steps:
+        stage = node.output_stage(peak)
+        layer = replace(layer, requantize=stage, weight_scale=step_after(stage))
+    graph.add(layer, node.outputs[0])
 
 
-def _scaled(node: OnnxNode, layer: WeightedLayer, peak: NDArray[np.int64]) -> WeightedLayer:
-    """Return ``layer`` with the node's output stage, if it has one."""
-    if "Scaled" not in node.steps:
-        return layer
-    stage = node.output_stage(peak)
-    return replace(layer, requantize=stage, weight_scale=step_after(stage))
-
-
-def _add_with_table(graph: OnnxGraph, node: OnnxNode, layer: WeightedLayer, peak: NDArray[np.int64]) -> None:
+def _add_with_table(graph: OnnxGraph, node: OnnxNode, layer: layers.WeightedLayer, peak: NDArray[np.int64]) -> None:
     """Add ``layer``, the table of its activation, and the global average that may follow."""
     before = node.output_stage(peak, "ActScale", "ActShift", ACTIVATION_BITS)
     layer = replace(layer, name=f"{node.name}/preactivation", requantize=before, weight_scale=step_after(before))
     height, width = (*graph.add(layer).shape, 1, 1)[:2]
     pooled = "GlobalAvgPool" in node.steps
-    table = LookUp(
+    table = layers.LookUp(
         name=f"{node.name}/activation" if pooled else node.name,
         inputs=(layer.name,),
         table=np.roll(node.constants["LUT_values"].astype(np.int64), 1 << (ACTIVATION_BITS - 1)),
@@ -248,9 +198,8 @@ def _add_with_table(graph: OnnxGraph, node: OnnxNode, layer: WeightedLayer, peak
         return
     graph.add(table)
     stage = node.output_stage(entry * height * width)
-    graph.add_average(
-        GlobalAveragePooling2D(name=node.name, inputs=(table.name,), requantize=stage), node.outputs[0]
-    )
+    average = layers.GlobalAveragePooling2D(name=node.name, inputs=(table.name,), requantize=stage)
+    graph.add(average, node.outputs[0])
 
 
 # -- other nodes ---------------------------------------------------------------------------------------------------
@@ -274,7 +223,7 @@ def _input_quantizer(graph: OnnxGraph, node: OnnxNode) -> None:
     if image.bits == 8 and image.signed == signed and (scale == 1).all() and not zero.any():
         graph.writers[node.outputs[0]] = image.name  # the raw integers are the quantised ones
         return
-    quantize = QuantizeLinear(
+    quantize = layers.QuantizeLinear(
         name=node.name,
         inputs=(image.name,),
         bits=8,
@@ -296,18 +245,20 @@ def _addition(graph: OnnxGraph, node: OnnxNode) -> None:
             raise SpicaError(f"{node.name}: its input shift {factor} is not a power of two")
         peak = peak + largest(graph.types[name]) * factor
         if (factor != 1).any():
-            step = Rescaling(name=f"{node.name}/{shift[0].lower()}", inputs=(name,), scale=factor.astype(np.float32))
+            step = layers.Rescaling(
+                name=f"{node.name}/{shift[0].lower()}", inputs=(name,), scale=factor.astype(np.float32)
+            )
             graph.add(step)
             name = step.name
         aligned.append(name)
     stage = node.output_stage(peak, scale="") if "Shift" in node.constants else None
-    graph.add(Add(name=node.name, inputs=tuple(aligned), requantize=stage), node.outputs[0])
+    graph.add(layers.Add(name=node.name, inputs=tuple(aligned), requantize=stage), node.outputs[0])
 
 
 @ONNX.reads("QuantizedConcat")
 def _concatenate(graph: OnnxGraph, node: OnnxNode) -> None:
     inputs = tuple(graph.image_writer(tensor) for tensor in node.inputs)
-    graph.add(Concatenate(name=node.name, inputs=inputs), node.outputs[0])
+    graph.add(layers.Concatenate(name=node.name, inputs=inputs), node.outputs[0])
 
 
 @ONNX.reads("Dequantizer")
@@ -315,6 +266,6 @@ def _dequantizer(graph: OnnxGraph, node: OnnxNode) -> None:
     scales = [value for name, value in node.constants.items() if name.startswith("scale")]
     for tensor, output, scale in zip(node.inputs, node.outputs, scales):
         name = graph.image_writer(tensor)
-        rescaled = Rescaling(name=f"{output}/scale", inputs=(name,), scale=_entries(scale.astype(np.float32)))
+        rescaled = layers.Rescaling(name=f"{output}/scale", inputs=(name,), scale=_entries(scale.astype(np.float32)))
         graph.add(rescaled)
-        graph.add(Dequantize(name=output, inputs=(rescaled.name,)), output)
+        graph.add(layers.Dequantize(name=output, inputs=(rescaled.name,)), output)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -20,16 +20,9 @@ from spica.network.layer import infer
 
 @dataclass
 class Graph:
-    """The layers made so far, and the types of their outputs.
+    """The layers made so far, the types of their outputs, and the layers that write the file's tensors."""
 
-    Attributes:
-        source: the file's name, for errors.
-        layers: Spica's layers, each after those that it reads.
-        types: types of the layers' outputs, by the layers' names.
-        writers: names of the layers that write the file's tensors, by what the file calls a tensor.
-    """
-
-    source: str
+    source: str  # the file's name, for errors
     layers: list[Layer] = field(default_factory=list)
     types: dict[str, TensorType] = field(default_factory=dict)
     writers: dict[Hashable, str] = field(default_factory=dict)
@@ -53,70 +46,53 @@ class Graph:
         except KeyError:
             raise SpicaError(f"{self.source}: {tensor!r} is read before it is written; the file is damaged") from None
 
-    def network(self, outputs: list[Hashable], name: str) -> Network:
+    def network(self, outputs: list[Any], name: str) -> Network:
         """Return the network whose outputs are the given tensors of the file."""
         return Network(tuple(self.layers), tuple(self.writer(tensor) for tensor in outputs), name)
-
-
-class FileLayer(Protocol):
-    """A layer as a file has it: its name, and the file's name for what it does."""
-
-    name: str
-    kind: str
 
 
 Rule = Callable[[Any, Any], None]
 """Adds to a graph what a file's layer becomes: ``rule(graph, layer)``."""
 
 
-class RuleBook:
+class RuleBook(dict[str, Rule]):
     """The rules for one kind of file, by the names that it has for its layers' operations."""
-
-    def __init__(self, noun: str) -> None:
-        self.noun = noun
-        self.rules: dict[str, Rule] = {}
 
     def reads(self, *operations: str) -> Callable[[Rule], Rule]:
         """Return a decorator that enters a rule under ``operations``."""
 
         def enter(rule: Rule) -> Rule:
-            self.rules.update(dict.fromkeys(operations, rule))
+            self.update(dict.fromkeys(operations, rule))
             return rule
 
         return enter
 
-    def apply(self, operation: str, graph: Graph, layer: FileLayer) -> None:
-        """Add to ``graph`` what ``layer`` becomes by the rule for ``operation``.
+    def apply(self, operation: str, graph: Graph, layer: Any, what: str) -> None:
+        """Add to ``graph`` what a file's ``layer``, in words ``what``, becomes by the rule for ``operation``.
 
         Raises:
             SpicaError: naming the layer, where there is no such rule, or the layer lacks what the rule needs.
         """
-        what = f"{layer.name}: {self.noun} {layer.kind}"
-        rule = self.rules.get(operation)
-        if rule is None:
-            raise SpicaError(f"{what} has no exact counterpart; Spica reads {', '.join(sorted(self.rules))}")
+        if operation not in self:
+            known = ", ".join(sorted(self))
+            raise SpicaError(f"{layer.name}: {what} has no exact counterpart; Spica reads {known}")
         try:
-            rule(graph, layer)
+            self[operation](graph, layer)
         except SpicaError:
             raise
         except KeyError as error:
             raise SpicaError(f"{layer.name}: the file lacks its {error}; it is damaged") from None
         except (TypeError, ValueError, IndexError, AttributeError, ArithmeticError) as error:
-            raise SpicaError(f"{what} cannot be read ({error}); the file is damaged") from error
+            raise SpicaError(f"{layer.name}: {what} cannot be read ({error}); the file is damaged") from error
 
 
-def input_layer(name: str, shape: tuple[int | None, ...], dtype: np.dtype) -> Input:
-    """Return the layer of a model's input.
-
-    Args:
-        name: the layer's name.
-        shape: axes without that of samples; ``None`` or 0 where the file does not say.
-        dtype: of the raw samples.
+def input_layer(name: str, shape: tuple[int, ...], dtype: np.dtype) -> Input:
+    """Return the layer of a model's input, whose samples have ``shape`` and ``dtype``.
 
     Raises:
-        SpicaError: where a size is unknown.
+        SpicaError: where the file does not say every size.
     """
     if not shape or not all(shape):
         raise SpicaError(f"{name}: input shape {shape} has unknown sizes; save the model with fixed ones")
-    bits = 8 * dtype.itemsize if dtype.kind in "iu" else None
-    return Input(name=name, shape=tuple(int(size or 0) for size in shape), bits=bits, signed=dtype.kind == "i")
+    return Input(name=name, shape=shape, bits=8 * dtype.itemsize if dtype.kind in "iu" else None,
+                 signed=dtype.kind == "i")  # fmt: skip
