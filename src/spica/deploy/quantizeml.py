@@ -205,7 +205,7 @@ def _weighted(layer: Any, file: _File) -> None:
                    (spelling, layer.kernel, layer.weight_scale / first_scale)]  # fmt: skip
     for part, integers, scale in kernels:
         per_filter = part.axis is not None
-        floats = exact_weights(name, integers, scale if per_filter else scale[0], bits, per_filter)
+        floats = exact_weights(name, integers, scale if per_filter else np.ravel(scale)[0], bits, per_filter)
         quantizers[part.quantizer] = {"bitwidth": bits} | ({} if part.axis == -1 else {"axis": part.axis})
         variables[part.variable] = part.to_keras(floats)
     config = spellings.write_weighted(spelling, layer)

@@ -50,106 +50,70 @@ class WeightedSpelling:
         return hasattr(self.layer, "strides")
 
 
-def _drop_last(kernel: NDArray, settings: dict) -> NDArray:
-    return kernel[..., 0]
+_FLAT: dict[str, Any] = {
+    "from_keras": lambda kernel, _: kernel[..., 0],  # the last axis is that of a depth multiplier, which is 1
+    "to_keras": lambda kernel: kernel[..., None],
+}
+_SEPARABLE_FIRST = WeightedSpelling(
+    layer=layers.SeparableConv2D, keras="QuantizedSeparableConv2D", variable="depthwise_kernel",
+    quantizer="dw_weight_quantizer", axis=None, **_FLAT,
+)  # fmt: skip
 
-
-def _add_last(kernel: NDArray) -> NDArray:
-    return kernel[..., None]
-
-
-_DEPTHWISE_PART = WeightedSpelling(
-    layer=layers.SeparableConv2D,
-    keras="QuantizedSeparableConv2D",
-    variable="depthwise_kernel",
-    quantizer="dw_weight_quantizer",
-    axis=None,
-    from_keras=_drop_last,
-    to_keras=_add_last,
-)
+# fmt: off
 WEIGHTED = (
     WeightedSpelling(
-        layer=layers.Conv2D,
-        keras="QuantizedConv2D",
-        onnx=("QuantizedInputConv2D", "QuantizedConv2D"),
-        filters="filters",
-        fixed={"groups": 1},
+        layer=layers.Conv2D, keras="QuantizedConv2D", onnx=("QuantizedInputConv2D", "QuantizedConv2D"),
+        filters="filters", fixed={"groups": 1},
         from_onnx=lambda kernel, _: kernel.transpose(2, 3, 1, 0),
     ),
     WeightedSpelling(
-        layer=layers.DepthwiseConv2D,
-        keras="QuantizedDepthwiseConv2D",
-        onnx=("QuantizedDepthwise2D",),
-        variable="depthwise_kernel",
-        axis=-2,
-        fixed={"depth_multiplier": 1},
-        from_keras=_drop_last,
-        to_keras=_add_last,
+        layer=layers.DepthwiseConv2D, keras="QuantizedDepthwiseConv2D", onnx=("QuantizedDepthwise2D",),
+        variable="depthwise_kernel", axis=-2, fixed={"depth_multiplier": 1}, **_FLAT,
         from_onnx=lambda kernel, _: kernel[:, 0].transpose(1, 2, 0),
     ),
     WeightedSpelling(
-        layer=layers.SeparableConv2D,
-        keras="QuantizedSeparableConv2D",
-        variable="pointwise_kernel",
-        quantizer="pw_weight_quantizer",
-        first=_DEPTHWISE_PART,
-        filters="filters",
-        fixed={"depth_multiplier": 1},
-        widest_buffer=32,
+        layer=layers.SeparableConv2D, keras="QuantizedSeparableConv2D",
+        variable="pointwise_kernel", quantizer="pw_weight_quantizer", first=_SEPARABLE_FIRST,
+        filters="filters", fixed={"depth_multiplier": 1}, widest_buffer=32,
         from_keras=lambda kernel, _: kernel[0, 0],
         to_keras=lambda kernel: kernel[None, None],
     ),
     WeightedSpelling(
-        layer=layers.Dense,
-        keras="QuantizedDense",
-        onnx=("QuantizedDense1D",),
-        filters="units",
+        layer=layers.Dense, keras="QuantizedDense", onnx=("QuantizedDense1D",), filters="units",
         from_onnx=lambda kernel, _: kernel.T,
     ),
     WeightedSpelling(
-        layer=layers.ConvTranspose2D,
-        keras="QuantizedConv2DTranspose",
-        onnx=("QuantizedConv2DTranspose",),
-        filters="filters",
-        fixed={"output_padding": None, "dilation_rate": [1, 1]},
+        layer=layers.ConvTranspose2D, keras="QuantizedConv2DTranspose", onnx=("QuantizedConv2DTranspose",),
+        filters="filters", fixed={"output_padding": None, "dilation_rate": [1, 1]},
         from_keras=lambda kernel, _: kernel.transpose(0, 1, 3, 2),
         to_keras=lambda kernel: kernel.transpose(0, 1, 3, 2),
         from_onnx=lambda kernel, _: kernel.transpose(2, 3, 0, 1),
     ),
     WeightedSpelling(
-        layer=layers.DepthwiseConvTranspose2D,
-        keras="QuantizedDepthwiseConv2DTranspose",
+        layer=layers.DepthwiseConvTranspose2D, keras="QuantizedDepthwiseConv2DTranspose",
         onnx=("QuantizedDepthwise2DTranspose",),
-        variable="depthwise_kernel",
-        axis=None,
-        fixed={"depth_multiplier": 1, "dilation_rate": [1, 1]},
-        from_keras=_drop_last,
-        to_keras=_add_last,
+        variable="depthwise_kernel", axis=None, fixed={"depth_multiplier": 1, "dilation_rate": [1, 1]}, **_FLAT,
         from_onnx=lambda kernel, _: kernel.transpose(2, 3, 0, 1)[..., 0],
     ),
     WeightedSpelling(
-        layer=layers.BufferTempConv,
-        keras="QuantizedBufferTempConv",
-        onnx=("QuantizedBufferTempConv",),
-        filters="filters",
-        widest_buffer=32,
+        layer=layers.BufferTempConv, keras="QuantizedBufferTempConv", onnx=("QuantizedBufferTempConv",),
+        filters="filters", widest_buffer=32,
         from_keras=lambda kernel, settings: kernel.reshape(settings["kernel_size"], -1, kernel.shape[-1]),
         to_keras=lambda kernel: kernel.reshape(1, 1, -1, kernel.shape[-1]),
         from_onnx=lambda kernel, node: kernel.reshape(len(kernel), -1, node["fifo_size"]).transpose(2, 1, 0),
     ),
     WeightedSpelling(
-        layer=layers.DepthwiseBufferTempConv,
-        keras="QuantizedDepthwiseBufferTempConv",
-        onnx=("QuantizedDepthwiseBufferTempConv",),
-        widest_buffer=32,
+        layer=layers.DepthwiseBufferTempConv, keras="QuantizedDepthwiseBufferTempConv",
+        onnx=("QuantizedDepthwiseBufferTempConv",), widest_buffer=32,
         from_onnx=lambda kernel, node: kernel.reshape(-1, node["fifo_size"]).T,
     ),
 )
+# fmt: on
 WEIGHTED_BY_LAYER = {spelling.layer: spelling for spelling in WEIGHTED}
 
 VARIABLES = {
     **{spelling.keras: (spelling.variable, "bias") for spelling in WEIGHTED},
-    "QuantizedSeparableConv2D": (_DEPTHWISE_PART.variable, "pointwise_kernel", "bias"),
+    "QuantizedSeparableConv2D": (_SEPARABLE_FIRST.variable, "pointwise_kernel", "bias"),
     "QuantizedStatefulProjection": ("kernel", "bias"),
     "QuantizedStatefulRecurrent": RECURRENT_VARIABLES,
     "InputQuantizer": INPUT_VARIABLES,
@@ -190,21 +154,13 @@ class PlainSpelling(NamedTuple):
 
     layer: type[Layer]
     keras: tuple[str, ...]  # classes that are read; the first is written
-    read: Callable[[dict, TensorType], dict[str, Any]]  # the layer's fields, from settings and the input's type
     write: Callable[[Any], dict[str, Any]]  # the settings, from the layer
-
-
-def _no_fields(settings: dict, x: TensorType) -> dict[str, Any]:
-    return {}
+    read: Callable[[dict, TensorType], dict[str, Any]] = lambda settings, x: {}  # fields, from settings and input type
 
 
 def write_pool(name: str, pool: layers.MaxPool) -> dict[str, Any]:
     """Return the settings of the Keras layer ``name`` for a max pooling."""
     return {"pool_size": list(pool.size), **write_window(name, pool)}
-
-
-def _read_pool(settings: dict, x: TensorType) -> dict[str, Any]:
-    return {"pool": layers.MaxPool(size=tuple(settings["pool_size"]), **read_window(settings))}
 
 
 def _read_reshape(settings: dict, x: TensorType) -> dict[str, Any]:
@@ -245,26 +201,27 @@ def write_rescaling(layer: Any) -> dict[str, Any]:
     return {"scale": float(layer.scale), "offset": 0.0}
 
 
+# fmt: off
 PLAIN = (
-    PlainSpelling(layers.Rescaling, ("QuantizedRescaling",), _read_rescaling, write_rescaling),
-    PlainSpelling(layers.Concatenate, ("QuantizedConcatenate",), _read_concatenate, lambda layer: {"axis": -1}),
-    PlainSpelling(layers.Flatten, ("QuantizedFlatten", "Flatten"), _no_fields, lambda layer: CHANNELS_LAST),
+    PlainSpelling(layers.Rescaling, ("QuantizedRescaling",), write_rescaling, _read_rescaling),
+    PlainSpelling(layers.Concatenate, ("QuantizedConcatenate",), lambda layer: {"axis": -1}, _read_concatenate),
+    PlainSpelling(layers.Flatten, ("QuantizedFlatten", "Flatten"), lambda layer: CHANNELS_LAST),
     PlainSpelling(
-        layers.Reshape,
-        ("QuantizedReshape", "Reshape"),
-        _read_reshape,
-        lambda layer: {"target_shape": list(layer.shape)},
+        layers.Reshape, ("QuantizedReshape", "Reshape"),
+        lambda layer: {"target_shape": list(layer.shape)}, _read_reshape,
     ),
     PlainSpelling(
-        layers.Permute,
-        ("QuantizedPermute", "Permute"),
-        lambda settings, x: {"axes": tuple(d - 1 for d in settings["dims"])},
+        layers.Permute, ("QuantizedPermute", "Permute"),
         lambda layer: {"dims": [axis + 1 for axis in layer.axes]},
+        lambda settings, x: {"axes": tuple(d - 1 for d in settings["dims"])},
     ),
     PlainSpelling(
-        layers.MaxPool2D, ("QuantizedMaxPool2D",), _read_pool, lambda layer: write_pool(layer.name, layer.pool)
+        layers.MaxPool2D, ("QuantizedMaxPool2D",),
+        lambda layer: write_pool(layer.name, layer.pool),
+        lambda settings, x: {"pool": layers.MaxPool(size=tuple(settings["pool_size"]), **read_window(settings))},
     ),
-    PlainSpelling(layers.Take, ("QuantizedExtractToken",), _read_take, _write_take),
-    PlainSpelling(layers.Dequantize, ("Dequantizer",), _no_fields, lambda layer: {}),
+    PlainSpelling(layers.Take, ("QuantizedExtractToken",), _write_take, _read_take),
+    PlainSpelling(layers.Dequantize, ("Dequantizer",), lambda layer: {}),
 )
+# fmt: on
 PLAIN_BY_LAYER = {spelling.layer: spelling for spelling in PLAIN}
