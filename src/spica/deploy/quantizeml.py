@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import singledispatch
 from os import PathLike
 from typing import Any
@@ -19,15 +19,13 @@ from numpy.typing import NDArray
 from spica import layers
 from spica.errors import SpicaError
 from spica.frontends.quantizeml import from_quantizeml, spellings
+from spica.frontends.quantizeml.fixed_point import BIAS_BITS, BUFFER_BITS
 from spica.layers import GlobalAverage, Input, MaxPool, ReLU, Requantize, WeightedLayer
 from spica.network import Layer, Network, TensorType
 from spica.network.layer import infer
 from spica.util.files import write_atomically
 
 KERAS_VERSION = "2.19.0"
-BIAS_VALUE_BITS = 7
-BOUND_BITS = 8
-BUFFER_BITS = 32
 
 
 def to_quantizeml(net: Network, path: str | PathLike[str]) -> None:
@@ -102,7 +100,7 @@ def check_equal(net: Network, read: Network) -> None:
 
 
 def _same(a: Any, b: Any) -> bool:
-    if isinstance(a, Requantize | ReLU | MaxPool | GlobalAverage):
+    if is_dataclass(a):
         return type(a) is type(b) and all(_same(getattr(a, f.name), getattr(b, f.name)) for f in fields(a))
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         both = np.broadcast_arrays(a, b)
@@ -115,21 +113,18 @@ def _same(a: Any, b: Any) -> bool:
 
 @dataclass
 class _File:
-    """What is written so far.
-
-    Attributes:
-        net: the network.
-        entries: the file's layers, as its configuration lists them.
-        variables: their weights and ranges, by the names of layers and variables.
-        last: the entry that writes the output of each of the network's layers.
-    """
+    """What is written of a network so far."""
 
     net: Network
-    entries: list[dict] = field(default_factory=list)
-    variables: dict[str, dict[str, NDArray]] = field(default_factory=dict)
-    last: dict[str, str] = field(default_factory=dict)
+    entries: list[dict] = field(default_factory=list)  # the file's layers, as its configuration lists them
+    variables: dict[str, dict[str, NDArray]] = field(default_factory=dict)  # by names of entries and of variables
+    last: dict[str, str] = field(default_factory=dict)  # the entry that writes the output of each layer
 
-    def add(self, layer: Layer, kind: str, step: str = "", quantizers: dict | None = None, **config: Any) -> str:
+    def before_stage(self, layer: Any, **changes: Any) -> TensorType:
+        """Return the type of what the output stage of ``layer`` reads, after ``changes`` to the layer's fields."""
+        return infer(replace(layer, requantize=None, **changes), self.net.input_types(layer))
+
+    def add(self, layer: Layer, kind: str, step: str = "", quantizers: dict | None = None, **config: Any) -> None:
         """Append an entry for ``layer``, or for a ``step`` of it that reads what was written for it before."""
         name = layer.name + step
         sources = [self.last[layer.name]] if step else [self.last[i] for i in layer.inputs]
@@ -137,9 +132,8 @@ class _File:
         if quantizers is not None:
             body["quant_config"] = quantizers
         nodes = [[[source, 0, 0, {}] for source in sources]] if sources else []
-        self.entries.append({"class_name": kind, "config": body, "name": name, "inbound_nodes": nodes})
+        self.entries.append({"class_name": f"Custom>{kind}", "config": body, "name": name, "inbound_nodes": nodes})
         self.last[layer.name] = name
-        return name
 
     def output_quantizer(self, name: str, out: Requantize | None, x: TensorType, fixed_point: bool = False) -> dict:
         """Return the settings of the output stage of an accumulator ``x``; the entry ``name`` gets its variables."""
@@ -169,10 +163,14 @@ def write(layer: Layer, file: _File) -> None:
     Raises:
         SpicaError: naming the layer, where such a file has no place for it.
     """
-    spelling = spellings.PLAIN_BY_LAYER.get(type(layer))
-    if spelling is None:
+    spelling = _spelling(spellings.PLAIN_BY_LAYER, layer)
+    file.add(layer, spelling.keras[0], **spelling.write(layer))
+
+
+def _spelling(table: dict[type, Any], layer: Layer) -> Any:
+    if type(layer) not in table:
         raise SpicaError(f"{layer.name}: a {type(layer).__name__} has no place in a quantizeml file")
-    file.add(layer, f"Custom>{spelling.keras[0]}", **spelling.write(layer))
+    return table[type(layer)]
 
 
 @write.register
@@ -184,17 +182,15 @@ def _(layer: Input, file: _File) -> None:
     file.last[name] = name
     padded = any(getattr(reader, "padding_value", None) is not None for reader in file.net.consumers[name])
     if kind.scale != 1 or padded:  # the reference pads with other values than zero only behind a rescaling
-        file.add(layer, "Custom>QuantizedRescaling", "/rescaling", **spellings.write_rescaling(kind))
+        file.add(layer, "QuantizedRescaling", "/rescaling", **spellings.write_rescaling(kind))
 
 
 @write.register(WeightedLayer)
 def _weighted(layer: Any, file: _File) -> None:
-    spelling = spellings.WEIGHTED_BY_LAYER.get(type(layer))
-    if spelling is None:
-        raise SpicaError(f"{layer.name}: a {type(layer).__name__} has no place in a quantizeml file")
+    spelling = _spelling(spellings.WEIGHTED_BY_LAYER, layer)
     (x,) = file.net.input_types(layer)
     name, bits, out, pool = layer.name, layer.weight_bits, layer.requantize, layer.pool
-    accumulator = infer(replace(layer, bias=None, pool=None, activation=None, requantize=None), [x])
+    accumulator = file.before_stage(layer, bias=None, pool=None, activation=None)
     quantizers: dict[str, Any] = {}
     variables = file.variables[name] = {}
     kernels = [(spelling, layer.kernel, layer.weight_scale)]
@@ -213,17 +209,17 @@ def _weighted(layer: Any, file: _File) -> None:
         config["padding_value"] = on_grid(value, bits - 1, x.scale).tolist()
     if layer.bias is not None:
         step = np.ldexp(accumulator.scale.astype(np.float64), -accumulator.frac_bits.astype(int))
-        variables["bias"] = on_grid(layer.bias, BIAS_VALUE_BITS, step).astype(np.float32)
+        variables["bias"] = on_grid(layer.bias, BIAS_BITS - 1, step).astype(np.float32)
     averaged = isinstance(pool, GlobalAverage)
     own = out if layer.activation is None and not averaged else None
     quantizers |= file.output_quantizer(name, own, accumulator) | {"buffer_bitwidth": layer.accumulator_bits + 1}
-    file.add(layer, f"Custom>{spelling.keras}", quantizers=quantizers, **config)
+    file.add(layer, spelling.keras, quantizers=quantizers, **config)
     if isinstance(pool, MaxPool):
-        file.add(layer, "Custom>QuantizedMaxPool2D", "/pool", **spellings.write_pool(f"{name}/pool", pool))
+        file.add(layer, "QuantizedMaxPool2D", "/pool", **spellings.write_pool(f"{name}/pool", pool))
     if layer.activation is not None:
         _add_relu(file, layer, "/relu", layer.activation, None if averaged else out, accumulator)
     if averaged:
-        _add_average(file, layer, "/average", infer(replace(layer, requantize=None), [x]))
+        _add_average(file, layer, "/average", file.before_stage(layer))
 
 
 @write.register
@@ -233,24 +229,24 @@ def _(layer: layers.Activation, file: _File) -> None:
 
 @write.register
 def _(layer: layers.LookUp, file: _File) -> None:
-    entries = infer(replace(layer, requantize=None), file.net.input_types(layer))
+    entries = file.before_stage(layer)
     quantizers = file.output_quantizer(layer.name, layer.requantize, entries) | {"lut_bitwidth": layer.table_bits}
-    file.add(layer, "Custom>QuantizedActivation", quantizers=quantizers, activation=layer.function, alpha=0.2)
+    file.add(layer, "QuantizedActivation", quantizers=quantizers, activation=layer.function, alpha=0.2)
 
 
 @write.register
 def _(layer: layers.Add, file: _File) -> None:
     out = layer.requantize if layer.activation is None else None
-    total = infer(replace(layer, activation=None, requantize=None), file.net.input_types(layer))
+    total = file.before_stage(layer, activation=None)
     quantizers = file.output_quantizer(layer.name, out, total, fixed_point=True) | {"buffer_bitwidth": BUFFER_BITS}
-    file.add(layer, "Custom>QuantizedAdd", quantizers=quantizers, average=layer.average)
+    file.add(layer, "QuantizedAdd", quantizers=quantizers, average=layer.average)
     if layer.activation is not None:
         _add_relu(file, layer, "/relu", layer.activation, layer.requantize, total)
 
 
 @write.register
 def _(layer: layers.GlobalAveragePooling2D, file: _File) -> None:
-    _add_average(file, layer, "", infer(replace(layer, requantize=None), file.net.input_types(layer)))
+    _add_average(file, layer, "", file.before_stage(layer))
 
 
 def _add_relu(file: _File, layer: Layer, step: str, relu: ReLU, out: Requantize | None, x: TensorType) -> None:
@@ -259,13 +255,13 @@ def _add_relu(file: _File, layer: Layer, step: str, relu: ReLU, out: Requantize 
     if relu.max_value is not None:
         bound = shared_bound(relu.max_value, np.ldexp(x.scale.astype(np.float64), -x.frac_bits.astype(int)))
     quantizers = file.output_quantizer(layer.name + step, out, x) | {"buffer_bitwidth": BUFFER_BITS}
-    file.add(layer, "Custom>QuantizedReLU", step, quantizers, max_value=bound)
+    file.add(layer, "QuantizedReLU", step, quantizers, max_value=bound)
 
 
 def _add_average(file: _File, layer: Any, step: str, total: TensorType) -> None:
     """Append a global average whose sums are of type ``total``, with the output stage of ``layer``."""
     quantizers = file.output_quantizer(layer.name + step, layer.requantize, total) | {"buffer_bitwidth": BUFFER_BITS}
-    kind = "Custom>QuantizedGlobalAveragePooling2D"
+    kind = "QuantizedGlobalAveragePooling2D"
     file.add(layer, kind, step, quantizers, keepdims=False, **spellings.CHANNELS_LAST)
 
 
@@ -326,7 +322,7 @@ def exact_weights(name: str, integers: NDArray, scale: NDArray, bits: int, per_f
 def shared_bound(integers: NDArray, step: NDArray) -> float:
     """Return the one real bound behind every channel's integer: the shortest decimal that rounds to all of them."""
     lengths = np.floor(np.log2(np.maximum(integers, 1))).astype(int) + 1
-    half = np.exp2(np.maximum(lengths - BOUND_BITS, 0)) / 2
+    half = np.exp2(np.maximum(lengths - BIAS_BITS, 0)) / 2
     low, high = ((integers - half) * step).max(), ((integers + half) * step).min()
     middle = (low + high) / 2
     return next((v for digits in range(1, 9) if low < (v := float(f"{middle:.{digits}g}")) < high), middle)

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
-from spica.frontends.quantizeml.keras_rules import KERAS, KerasLayer
-from spica.frontends.quantizeml.rules import Graph
+from spica.frontends.quantizeml.keras_rules import KERAS, KerasLayer, tensor
+from spica.frontends.quantizeml.rules import Graph, refuse_damage
 from spica.frontends.quantizeml.spellings import OUTPUT_VARIABLES, VARIABLES
 from spica.network import Network
 
@@ -30,10 +30,8 @@ def read_keras(path: str | PathLike[str] | BinaryIO) -> Network:
         SpicaError: where the file is not such a model, or a layer has no exact counterpart; it is named.
     """
     model, variables = _load(path)
-    try:
+    with refuse_damage(str(path), "its list of layers"):
         return _network(str(path), model, variables)
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
-        raise SpicaError(f"{path}: its list of layers cannot be read ({error!r}); the file is damaged") from error
 
 
 def _network(path: str, model: dict, variables: Variables) -> Network:
@@ -52,9 +50,9 @@ def _network(path: str, model: dict, variables: Variables) -> Network:
             inputs = previous
         layer = KerasLayer(name, inputs, settings, variables.get(name, {}))
         KERAS.apply(kind, graph, layer, f"layer {kind}")
-        previous = (graph.writer((name, 0)),)
+        previous = (graph.writer(tensor(name)),)
     last = config["layers"][-1]["config"]["name"], 0, 0
-    ends = [(name, index) for name, _, index in (config["output_layers"] if functional else [last])]
+    ends = [tensor(name, index) for name, _, index in (config["output_layers"] if functional else [last])]
     return graph.network(ends, str(config.get("name", "model")))
 
 
@@ -70,7 +68,7 @@ def _inputs(graph: Graph, name: str, nodes: Any) -> tuple[str, ...]:
     if not nodes:
         return ()
     node = nodes[0] if isinstance(nodes[0][0], list) else [nodes[0]]
-    return tuple(graph.writer((source, index)) for source, _, index, *_ in node)
+    return tuple(graph.writer(tensor(source, index)) for source, _, index, *_ in node)
 
 
 # -- the two forms of file -----------------------------------------------------------------------------------------

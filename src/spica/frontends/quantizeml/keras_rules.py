@@ -21,6 +21,11 @@ KERAS = RuleBook()
 """The rules by the names of Keras classes."""
 
 
+def tensor(name: str, index: int = 0) -> str:
+    """Return the name of an output of one of the file's layers."""
+    return f"{name}:{index}"
+
+
 @dataclass
 class KerasLayer:
     """A layer of a Keras file."""
@@ -125,7 +130,7 @@ def _projection(graph: Graph, layer: KerasLayer) -> None:
 
 def _add(graph: Graph, layer: KerasLayer, made: Layer, index: int = 0) -> TensorType:
     """Add ``made``, which writes the output ``index`` of the file's layer, and return its type."""
-    return graph.add(made, (layer.name, index))
+    return graph.add(made, tensor(layer.name, index))
 
 
 @KERAS.reads("QuantizedStatefulRecurrent")
@@ -226,7 +231,7 @@ for _plain_spelling in spellings.PLAIN:
 
 @KERAS.reads("Dropout", "QuantizedDropout")
 def _identity(graph: Graph, layer: KerasLayer) -> None:
-    graph.writers[layer.name, 0] = layer.inputs[0]
+    graph.writers[tensor(layer.name)] = layer.inputs[0]
 
 
 @KERAS.reads("InputLayer")

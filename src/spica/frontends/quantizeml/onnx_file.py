@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from spica.errors import SpicaError
 from spica.frontends.quantizeml.onnx_rules import ONNX, OnnxGraph, OnnxNode, split_kind
-from spica.frontends.quantizeml.rules import input_layer
+from spica.frontends.quantizeml.rules import input_layer, refuse_damage
 from spica.layers import Input
 from spica.network import Network
 
@@ -24,6 +24,11 @@ def read_onnx(path: str | PathLike[str]) -> Network:
         SpicaError: where the file is not such a model, or a node has no exact counterpart; it is named.
     """
     model = _load(path)
+    with refuse_damage(str(path), "its graph"):
+        return _network(str(path), model)
+
+
+def _network(path: str, model: Any) -> Network:
     from onnx import numpy_helper
 
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
@@ -31,7 +36,7 @@ def read_onnx(path: str | PathLike[str]) -> Network:
     images = [_input(value) for value in model.graph.input if value.name not in constants]
     if len(images) != 1:
         raise SpicaError(f"{path}: has {len(images)} inputs; Spica reads ONNX models of one")
-    graph = OnnxGraph(str(path), image=images[0])
+    graph = OnnxGraph(path, image=images[0])
     for proto in model.graph.node:
         node = _node(proto, arguments.get(proto.op_type, []), constants)
         ONNX.apply(node.operation, graph, node, f"node {proto.op_type}")

@@ -182,7 +182,7 @@ def _add_with_table(graph: OnnxGraph, node: OnnxNode, layer: layers.WeightedLaye
     """Add ``layer``, the table of its activation, and the global average that may follow."""
     before = node.output_stage(peak, "ActScale", "ActShift", ACTIVATION_BITS)
     layer = replace(layer, name=f"{node.name}/preactivation", requantize=before, weight_scale=step_after(before))
-    height, width = (*graph.add(layer).shape, 1, 1)[:2]
+    image = graph.add(layer)
     pooled = "GlobalAvgPool" in node.steps
     table = layers.LookUp(
         name=f"{node.name}/activation" if pooled else node.name,
@@ -197,7 +197,7 @@ def _add_with_table(graph: OnnxGraph, node: OnnxNode, layer: layers.WeightedLaye
         graph.add(replace(table, requantize=node.output_stage(entry)), node.outputs[0])
         return
     graph.add(table)
-    stage = node.output_stage(entry * height * width)
+    stage = node.output_stage(entry * np.prod(image.shape[:2]))
     average = layers.GlobalAveragePooling2D(name=node.name, inputs=(table.name,), requantize=stage)
     graph.add(average, node.outputs[0])
 
@@ -251,7 +251,7 @@ def _addition(graph: OnnxGraph, node: OnnxNode) -> None:
             graph.add(step)
             name = step.name
         aligned.append(name)
-    stage = node.output_stage(peak, scale="") if "Shift" in node.constants else None
+    stage = node.output_stage(peak, scale="") if node.operation.endswith("Scaled") else None
     graph.add(layers.Add(name=node.name, inputs=tuple(aligned), requantize=stage), node.outputs[0])
 
 

@@ -6,7 +6,8 @@ does. The rule adds Spica's layers to a ``Graph``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,9 +26,9 @@ class Graph:
     source: str  # the file's name, for errors
     layers: list[Layer] = field(default_factory=list)
     types: dict[str, TensorType] = field(default_factory=dict)
-    writers: dict[Hashable, str] = field(default_factory=dict)
+    writers: dict[str, str] = field(default_factory=dict)
 
-    def add(self, layer: Layer, tensor: Hashable | None = None) -> TensorType:
+    def add(self, layer: Layer, tensor: str | None = None) -> TensorType:
         """Append a layer, which writes the file's ``tensor`` if one is given, and return its type."""
         self.types[layer.name] = self.infer(layer)
         self.layers.append(layer)
@@ -39,14 +40,14 @@ class Graph:
         """Return the type that the output of ``layer`` would have; its inputs must be in the graph."""
         return infer(layer, [self.types[name] for name in layer.inputs])
 
-    def writer(self, tensor: Hashable) -> str:
+    def writer(self, tensor: str) -> str:
         """Return the name of the layer that writes one of the file's tensors."""
         try:
             return self.writers[tensor]
         except KeyError:
             raise SpicaError(f"{self.source}: {tensor!r} is read before it is written; the file is damaged") from None
 
-    def network(self, outputs: list[Any], name: str) -> Network:
+    def network(self, outputs: list[str], name: str) -> Network:
         """Return the network whose outputs are the given tensors of the file."""
         return Network(tuple(self.layers), tuple(self.writer(tensor) for tensor in outputs), name)
 
@@ -76,14 +77,21 @@ class RuleBook(dict[str, Rule]):
         if operation not in self:
             known = ", ".join(sorted(self))
             raise SpicaError(f"{layer.name}: {what} has no exact counterpart; Spica reads {known}")
-        try:
+        with refuse_damage(layer.name, what):
             self[operation](graph, layer)
-        except SpicaError:
-            raise
-        except KeyError as error:
-            raise SpicaError(f"{layer.name}: the file lacks its {error}; it is damaged") from None
-        except (TypeError, ValueError, IndexError, AttributeError, ArithmeticError) as error:
-            raise SpicaError(f"{layer.name}: {what} cannot be read ({error}); the file is damaged") from error
+
+
+@contextmanager
+def refuse_damage(where: str, what: str) -> Iterator[None]:
+    """Turn errors in reading a part of a file, in words ``what``, into a ``SpicaError`` that says ``where``."""
+    try:
+        yield
+    except SpicaError:
+        raise
+    except KeyError as error:
+        raise SpicaError(f"{where}: the file lacks its {error}; it is damaged") from error
+    except (TypeError, ValueError, IndexError, AttributeError, ArithmeticError) as error:
+        raise SpicaError(f"{where}: {what} cannot be read ({error}); the file is damaged") from error
 
 
 def input_layer(name: str, shape: tuple[int, ...], dtype: np.dtype) -> Input:
