@@ -18,11 +18,10 @@ from spica.errors import SpicaError
 from spica.layers import Requantize
 from spica.network import TensorType
 
-SMALLEST_SCALE = np.float32(1e-6)
+SMALLEST_SCALE = np.float32(1e-6)  # of weights
 MULTIPLIER_BITS = 8
 BIAS_BITS = 8
 TABLE_BITS = 14
-"""Bits of the entries of an activation's table."""
 BUFFER_BITS = 32
 WIDEST_BUFFER = 62
 
@@ -55,14 +54,10 @@ def quantize_kernel(kernel: NDArray, bits: int, per_filter: bool) -> tuple[NDArr
 
 
 def quantize_aligned(x: NDArray, value_bits: int, bits: int, other: TensorType, other_bits: int) -> NDArray[np.int64]:
-    """Put real numbers on the grid of another tensor: rounded to a few bits first, then shifted onto it.
+    """Put real numbers on the grid of another tensor: rounded to ``value_bits`` first, then shifted onto it.
 
-    Args:
-        x: a bias, a bound or a padding value; one number, or one a channel.
-        value_bits: bits to which each number is rounded, without its sign.
-        bits: width that the file states; up to 4 bits, all numbers share one exponent.
-        other: type of the tensor whose grid it is.
-        other_bits: value bits to which the result saturates.
+    Numbers that the file states to have 4 ``bits`` or fewer share one exponent. The result saturates to ``other_bits``,
+    its sign not counted.
     """
     scaled = np.asarray(x, np.float32) / other.scale
     ranges = np.abs(np.asarray(x, np.float32)) if bits > 4 else np.abs(x).max()
@@ -78,7 +73,7 @@ def saturating_multiplier(scale: NDArray, bits: int) -> tuple[NDArray[np.int64],
 
     A scale just below or at a power of two rounds to ``2**bits``, which does not fit and saturates: 1.0 becomes 255 of
     256. Files must be read so. ``quantization.rounding.nearest_multiplier``, with which Spica chooses numbers of its
-    own, gives 128 of 128 there, which is exact; everywhere else the two agree.
+    own, keeps the value of such a scale by halving the multiplier (128 of 128); elsewhere the two agree.
     """
     exponent = np.float32(bits) - ceil_log2(scale)
     return round_and_saturate(scale * np.exp2(exponent), bits), exponent.astype(np.int64)
@@ -90,7 +85,7 @@ def saturating_multiplier(scale: NDArray, bits: int) -> tuple[NDArray[np.int64],
 def stage_of_range(
     quantizer: dict[str, Any], range_max: NDArray, rate: NDArray | None, x: TensorType, rectified: bool = False
 ) -> Requantize:
-    """Return the output stage that a Keras file's output quantizer stands for.
+    """Return the output stage of an accumulator of type ``x`` that a Keras file's output quantizer stands for.
 
     Args:
         quantizer: the quantizer's settings.

@@ -88,7 +88,10 @@ def _load(source: str | PathLike[str] | BinaryIO) -> tuple[dict, Variables]:
                     return config, _numbered_variables(config, file["layers"])
         with h5py.File(source, "r") as file:
             groups = file["model_weights"]
-            variables = {name: _named_variables(groups[name]) for name in _names(groups, "layer_names")}
+            variables = {
+                name: {v.removesuffix(":0"): np.asarray(groups[name][v]) for v in _names(groups[name], "weight_names")}
+                for name in _names(groups, "layer_names")
+            }
             return json.loads(file.attrs["model_config"]), variables
     except FileNotFoundError:
         raise SpicaError(f"{source}: does not exist; check the path") from None
@@ -113,11 +116,6 @@ def _numbered_variables(config: dict, groups: Any) -> Variables:
             for index, variable in group[f"{part}/vars"].items() if f"{part}/vars" in group else ():
                 found[names[int(index)]] = np.asarray(variable)
     return variables
-
-
-def _named_variables(group: Any) -> dict[str, NDArray]:
-    """Return the variables of one layer of an ``.h5`` file."""
-    return {name.removesuffix(":0"): np.asarray(group[name]) for name in _names(group, "weight_names")}
 
 
 def _names(group: Any, attribute: str) -> list[str]:

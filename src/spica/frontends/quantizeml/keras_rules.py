@@ -40,6 +40,10 @@ class KerasLayer:
         """The settings of the layer's quantizers and buffers."""
         return self.config.get("quant_config") or {}
 
+    def make(self, kind: type[Layer], **fields: Any) -> Any:
+        """Return a layer of Spica's with this layer's name and inputs."""
+        return kind(name=self.name, inputs=self.inputs, **fields)
+
     def bits(self, quantizer: str) -> int:
         """Return the width to which the layer's quantizer of a bias or a bound rounds."""
         return (self.quantizers.get(quantizer) or {}).get("bitwidth", fixed_point.BIAS_BITS)
@@ -69,6 +73,16 @@ class KerasLayer:
         return fixed_point.stage_of_range(quantizer, self.variable(range_max), factor, x, rectified)
 
 
+def _add(graph: Graph, layer: KerasLayer, made: Layer, index: int = 0) -> TensorType:
+    """Add ``made``, which writes the output ``index`` of the file's layer, and return its type."""
+    return graph.add(made, tensor(layer.name, index))
+
+
+def _add_with_stage(graph: Graph, layer: KerasLayer, made: Any, **how: bool) -> TensorType:
+    """Add ``made`` with the output stage of the file's layer, and return its type."""
+    return _add(graph, layer, replace(made, requantize=layer.output_stage(graph.infer(made), **how)))
+
+
 # -- layers with weights -------------------------------------------------------------------------------------------
 
 
@@ -77,7 +91,7 @@ def _weighted(spelling: WeightedSpelling, graph: Graph, layer: KerasLayer) -> No
         raise SpicaError(f"{layer.name}: has the activation {activation!r} inside; export it as a layer of its own")
     layer.require(spelling.fixed)
     accumulator_bits = min(layer.quantizers.get("buffer_bitwidth", BUFFER_BITS), spelling.widest_buffer) - 1
-    fields: dict[str, Any] = {"name": layer.name, "inputs": layer.inputs, "accumulator_bits": accumulator_bits}
+    fields: dict[str, Any] = {"accumulator_bits": accumulator_bits}
     kernel, bits, scale = _kernel(spelling, layer)
     if spelling.first is not None:
         fields["depthwise_kernel"], first_bits, first_scale = _kernel(spelling.first, layer)
@@ -90,13 +104,12 @@ def _weighted(spelling: WeightedSpelling, graph: Graph, layer: KerasLayer) -> No
         real = np.squeeze(np.asarray(value, np.float32))
         fill = fixed_point.quantize_aligned(real, bits - 1, bits, x, accumulator_bits)
         fields |= {"padding_value": np.broadcast_to(fill, (x.channels,)).copy(), "padding": "same"}
-    made = spelling.layer(**fields)
-    accumulator = graph.infer(made)
+    made = layer.make(spelling.layer, **fields)
     if layer.config.get("use_bias"):
-        bits = layer.bits("bias_quantizer")
+        bits, accumulator = layer.bits("bias_quantizer"), graph.infer(made)
         bias = fixed_point.quantize_aligned(layer.variable("bias"), bits - 1, bits, accumulator, accumulator_bits)
         made = replace(made, bias=bias)
-    _add(graph, layer, replace(made, requantize=layer.output_stage(accumulator)))
+    _add_with_stage(graph, layer, made)
 
 
 def _kernel(spelling: WeightedSpelling, layer: KerasLayer) -> tuple[NDArray[np.int8], int, NDArray[np.float32]]:
@@ -128,11 +141,6 @@ def _projection(graph: Graph, layer: KerasLayer) -> None:
     _weighted(WEIGHTED_BY_LAYER[layers.Dense], graph, replace(layer, inputs=(source,)))
 
 
-def _add(graph: Graph, layer: KerasLayer, made: Layer, index: int = 0) -> TensorType:
-    """Add ``made``, which writes the output ``index`` of the file's layer, and return its type."""
-    return graph.add(made, tensor(layer.name, index))
-
-
 @KERAS.reads("QuantizedStatefulRecurrent")
 def _recurrent(graph: Graph, layer: KerasLayer) -> None:
     x = graph.types[layer.inputs[0]]
@@ -147,9 +155,8 @@ def _recurrent(graph: Graph, layer: KerasLayer) -> None:
     if stage is None:
         raise SpicaError(f"{layer.name}: has no output quantizer; a state cannot leave it unrounded")
     updated = stage.frac_bits + exponents[0]
-    made = layers.StatefulRecurrent(
-        name=layer.name,
-        inputs=layer.inputs,
+    made = layer.make(
+        layers.StatefulRecurrent,
         a_real=real,
         a_imag=imaginary,
         a_frac_bits=(exponents[0], exponents[1]),
@@ -166,9 +173,8 @@ def _recurrent(graph: Graph, layer: KerasLayer) -> None:
 
 @KERAS.reads("QuantizedAdd")
 def _addition(graph: Graph, layer: KerasLayer) -> None:
-    made = layers.Add(name=layer.name, inputs=layer.inputs, average=bool(layer.config.get("average")))
-    stage = layer.output_stage(graph.infer(made), shift_only=True)
-    _add(graph, layer, replace(made, requantize=stage))
+    made = layer.make(layers.Add, average=bool(layer.config.get("average")))
+    _add_with_stage(graph, layer, made, shift_only=True)
 
 
 @KERAS.reads("QuantizedReLU")
@@ -177,8 +183,8 @@ def _relu(graph: Graph, layer: KerasLayer) -> None:
     if bound is not None:
         bits, x = layer.bits("max_value_quantizer"), graph.types[layer.inputs[0]]
         bound = fixed_point.quantize_aligned(np.array(bound, np.float32), bits, bits, x, BUFFER_BITS)
-    made = layers.Activation(name=layer.name, inputs=layer.inputs, function=layers.ReLU(max_value=bound))
-    _add(graph, layer, replace(made, requantize=layer.output_stage(graph.infer(made), rectified=True)))
+    made = layer.make(layers.Activation, function=layers.ReLU(max_value=bound))
+    _add_with_stage(graph, layer, made, rectified=True)
 
 
 @KERAS.reads("QuantizedActivation")
@@ -190,10 +196,8 @@ def _lookup(graph: Graph, layer: KerasLayer) -> None:
     bits = layer.quantizers.get("lut_bitwidth", fixed_point.TABLE_BITS)
     x, alpha = graph.types[layer.inputs[0]], layer.config.get("alpha", 0.2)
     table, scale = fixed_point.activation_table(function, x, alpha, bits)
-    made = layers.LookUp(
-        name=layer.name, inputs=layer.inputs, table=table, table_bits=bits, scale=scale, function=function
-    )
-    _add(graph, layer, replace(made, requantize=layer.output_stage(graph.infer(made))))
+    made = layer.make(layers.LookUp, table=table, table_bits=bits, scale=scale, function=function)
+    _add_with_stage(graph, layer, made)
 
 
 @KERAS.reads("QuantizedGlobalAveragePooling2D")
@@ -202,8 +206,7 @@ def _global_average(graph: Graph, layer: KerasLayer) -> None:
     keep = layer.config.get("keepdims", False)
     made = layers.GlobalAveragePooling2D(name=f"{layer.name}/average" if keep else layer.name, inputs=layer.inputs)
     rectified = any(isinstance(other, layers.Activation) for other in graph.layers if other.name == layer.inputs[0])
-    stage = layer.output_stage(graph.infer(made), rectified)
-    output = _add(graph, layer, replace(made, requantize=stage))
+    output = _add_with_stage(graph, layer, made, rectified=rectified)
     if keep:
         _add(graph, layer, layers.Reshape(name=layer.name, inputs=(made.name,), shape=(1, 1, output.channels)))
 
@@ -213,7 +216,7 @@ def _softmax(graph: Graph, layer: KerasLayer) -> None:
     function = layer.config.get("activation", "softmax")
     if function != "softmax":
         raise SpicaError(f"{layer.name}: float activation {function!r} is not read; only a final softmax is")
-    _add(graph, layer, layers.Softmax(name=layer.name, inputs=layer.inputs))
+    _add(graph, layer, layer.make(layers.Softmax))
 
 
 # -- layers without weights ----------------------------------------------------------------------------------------
@@ -222,7 +225,7 @@ def _softmax(graph: Graph, layer: KerasLayer) -> None:
 def _plain(spelling: PlainSpelling, graph: Graph, layer: KerasLayer) -> None:
     layer.require({})
     fields = spelling.read(layer.config, graph.types[layer.inputs[0]])
-    _add(graph, layer, spelling.layer(name=layer.name, inputs=layer.inputs, **fields))
+    _add(graph, layer, layer.make(spelling.layer, **fields))
 
 
 for _plain_spelling in spellings.PLAIN:
@@ -247,15 +250,9 @@ def _input_quantizer(graph: Graph, layer: KerasLayer) -> None:
     low, high = (layer.variable(name) for name in spellings.INPUT_VARIABLES)
     ranges = np.maximum(np.abs(high), np.abs(low)) if signed else high - low
     frac_bits = fixed_point.fractional_bits(bits - signed, ranges)
-    made = layers.Quantize(
-        name=layer.name,
-        inputs=layer.inputs,
-        bits=bits,
-        signed=signed,
-        frac_bits=frac_bits.astype(np.int64),
-        zero_point=None if signed else round_and_saturate(-low * np.exp2(frac_bits), bits),
-    )
-    _add(graph, layer, made)
+    zero = None if signed else round_and_saturate(-low * np.exp2(frac_bits), bits)
+    fields = {"bits": bits, "signed": signed, "frac_bits": frac_bits.astype(np.int64), "zero_point": zero}
+    _add(graph, layer, layer.make(layers.Quantize, **fields))
 
 
 @KERAS.reads("Dequantizer")

@@ -6,12 +6,10 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spica.errors import SpicaError
 from spica.frontends.quantizeml.onnx_rules import ONNX, OnnxGraph, OnnxNode, split_kind
 from spica.frontends.quantizeml.rules import input_layer, refuse_damage
-from spica.layers import Input
 from spica.network import Network
 
 DOMAIN, VERSION = "com.brainchip", 1
@@ -29,17 +27,29 @@ def read_onnx(path: str | PathLike[str]) -> Network:
 
 
 def _network(path: str, model: Any) -> Network:
-    from onnx import numpy_helper
+    from onnx import helper, numpy_helper
 
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    arguments = {function.name: list(function.input) for function in model.functions}
-    images = [_input(value) for value in model.graph.input if value.name not in constants]
-    if len(images) != 1:
-        raise SpicaError(f"{path}: has {len(images)} inputs; Spica reads ONNX models of one")
-    graph = OnnxGraph(path, image=images[0])
+    arguments = {function.name: function.input for function in model.functions}
+    inputs = [value for value in model.graph.input if value.name not in constants]
+    if len(inputs) != 1:
+        raise SpicaError(f"{path}: has {len(inputs)} inputs; Spica reads ONNX models of one")
+    kind = inputs[0].type.tensor_type
+    shape, dtype = tuple(d.dim_value for d in kind.shape.dim)[1:], helper.tensor_dtype_to_np_dtype(kind.elem_type)
+    graph = OnnxGraph(path, image=input_layer(inputs[0].name, shape, np.dtype(dtype)))
     for proto in model.graph.node:
-        node = _node(proto, arguments.get(proto.op_type, []), constants)
-        ONNX.apply(node.operation, graph, node, f"node {proto.op_type}")
+        operation, steps = split_kind(proto.op_type) if proto.domain == DOMAIN else ("", "")
+        named = zip(arguments.get(proto.op_type, ()), proto.input)
+        node = OnnxNode(
+            name=proto.name,
+            operation=operation,
+            steps=steps,
+            inputs=[tensor for tensor in proto.input if tensor not in constants],
+            outputs=list(proto.output),
+            constants={argument: constants[tensor] for argument, tensor in named if tensor in constants},
+            attributes={a.name: helper.get_attribute_value(a) for a in proto.attribute},
+        )
+        ONNX.apply(operation, graph, node, f"node {proto.op_type}")
     return graph.network([output.name for output in model.graph.output], model.graph.name)
 
 
@@ -61,27 +71,3 @@ def _load(path: str | PathLike[str]) -> Any:
             "quantise it there first"
         )
     return model
-
-
-def _input(value: Any) -> Input:
-    from onnx import helper
-
-    tensor = value.type.tensor_type
-    shape = tuple(d.dim_value for d in tensor.shape.dim)[1:]
-    return input_layer(value.name, shape, np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type)))
-
-
-def _node(proto: Any, arguments: list[str], constants: dict[str, NDArray]) -> OnnxNode:
-    """Return a node with its constants under the names of its function's ``arguments``."""
-    from onnx import helper
-
-    operation, steps = split_kind(proto.op_type) if proto.domain == DOMAIN else ("", "")
-    return OnnxNode(
-        name=proto.name,
-        operation=operation,
-        steps=steps,
-        inputs=[i for i in proto.input if i not in constants],
-        outputs=list(proto.output),
-        constants={a: constants[i] for a, i in zip(arguments, proto.input) if i in constants},
-        attributes={a.name: helper.get_attribute_value(a) for a in proto.attribute},
-    )

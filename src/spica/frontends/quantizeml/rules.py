@@ -95,12 +95,8 @@ def refuse_damage(where: str, what: str) -> Iterator[None]:
 
 
 def input_layer(name: str, shape: tuple[int, ...], dtype: np.dtype) -> Input:
-    """Return the layer of a model's input, whose samples have ``shape`` and ``dtype``.
-
-    Raises:
-        SpicaError: where the file does not say every size.
-    """
+    """Return the layer of a model's input, whose samples have ``shape`` and ``dtype``."""
     if not shape or not all(shape):
         raise SpicaError(f"{name}: input shape {shape} has unknown sizes; save the model with fixed ones")
-    return Input(name=name, shape=shape, bits=8 * dtype.itemsize if dtype.kind in "iu" else None,
-                 signed=dtype.kind == "i")  # fmt: skip
+    bits = 8 * dtype.itemsize if dtype.kind in "iu" else None
+    return Input(name=name, shape=shape, bits=bits, signed=dtype.kind == "i")
