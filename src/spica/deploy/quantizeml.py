@@ -26,6 +26,7 @@ from spica.network.layer import infer
 from spica.util.files import write_atomically
 
 KERAS_VERSION = "2.19.0"
+BUFFER = {"buffer_bitwidth": BUFFER_BITS}
 
 
 def to_quantizeml(net: Network, path: str | PathLike[str]) -> None:
@@ -102,9 +103,6 @@ def check_equal(net: Network, read: Network) -> None:
 def _same(a: Any, b: Any) -> bool:
     if is_dataclass(a):
         return type(a) is type(b) and all(_same(getattr(a, f.name), getattr(b, f.name)) for f in fields(a))
-    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-        both = np.broadcast_arrays(a, b)
-        return bool((both[0] == both[1]).all())
     return a is b if a is None or b is None else bool(np.all(a == b))
 
 
@@ -124,31 +122,32 @@ class _File:
         """Return the type of what the output stage of ``layer`` reads, after ``changes`` to the layer's fields."""
         return infer(replace(layer, requantize=None, **changes), self.net.input_types(layer))
 
-    def add(self, layer: Layer, kind: str, step: str = "", quantizers: dict | None = None, **config: Any) -> None:
-        """Append an entry for ``layer``, or for a ``step`` of it that reads what was written for it before."""
+    def add(self, layer: Layer, kind: str, step: str = "", stage: tuple = (None,), **config: Any) -> None:
+        """Append an entry of class ``kind`` for ``layer``, or for a ``step`` of it that reads what came before.
+
+        ``stage`` holds arguments of ``output_quantizer``, for entries that have a ``quant_config``.
+        """
         name = layer.name + step
         sources = [self.last[layer.name]] if step else [self.last[i] for i in layer.inputs]
         body = {"name": name, "trainable": True, "dtype": "float32", **config}
-        if quantizers is not None:
-            body["quant_config"] = quantizers
+        if "quant_config" in config:
+            body["quant_config"] = self.output_quantizer(name, *stage) | config["quant_config"]
         nodes = [[[source, 0, 0, {}] for source in sources]] if sources else []
         self.entries.append({"class_name": f"Custom>{kind}", "config": body, "name": name, "inbound_nodes": nodes})
         self.last[layer.name] = name
 
-    def output_quantizer(self, name: str, out: Requantize | None, x: TensorType, fixed_point: bool = False) -> dict:
+    def output_quantizer(self, name: str, out: Requantize | None, x: Any = None, shift_only: bool = False) -> dict:
         """Return the settings of the output stage of an accumulator ``x``; the entry ``name`` gets its variables."""
         if out is None:
             return {}
         value_bits = out.bits - out.signed
         if (out.frac_bits > value_bits).any():
-            raise SpicaError(
-                f"{name}: {out.frac_bits.max()} fractional bits of {value_bits} are more than a file holds"
-            )
+            raise SpicaError(f"{name}: a file holds {value_bits} fractional bits at most; got {out.frac_bits.max()}")
         if out.buffer_bits != BUFFER_BITS:
             raise SpicaError(f"{name}: has a buffer of {out.buffer_bits} bits; files are written for {BUFFER_BITS}")
         # Any range between two powers of two gives the same bits; the middle is safe from rounding.
         ranges = np.ldexp(0.75, value_bits - out.frac_bits.astype(int))
-        rate = np.ones_like(ranges) if fixed_point else rescaling_rate(out, x)
+        rate = np.ones_like(ranges) if shift_only else rescaling_rate(out, x)
         variables = dict(zip(spellings.OUTPUT_VARIABLES, (ranges, rate)))
         self.variables.setdefault(name, {}).update({f"output_quantizer/{k}": v for k, v in variables.items()})
         axis = "per-axis" if out.frac_bits.ndim else "per-tensor"
@@ -188,7 +187,6 @@ def _(layer: Input, file: _File) -> None:
 @write.register(WeightedLayer)
 def _weighted(layer: Any, file: _File) -> None:
     spelling = _spelling(spellings.WEIGHTED_BY_LAYER, layer)
-    (x,) = file.net.input_types(layer)
     name, bits, out, pool = layer.name, layer.weight_bits, layer.requantize, layer.pool
     accumulator = file.before_stage(layer, bias=None, pool=None, activation=None)
     quantizers: dict[str, Any] = {}
@@ -206,14 +204,14 @@ def _weighted(layer: Any, file: _File) -> None:
         variables[part.variable] = part.to_keras(floats)
     config = spellings.write_weighted(spelling, layer)
     if (value := getattr(layer, "padding_value", None)) is not None:  # it is kept in as many bits as a weight
-        config["padding_value"] = on_grid(value, bits - 1, x.scale).tolist()
+        config["padding_value"] = on_grid(value, bits - 1, file.net.input_types(layer)[0].scale).tolist()
     if layer.bias is not None:
         step = np.ldexp(accumulator.scale.astype(np.float64), -accumulator.frac_bits.astype(int))
         variables["bias"] = on_grid(layer.bias, BIAS_BITS - 1, step).astype(np.float32)
     averaged = isinstance(pool, GlobalAverage)
     own = out if layer.activation is None and not averaged else None
-    quantizers |= file.output_quantizer(name, own, accumulator) | {"buffer_bitwidth": layer.accumulator_bits + 1}
-    file.add(layer, spelling.keras, quantizers=quantizers, **config)
+    quantizers["buffer_bitwidth"] = layer.accumulator_bits + 1
+    file.add(layer, spelling.keras, "", (own, accumulator), quant_config=quantizers, **config)
     if isinstance(pool, MaxPool):
         file.add(layer, "QuantizedMaxPool2D", "/pool", **spellings.write_pool(f"{name}/pool", pool))
     if layer.activation is not None:
@@ -229,17 +227,15 @@ def _(layer: layers.Activation, file: _File) -> None:
 
 @write.register
 def _(layer: layers.LookUp, file: _File) -> None:
-    entries = file.before_stage(layer)
-    quantizers = file.output_quantizer(layer.name, layer.requantize, entries) | {"lut_bitwidth": layer.table_bits}
-    file.add(layer, "QuantizedActivation", quantizers=quantizers, activation=layer.function, alpha=0.2)
+    stage, table = (layer.requantize, file.before_stage(layer)), {"lut_bitwidth": layer.table_bits}
+    file.add(layer, "QuantizedActivation", "", stage, quant_config=table, activation=layer.function, alpha=0.2)
 
 
 @write.register
 def _(layer: layers.Add, file: _File) -> None:
     out = layer.requantize if layer.activation is None else None
     total = file.before_stage(layer, activation=None)
-    quantizers = file.output_quantizer(layer.name, out, total, fixed_point=True) | {"buffer_bitwidth": BUFFER_BITS}
-    file.add(layer, "QuantizedAdd", quantizers=quantizers, average=layer.average)
+    file.add(layer, "QuantizedAdd", "", (out, total, True), quant_config=BUFFER, average=layer.average)
     if layer.activation is not None:
         _add_relu(file, layer, "/relu", layer.activation, layer.requantize, total)
 
@@ -254,15 +250,13 @@ def _add_relu(file: _File, layer: Layer, step: str, relu: ReLU, out: Requantize 
     bound = None
     if relu.max_value is not None:
         bound = shared_bound(relu.max_value, np.ldexp(x.scale.astype(np.float64), -x.frac_bits.astype(int)))
-    quantizers = file.output_quantizer(layer.name + step, out, x) | {"buffer_bitwidth": BUFFER_BITS}
-    file.add(layer, "QuantizedReLU", step, quantizers, max_value=bound)
+    file.add(layer, "QuantizedReLU", step, (out, x), quant_config=BUFFER, max_value=bound)
 
 
 def _add_average(file: _File, layer: Any, step: str, total: TensorType) -> None:
     """Append a global average whose sums are of type ``total``, with the output stage of ``layer``."""
-    quantizers = file.output_quantizer(layer.name + step, layer.requantize, total) | {"buffer_bitwidth": BUFFER_BITS}
-    kind = "QuantizedGlobalAveragePooling2D"
-    file.add(layer, kind, step, quantizers, keepdims=False, **spellings.CHANNELS_LAST)
+    kind, stage = "QuantizedGlobalAveragePooling2D", (layer.requantize, total)
+    file.add(layer, kind, step, stage, quant_config=BUFFER, keepdims=False, **spellings.CHANNELS_LAST)
 
 
 # -- floats that lead to given integers -----------------------------------------------------------------------------

@@ -16,17 +16,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from spica.errors import SpicaError
 from spica.layers import Requantize
+from spica.layers.epilogue import WIDEST_BUFFER
 from spica.network import TensorType
 
-SMALLEST_SCALE = np.float32(1e-6)  # of weights
+SMALLEST_SCALE = np.float32(1e-6)
 MULTIPLIER_BITS = 8
 BIAS_BITS = 8
 TABLE_BITS = 14
 BUFFER_BITS = 32
-WIDEST_BUFFER = 62
-
-
-# -- fixed point ---------------------------------------------------------------------------------------------------
 
 
 def ceil_log2(x: ArrayLike) -> NDArray[np.float32]:

@@ -29,12 +29,9 @@ from spica.layers.weighted import ACCUMULATOR_BITS, WIDEST_ACCUMULATOR, largest
 ONNX = RuleBook()
 """The rules by the names of functions, without the steps that follow the operation."""
 
-ACTIVATION_BITS = 11
-"""Bits of the integers that index an activation's table."""
-IMAGE_LAST = (0, 3, 1, 2)
-"""The transposition that takes images from channels last to channels first."""
+ACTIVATION_BITS = 11  # of the integers that index an activation's table
+CHANNELS_FIRST, CHANNELS_LAST, FLAT = (0, 1, 2, 3), (0, 3, 1, 2), (0, 1)  # how an input is permuted to channels first
 ONE = np.ones((), np.int64)
-
 _WEIGHTED_KIND = re.compile(
     rf"({'|'.join(name for spelling in WEIGHTED for name in spelling.onnx)})"
     r"((?:Flatten|Biased|MaxPool|GlobalAvgPool|ReLU|Clipped|LUT|Scaled)*)"
@@ -211,26 +208,18 @@ def _input_quantizer(graph: OnnxGraph, node: OnnxNode) -> None:
     if image is None or node.inputs != [image.name]:
         raise SpicaError(f"{node.name}: does not read the model's one input; a file has one quantiser, at its start")
     perm, shape = tuple(node.attributes["perm"]), image.shape
-    if perm == (0, 1, 2, 3):
+    if perm == CHANNELS_FIRST:
         shape = (*shape[1:], shape[0])
-    elif perm not in (IMAGE_LAST, (0, 1)):
-        raise SpicaError(
-            f"{node.name}: its input's axes are permuted by {perm}; give it images, channels first or last"
-        )
+    elif perm not in (CHANNELS_LAST, FLAT):
+        raise SpicaError(f"{node.name}: permutes its input's axes by {perm}; give images, channels first or last")
     graph.add(replace(image, shape=shape))
     scale, zero = node.constants["scale"], node.constants["zp"]
     signed = zero.dtype.kind == "i"
     if image.bits == 8 and image.signed == signed and (scale == 1).all() and not zero.any():
         graph.writers[node.outputs[0]] = image.name  # the raw integers are the quantised ones
         return
-    quantize = layers.QuantizeLinear(
-        name=node.name,
-        inputs=(image.name,),
-        bits=8,
-        signed=signed,
-        scale=_entries(scale.astype(np.float32)),
-        zero_point=_entries(zero.astype(np.int64)),
-    )
+    grid = {"scale": _entries(scale.astype(np.float32)), "zero_point": node.integers("zp")}
+    quantize = layers.QuantizeLinear(name=node.name, inputs=(image.name,), bits=8, signed=signed, **grid)
     graph.add(quantize, node.outputs[0])
 
 
@@ -245,11 +234,8 @@ def _addition(graph: OnnxGraph, node: OnnxNode) -> None:
             raise SpicaError(f"{node.name}: its input shift {factor} is not a power of two")
         peak = peak + largest(graph.types[name]) * factor
         if (factor != 1).any():
-            step = layers.Rescaling(
-                name=f"{node.name}/{shift[0].lower()}", inputs=(name,), scale=factor.astype(np.float32)
-            )
-            graph.add(step)
-            name = step.name
+            source, name = name, f"{node.name}/{shift[0].lower()}"
+            graph.add(layers.Rescaling(name=name, inputs=(source,), scale=factor.astype(np.float32)))
         aligned.append(name)
     stage = node.output_stage(peak, scale="") if node.operation.endswith("Scaled") else None
     graph.add(layers.Add(name=node.name, inputs=tuple(aligned), requantize=stage), node.outputs[0])
