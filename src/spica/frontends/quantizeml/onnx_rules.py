@@ -22,7 +22,7 @@ from spica import layers
 from spica.errors import SpicaError
 from spica.frontends.quantizeml.fixed_point import TABLE_BITS, stage_of_integers, step_after
 from spica.frontends.quantizeml.rules import Graph, RuleBook
-from spica.frontends.quantizeml.spellings import WEIGHTED, WeightedSpelling
+from spica.frontends.quantizeml.spellings import WEIGHTED, WEIGHTED_BY_LAYER, WeightedSpelling
 from spica.layers.epilogue import AVERAGE_BITS
 from spica.layers.weighted import ACCUMULATOR_BITS, WIDEST_ACCUMULATOR, largest
 
@@ -121,7 +121,8 @@ def _dense(graph: OnnxGraph, node: OnnxNode) -> None:
         kernel = kernel.reshape(-1, channels, rows, columns).transpose(0, 2, 3, 1).reshape(len(kernel), -1)
         graph.add(layers.Flatten(name=f"{node.name}/flatten", inputs=(name,)))
         name = f"{node.name}/flatten"
-    _add_weighted(graph, node, layers.Dense(name=node.name, inputs=(name,), kernel=np.ascontiguousarray(kernel.T)))
+    kernel = np.ascontiguousarray(WEIGHTED_BY_LAYER[layers.Dense].from_onnx(kernel, node.attributes))
+    _add_weighted(graph, node, layers.Dense(name=node.name, inputs=(name,), kernel=kernel))
 
 
 def _padding(pads: ArrayLike) -> tuple[tuple[int, int], tuple[int, int]]:
