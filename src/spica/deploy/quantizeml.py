@@ -92,7 +92,7 @@ def check_equal(net: Network, read: Network) -> None:
             raise SpicaError(f"{layer.name}: would come back as another kind of layer; it cannot be written exactly")
         for f in fields(layer):
             if f.name == "weight_scale" and getattr(layer, "requantize", None) is not None:
-                continue  # only the output stage uses it, and its integers are compared
+                continue  # only the requantization uses it, and its integers are compared
             if f.name != "inputs" and not _same(getattr(layer, f.name), getattr(other, f.name)):
                 raise SpicaError(
                     f"{layer.name}: its {f.name} cannot be written exactly, because the file's own rules lead to other "
@@ -118,26 +118,26 @@ class _File:
     variables: dict[str, dict[str, NDArray]] = field(default_factory=dict)  # by names of entries and of variables
     last: dict[str, str] = field(default_factory=dict)  # the entry that writes the output of each layer
 
-    def before_stage(self, layer: Any, **changes: Any) -> TensorType:
-        """Return the type of what the output stage of ``layer`` reads, after ``changes`` to the layer's fields."""
+    def before_requantize(self, layer: Any, **changes: Any) -> TensorType:
+        """Return the type of what ``requantize`` of ``layer`` reads, after ``changes`` to the layer's fields."""
         return infer(replace(layer, requantize=None, **changes), self.net.input_types(layer))
 
-    def add(self, layer: Layer, kind: str, step: str = "", stage: tuple = (None,), **config: Any) -> None:
+    def add(self, layer: Layer, kind: str, step: str = "", out: tuple = (None,), **config: Any) -> None:
         """Append an entry of class ``kind`` for ``layer``, or for a ``step`` of it that reads what came before.
 
-        ``stage`` holds arguments of ``output_quantizer``, for entries that have a ``quant_config``.
+        ``out`` holds arguments of ``output_quantizer``, for entries that have a ``quant_config``.
         """
         name = layer.name + step
         sources = [self.last[layer.name]] if step else [self.last[i] for i in layer.inputs]
         body = {"name": name, "trainable": True, "dtype": "float32", **config}
         if "quant_config" in config:
-            body["quant_config"] = self.output_quantizer(name, *stage) | config["quant_config"]
+            body["quant_config"] = self.output_quantizer(name, *out) | config["quant_config"]
         nodes = [[[source, 0, 0, {}] for source in sources]] if sources else []
         self.entries.append({"class_name": f"Custom>{kind}", "config": body, "name": name, "inbound_nodes": nodes})
         self.last[layer.name] = name
 
     def output_quantizer(self, name: str, out: Requantize | None, x: Any = None, shift_only: bool = False) -> dict:
-        """Return the settings of the output stage of an accumulator ``x``; the entry ``name`` gets its variables."""
+        """Return the settings for the requantization of an accumulator ``x``; the entry ``name`` gets its variables."""
         if out is None:
             return {}
         value_bits = out.bits - out.signed
@@ -188,7 +188,7 @@ def _(layer: Input, file: _File) -> None:
 def _weighted(layer: Any, file: _File) -> None:
     spelling = _spelling(spellings.WEIGHTED_BY_LAYER, layer)
     name, bits, out, pool = layer.name, layer.weight_bits, layer.requantize, layer.pool
-    accumulator = file.before_stage(layer, bias=None, pool=None, activation=None)
+    accumulator = file.before_requantize(layer, bias=None, pool=None, activation=None)
     quantizers: dict[str, Any] = {}
     variables = file.variables[name] = {}
     kernels = [(spelling, layer.kernel, layer.weight_scale)]
@@ -217,7 +217,7 @@ def _weighted(layer: Any, file: _File) -> None:
     if layer.activation is not None:
         _add_relu(file, layer, "/relu", layer.activation, None if averaged else out, accumulator)
     if averaged:
-        _add_average(file, layer, "/average", file.before_stage(layer))
+        _add_average(file, layer, "/average", file.before_requantize(layer))
 
 
 @write.register
@@ -227,14 +227,14 @@ def _(layer: layers.Activation, file: _File) -> None:
 
 @write.register
 def _(layer: layers.LookUp, file: _File) -> None:
-    stage, table = (layer.requantize, file.before_stage(layer)), {"lut_bitwidth": layer.table_bits}
-    file.add(layer, "QuantizedActivation", "", stage, quant_config=table, activation=layer.function, alpha=0.2)
+    out, table = (layer.requantize, file.before_requantize(layer)), {"lut_bitwidth": layer.table_bits}
+    file.add(layer, "QuantizedActivation", "", out, quant_config=table, activation=layer.function, alpha=0.2)
 
 
 @write.register
 def _(layer: layers.Add, file: _File) -> None:
     out = layer.requantize if layer.activation is None else None
-    total = file.before_stage(layer, activation=None)
+    total = file.before_requantize(layer, activation=None)
     file.add(layer, "QuantizedAdd", "", (out, total, True), quant_config=BUFFER, average=layer.average)
     if layer.activation is not None:
         _add_relu(file, layer, "/relu", layer.activation, layer.requantize, total)
@@ -242,7 +242,7 @@ def _(layer: layers.Add, file: _File) -> None:
 
 @write.register
 def _(layer: layers.GlobalAveragePooling2D, file: _File) -> None:
-    _add_average(file, layer, "", file.before_stage(layer))
+    _add_average(file, layer, "", file.before_requantize(layer))
 
 
 def _add_relu(file: _File, layer: Layer, step: str, relu: ReLU, out: Requantize | None, x: TensorType) -> None:
@@ -254,16 +254,16 @@ def _add_relu(file: _File, layer: Layer, step: str, relu: ReLU, out: Requantize 
 
 
 def _add_average(file: _File, layer: Any, step: str, total: TensorType) -> None:
-    """Append a global average whose sums are of type ``total``, with the output stage of ``layer``."""
-    kind, stage = "QuantizedGlobalAveragePooling2D", (layer.requantize, total)
-    file.add(layer, kind, step, stage, quant_config=BUFFER, keepdims=False, **spellings.CHANNELS_LAST)
+    """Append a global average whose sums are of type ``total``, with the requantization of ``layer``."""
+    kind, out = "QuantizedGlobalAveragePooling2D", (layer.requantize, total)
+    file.add(layer, kind, step, out, quant_config=BUFFER, keepdims=False, **spellings.CHANNELS_LAST)
 
 
 # -- floats that lead to given integers -----------------------------------------------------------------------------
 
 
 def rescaling_rate(out: Requantize, x: TensorType) -> NDArray:
-    """Return the factors that turn the scale of ``x`` into the output stage's multiplier, one or one a channel.
+    """Return the factors that turn the scale of ``x`` into the requantization's multiplier, one or one a channel.
 
     They are one where the scale alone gives it. A multiplier of 128 is half of a power of two, and a value just above
     it is safe where that value itself is not; hence the quarter.

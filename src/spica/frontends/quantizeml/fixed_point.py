@@ -2,7 +2,7 @@
 
 A Keras file holds float weights and ranges, from which integers, exponents and multipliers follow by public rules. Each
 rule is computed in float32 where the reference does so, since what it rounds to depends on it. An ONNX file holds the
-integers themselves; only the output stage and its buffer are worked out here.
+integers themselves; only the requantization's buffer is worked out here.
 """
 
 from __future__ import annotations
@@ -76,13 +76,13 @@ def saturating_multiplier(scale: NDArray, bits: int) -> tuple[NDArray[np.int64],
     return round_and_saturate(scale * np.exp2(exponent), bits), exponent.astype(np.int64)
 
 
-# -- output stages -------------------------------------------------------------------------------------------------
+# -- requantization -------------------------------------------------------------------------------------------------
 
 
-def stage_of_range(
+def requantize_from_range(
     quantizer: dict[str, Any], range_max: NDArray, rate: NDArray | None, x: TensorType, rectified: bool = False
 ) -> Requantize:
-    """Return the output stage of an accumulator of type ``x`` that a Keras file's output quantizer stands for.
+    """Return the requantization of an accumulator of type ``x`` that a Keras file's output quantizer stands for.
 
     Args:
         quantizer: the quantizer's settings.
@@ -108,8 +108,8 @@ def stage_of_range(
     )
 
 
-def stage_of_integers(where: str, multiplier: NDArray, divisor: NDArray, peak: NDArray, bits: int) -> Requantize:
-    """Return the output stage ``floor(x * multiplier / divisor + 0.5)``, saturated to ``bits``.
+def requantize_from_integers(where: str, multiplier: NDArray, divisor: NDArray, peak: NDArray, bits: int) -> Requantize:
+    """Return the requantization ``floor(x * multiplier / divisor + 0.5)``, saturated to ``bits``.
 
     The buffer is as wide as ``peak``, the largest magnitude of ``x``, needs.
 
@@ -133,9 +133,9 @@ def stage_of_integers(where: str, multiplier: NDArray, divisor: NDArray, peak: N
     )
 
 
-def step_after(stage: Requantize) -> NDArray[np.float32]:
-    """Return what one step of an accumulator is worth on the grid of step one to which ``stage`` takes it."""
-    return np.asarray(np.ldexp(stage.multiplier.astype(np.float64), -stage.shift.astype(int)), np.float32)
+def step_after(requantize: Requantize) -> NDArray[np.float32]:
+    """Return what one step of an accumulator is worth on the grid of step one to which ``requantize`` takes it."""
+    return np.asarray(np.ldexp(requantize.multiplier.astype(np.float64), -requantize.shift.astype(int)), np.float32)
 
 
 # -- tables of activations -----------------------------------------------------------------------------------------

@@ -61,16 +61,14 @@ class KerasLayer:
             if (found := self.config.get(key, value)) != value:
                 raise SpicaError(f"{self.name}: has {key} {found}; only {value} is read")
 
-    def output_stage(
-        self, x: TensorType, rectified: bool = False, shift_only: bool = False
-    ) -> layers.Requantize | None:
-        """Return the output stage of an accumulator ``x``, if the layer has one; see ``stage_of_range``."""
+    def requantize(self, x: TensorType, rectified: bool = False, shift_only: bool = False) -> layers.Requantize | None:
+        """Return the requantization of an accumulator ``x``, if the layer has one; see ``requantize_from_range``."""
         quantizer = self.quantizers.get("output_quantizer")
         if not quantizer:
             return None
         range_max, rate = spellings.OUTPUT_VARIABLES
         factor = None if shift_only else self.variable(rate)
-        return fixed_point.stage_of_range(quantizer, self.variable(range_max), factor, x, rectified)
+        return fixed_point.requantize_from_range(quantizer, self.variable(range_max), factor, x, rectified)
 
 
 def _add(graph: Graph, layer: KerasLayer, made: Layer, index: int = 0) -> TensorType:
@@ -78,9 +76,9 @@ def _add(graph: Graph, layer: KerasLayer, made: Layer, index: int = 0) -> Tensor
     return graph.add(made, tensor(layer.name, index))
 
 
-def _add_with_stage(graph: Graph, layer: KerasLayer, made: Any, **how: bool) -> TensorType:
-    """Add ``made`` with the output stage of the file's layer, and return its type."""
-    return _add(graph, layer, replace(made, requantize=layer.output_stage(graph.infer(made), **how)))
+def _add_requantized(graph: Graph, layer: KerasLayer, made: Any, **how: bool) -> TensorType:
+    """Add ``made`` with the requantization of the file's layer, and return its type."""
+    return _add(graph, layer, replace(made, requantize=layer.requantize(graph.infer(made), **how)))
 
 
 # -- layers with weights -------------------------------------------------------------------------------------------
@@ -109,7 +107,7 @@ def _weighted(spelling: WeightedSpelling, graph: Graph, layer: KerasLayer) -> No
         bits, accumulator = layer.bits("bias_quantizer"), graph.infer(made)
         bias = fixed_point.quantize_aligned(layer.variable("bias"), bits - 1, bits, accumulator, accumulator_bits)
         made = replace(made, bias=bias)
-    _add_with_stage(graph, layer, made)
+    _add_requantized(graph, layer, made)
 
 
 def _kernel(spelling: WeightedSpelling, layer: KerasLayer) -> tuple[NDArray[np.int8], int, NDArray[np.float32]]:
@@ -151,16 +149,16 @@ def _recurrent(graph: Graph, layer: KerasLayer) -> None:
     multiplier, exponent = np.ones((), np.int64), np.zeros((), np.int64)
     if (x.scale != 1).any() or x.scale.ndim:
         multiplier, exponent = fixed_point.saturating_multiplier(x.scale, fixed_point.MULTIPLIER_BITS)
-    stage = layer.output_stage(TensorType(x.shape, BUFFER_BITS, True), shift_only=True)
-    if stage is None:
+    requantize = layer.requantize(TensorType(x.shape, BUFFER_BITS, True), shift_only=True)
+    if requantize is None:
         raise SpicaError(f"{layer.name}: has no output quantizer; a state cannot leave it unrounded")
-    updated = stage.frac_bits + exponents[0]
+    updated = requantize.frac_bits + exponents[0]
     made = layer.make(
         layers.StatefulRecurrent,
         a_real=real,
         a_imag=imaginary,
         a_frac_bits=(exponents[0], exponents[1]),
-        requantize=replace(stage, shift=updated - stage.frac_bits),
+        requantize=replace(requantize, shift=updated - requantize.frac_bits),
         input_multiplier=multiplier,
         input_shift=x.frac_bits + exponent - updated,
         input_bits=layer.quantizers.get("buffer_bitwidth", BUFFER_BITS) - 1,
@@ -174,7 +172,7 @@ def _recurrent(graph: Graph, layer: KerasLayer) -> None:
 @KERAS.reads("QuantizedAdd")
 def _addition(graph: Graph, layer: KerasLayer) -> None:
     made = layer.make(layers.Add, average=bool(layer.config.get("average")))
-    _add_with_stage(graph, layer, made, shift_only=True)
+    _add_requantized(graph, layer, made, shift_only=True)
 
 
 @KERAS.reads("QuantizedReLU")
@@ -184,7 +182,7 @@ def _relu(graph: Graph, layer: KerasLayer) -> None:
         bits, x = layer.bits("max_value_quantizer"), graph.types[layer.inputs[0]]
         bound = fixed_point.quantize_aligned(np.array(bound, np.float32), bits, bits, x, BUFFER_BITS)
     made = layer.make(layers.Activation, function=layers.ReLU(max_value=bound))
-    _add_with_stage(graph, layer, made, rectified=True)
+    _add_requantized(graph, layer, made, rectified=True)
 
 
 @KERAS.reads("QuantizedActivation")
@@ -197,7 +195,7 @@ def _lookup(graph: Graph, layer: KerasLayer) -> None:
     x, alpha = graph.types[layer.inputs[0]], layer.config.get("alpha", 0.2)
     table, scale = fixed_point.activation_table(function, x, alpha, bits)
     made = layer.make(layers.LookUp, table=table, table_bits=bits, scale=scale, function=function)
-    _add_with_stage(graph, layer, made)
+    _add_requantized(graph, layer, made)
 
 
 @KERAS.reads("QuantizedGlobalAveragePooling2D")
@@ -206,7 +204,7 @@ def _global_average(graph: Graph, layer: KerasLayer) -> None:
     keep = layer.config.get("keepdims", False)
     made = layers.GlobalAveragePooling2D(name=f"{layer.name}/average" if keep else layer.name, inputs=layer.inputs)
     rectified = any(isinstance(other, layers.Activation) for other in graph.layers if other.name == layer.inputs[0])
-    output = _add_with_stage(graph, layer, made, rectified=rectified)
+    output = _add_requantized(graph, layer, made, rectified=rectified)
     if keep:
         _add(graph, layer, layers.Reshape(name=layer.name, inputs=(made.name,), shape=(1, 1, output.channels)))
 

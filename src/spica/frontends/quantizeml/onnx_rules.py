@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from spica import layers
 from spica.errors import SpicaError
-from spica.frontends.quantizeml.fixed_point import TABLE_BITS, stage_of_integers, step_after
+from spica.frontends.quantizeml.fixed_point import TABLE_BITS, requantize_from_integers, step_after
 from spica.frontends.quantizeml.rules import Graph, RuleBook
 from spica.frontends.quantizeml.spellings import WEIGHTED, WEIGHTED_BY_LAYER, WeightedSpelling
 from spica.layers.epilogue import AVERAGE_BITS
@@ -60,12 +60,12 @@ class OnnxNode:
         """Return a constant with one entry, or one for each channel, as int64 of shape () or (F,)."""
         return _entries(self.constants[name].astype(np.int64))
 
-    def output_stage(
+    def requantize(
         self, peak: ArrayLike, scale: str = "Scale", shift: str = "Shift", bits: int = 8
     ) -> layers.Requantize:
-        """Return the output stage of an accumulator that is at most ``peak``; see ``stage_of_integers``."""
+        """Return the requantization of an accumulator that is at most ``peak``; see ``requantize_from_integers``."""
         multiplier = self.integers(scale) if scale in self.constants else ONE
-        return stage_of_integers(self.name, multiplier, _entries(self.constants[shift]), np.asarray(peak), bits)
+        return requantize_from_integers(self.name, multiplier, _entries(self.constants[shift]), np.asarray(peak), bits)
 
 
 @dataclass
@@ -171,14 +171,14 @@ def _add_weighted(graph: OnnxGraph, node: OnnxNode, layer: Any, least: int = 0) 
             )
         layer = replace(layer, pool=layers.GlobalAverage())
     if "Scaled" in node.steps:
-        stage = node.output_stage(peak)
-        layer = replace(layer, requantize=stage, weight_scale=step_after(stage))
+        requantize = node.requantize(peak)
+        layer = replace(layer, requantize=requantize, weight_scale=step_after(requantize))
     graph.add(layer, node.outputs[0])
 
 
 def _add_with_table(graph: OnnxGraph, node: OnnxNode, layer: layers.WeightedLayer, peak: NDArray[np.int64]) -> None:
     """Add ``layer``, the table of its activation, and the global average that may follow."""
-    before = node.output_stage(peak, "ActScale", "ActShift", ACTIVATION_BITS)
+    before = node.requantize(peak, "ActScale", "ActShift", ACTIVATION_BITS)
     layer = replace(layer, name=f"{node.name}/preactivation", requantize=before, weight_scale=step_after(before))
     image = graph.add(layer)
     pooled = "GlobalAvgPool" in node.steps
@@ -192,11 +192,11 @@ def _add_with_table(graph: OnnxGraph, node: OnnxNode, layer: layers.WeightedLaye
     )
     entry = np.abs(table.table).max()
     if not pooled:
-        graph.add(replace(table, requantize=node.output_stage(entry)), node.outputs[0])
+        graph.add(replace(table, requantize=node.requantize(entry)), node.outputs[0])
         return
     graph.add(table)
-    stage = node.output_stage(entry * np.prod(image.shape[:2]))
-    average = layers.GlobalAveragePooling2D(name=node.name, inputs=(table.name,), requantize=stage)
+    requantize = node.requantize(entry * np.prod(image.shape[:2]))
+    average = layers.GlobalAveragePooling2D(name=node.name, inputs=(table.name,), requantize=requantize)
     graph.add(average, node.outputs[0])
 
 
@@ -238,8 +238,8 @@ def _addition(graph: OnnxGraph, node: OnnxNode) -> None:
             source, name = name, f"{node.name}/{shift[0].lower()}"
             graph.add(layers.Rescaling(name=name, inputs=(source,), scale=factor.astype(np.float32)))
         aligned.append(name)
-    stage = node.output_stage(peak, scale="") if node.operation.endswith("Scaled") else None
-    graph.add(layers.Add(name=node.name, inputs=tuple(aligned), requantize=stage), node.outputs[0])
+    requantize = node.requantize(peak, scale="") if node.operation.endswith("Scaled") else None
+    graph.add(layers.Add(name=node.name, inputs=tuple(aligned), requantize=requantize), node.outputs[0])
 
 
 @ONNX.reads("QuantizedConcat")
