@@ -31,7 +31,7 @@ import numpy as np
 
 import spica
 from spica.engine.run import Memory, compute
-from spica.frontends.quantizeml.keras_file import read
+from spica.frontends.quantizeml import read
 from spica.layers import Activation, Dequantize, GlobalAveragePooling2D, LookUp, Softmax, WeightedLayer
 from spica.layers.weighted import input_shift
 from spica.network import Layer, Network

@@ -1,7 +1,7 @@
 """Other frameworks' networks to Spica's. Each module loads its framework only when its function is called."""
 
 from spica.frontends.keras import from_keras
-from spica.frontends.quantizeml.keras_file import from_quantizeml
+from spica.frontends.quantizeml import from_quantizeml
 from spica.frontends.torch import from_torch
 
 __all__ = ["from_keras", "from_quantizeml", "from_torch"]

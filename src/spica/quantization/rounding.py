@@ -25,7 +25,10 @@ SMALLEST_SCALE = 1e-6
 
 
 def quantize_scale(scale: NDArray, bits: NDArray | int = SCALE_BITS) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """A positive scale as ``multiplier * 2**-exponent``, the multiplier as wide as ``bits`` allow."""
+    """A positive scale as ``multiplier * 2**-exponent``, the multiplier as wide as ``bits`` allow; 1.0 stays exact.
+
+    For files of quantizeml, ``frontends.quantizeml.fixed_point.saturating_multiplier`` gives 255 of 256 instead.
+    """
     scale = np.asarray(scale, np.float64)
     exponent = bits - np.ceil(np.log2(scale)).astype(np.int64)
     multiplier = np.rint(np.ldexp(scale, exponent)).astype(np.int64)
