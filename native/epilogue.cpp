@@ -50,7 +50,8 @@ std::int64_t Epilogue::operator()(std::int64_t acc, int c) const {
 std::optional<Epilogue32> make_epilogue32(const Epilogue& epilogue, std::int64_t least, std::int64_t most) {
   Epilogue32 fast;
   const int padded = (epilogue.channels + channel_round - 1) / channel_round * channel_round;
-  for (auto* values : {&fast.bias, &fast.low, &fast.high, &fast.multiplier, &fast.half, &fast.shift}) values->resize(padded);
+  for (auto* values : {&fast.bias, &fast.low, &fast.high, &fast.multiplier, &fast.half, &fast.shift})
+    values->resize(padded);
   const bool scaled = !epilogue.multiplier.empty();
   fast.plain = true;
   fast.floor = static_cast<std::int32_t>(scaled ? epilogue.low : std::numeric_limits<std::int32_t>::min());
@@ -58,19 +59,21 @@ std::optional<Epilogue32> make_epilogue32(const Epilogue& epilogue, std::int64_t
   for (int c = 0; c < epilogue.channels; ++c) {
     const std::int64_t top = epilogue(most, c), bottom = epilogue(least, c);
     const std::int64_t last = first_where(least, most, [&](std::int64_t v) { return epilogue(v, c) == top; });
-    const std::int64_t first = first_where(least, most, [&](std::int64_t v) { return epilogue(v, c) > bottom || v == most; });
+    const std::int64_t first =
+        first_where(least, most, [&](std::int64_t v) { return epilogue(v, c) > bottom || v == most; });
     const std::int64_t bias = epilogue.bias.empty() ? 0 : epilogue.bias[c];
     const std::int64_t low = epilogue.before_scale(top == bottom || first == least ? least : first - 1, c);
     const std::int64_t high = epilogue.before_scale(last, c);
     const std::int64_t shift = scaled ? epilogue.shift[c] : 0;
     const std::int64_t multiplier = scaled ? epilogue.multiplier[c] << std::clamp<std::int64_t>(-shift, 0, 30) : 1;
-    const std::int64_t right = std::clamp<std::int64_t>(shift, 0, 62), half = right ? std::int64_t{1} << (right - 1) : 0;
+    const std::int64_t right = std::clamp<std::int64_t>(shift, 0, 62);
+    const std::int64_t half = right ? std::int64_t{1} << (right - 1) : 0;
     const auto value = [&](std::int64_t v) {
       return std::clamp<std::int64_t>((v * multiplier + half) >> right, fast.floor, fast.ceiling);
     };
-    const bool holds = right <= 31 && fits(least + bias) && fits(most + bias) && fits(low) && fits(high) && low <= high &&
-                       fits(low * multiplier + half) && fits(high * multiplier + half) && fits(multiplier) && fits(half) &&
-                       value(low) == bottom && value(high) == top && fits(bias);
+    const bool holds = right <= 31 && fits(least + bias) && fits(most + bias) && fits(low) && fits(high) &&
+                       low <= high && fits(low * multiplier + half) && fits(high * multiplier + half) &&
+                       fits(multiplier) && fits(half) && value(low) == bottom && value(high) == top && fits(bias);
     if (!holds) return std::nullopt;
     fast.bias[c] = static_cast<std::int32_t>(bias);
     fast.low[c] = static_cast<std::int32_t>(low);

@@ -30,8 +30,8 @@ struct Epilogue {
   std::int64_t operator()(std::int64_t acc, int c) const;
 };
 
-// Returns the same epilogue in 32-bit arithmetic for accumulators from `least` to `most`, or nothing where 32 bits cannot
-// hold it.
+// Returns the same epilogue in 32-bit arithmetic for accumulators from `least` to `most`, or nothing where 32 bits
+// cannot hold it.
 std::optional<Epilogue32> make_epilogue32(const Epilogue&, std::int64_t least, std::int64_t most);
 
 }  // namespace spica

@@ -44,8 +44,12 @@ spica::Epilogue epilogue_of(const EpilogueFields& fields, int channels) {
   const auto& [bias, ceiling, multiplier, shift, value_bits, buffer_bits, relu, low, high] = fields;
   require(multiplier.has_value() == shift.has_value(), "multiplier and shift come together");
   require(value_bits > 0 && value_bits < 63 && buffer_bits > 0 && buffer_bits < 63, "buffers hold 1 to 62 bits");
-  return {channels, list(bias, channels), list(ceiling, channels), list(multiplier, channels), list(shift, channels),
-          value_bits, buffer_bits, relu, low, high};
+  spica::Epilogue e;
+  e.channels = channels, e.value_bits = value_bits, e.buffer_bits = buffer_bits;
+  e.relu = relu, e.low = low, e.high = high;
+  e.bias = list(bias, channels), e.ceiling = list(ceiling, channels);
+  e.multiplier = list(multiplier, channels), e.shift = list(shift, channels);
+  return e;
 }
 
 // Where accumulators within `range` go.
@@ -126,13 +130,14 @@ void add_norm(spica::Program& p, int x, int y, const EpilogueFields& epilogue, R
 }
 
 void add_scan(spica::Program& p, int x, Pair before, int y, Pair after, In<std::int64_t, 1> factor_real,
-              In<std::int64_t, 1> factor_imaginary, const EpilogueFields& arrive, const EpilogueFields& leave, int bits) {
+              In<std::int64_t, 1> factor_imaginary, const EpilogueFields& arrive, const EpilogueFields& leave,
+              int bits) {
   const int channels = p.tensor(x).c;
   const auto state = [&](Pair pair) { return spica::Complex{p.tensor(pair[0]), p.tensor(pair[1])}; };
   require(bits > 0 && bits < 63, "buffers hold 1 to 62 bits");
   p.add_op(spica::make_scan(p.tensor(x), state(before), p.tensor(y), state(after),
-                            {list(factor_real, channels), list(factor_imaginary, channels), epilogue_of(arrive, channels),
-                             epilogue_of(leave, channels), bits}),
+                            {list(factor_real, channels), list(factor_imaginary, channels),
+                             epilogue_of(arrive, channels), epilogue_of(leave, channels), bits}),
            {x, before[0], before[1], y, after[0], after[1]});
 }
 
@@ -202,21 +207,27 @@ using State = nb::ndarray<T, nb::ndim<Axes>, nb::c_contig, nb::device::cpu>;
 class Learner {
  public:
   Learner(State<std::int8_t, 2> kernel, State<std::int16_t, 2> memory, State<std::int64_t, 1> plasticity,
-          State<std::int64_t, 1> threshold, State<std::int64_t, 1> learned, std::array<std::int64_t, 7> rule, std::uint64_t seed)
+          State<std::int64_t, 1> threshold, State<std::int64_t, 1> learned, std::array<std::int64_t, 7> rule,
+          std::uint64_t seed)
       : kernel_(kernel), memory_(memory), plasticity_(plasticity), threshold_(threshold), learned_(learned) {
     const auto [each, weights, min_plasticity, decay, competition, unit, limit] = rule;
     const std::size_t neurons = kernel.shape(0), inputs = kernel.shape(1);
-    require(memory.shape(1) == inputs && (memory.shape(0) == 0 || memory.shape(0) == neurons), "memory does not fit the kernel");
+    require(memory.shape(1) == inputs && (memory.shape(0) == 0 || memory.shape(0) == neurons),
+            "memory does not fit the kernel");
     require(plasticity.shape(0) == neurons && threshold.shape(0) == neurons && learned.shape(0) == neurons,
             "state does not fit the kernel");
-    require(each > 0 && unit > 15 && weights > 0 && weights <= static_cast<std::int64_t>(inputs), "a rule needs neurons a class, a unit above 15, and 1 to inputs weights a neuron");
-    layer_ = {static_cast<std::int64_t>(inputs), static_cast<std::int64_t>(neurons), kernel_.data(),
-              memory.shape(0) ? memory_.data() : nullptr, plasticity_.data(), threshold_.data(), learned_.data(),
-              each, weights, min_plasticity, decay, competition, unit, limit, seed, {}};
+    require(each > 0 && unit > 15 && weights > 0 && weights <= static_cast<std::int64_t>(inputs),
+            "a rule needs neurons a class, a unit above 15, and 1 to inputs weights a neuron");
+    layer_.inputs = static_cast<std::int64_t>(inputs), layer_.neurons = static_cast<std::int64_t>(neurons);
+    layer_.kernel = kernel_.data(), layer_.memory = memory.shape(0) ? memory_.data() : nullptr;
+    layer_.plasticity = plasticity_.data(), layer_.threshold = threshold_.data(), layer_.learned = learned_.data();
+    layer_.each = each, layer_.weights = weights, layer_.min_plasticity = min_plasticity, layer_.decay = decay;
+    layer_.competition = competition, layer_.unit = unit, layer_.limit = limit, layer_.seed = seed;
   }
 
   void learn(In<std::uint8_t, 2> spikes, In<std::int64_t, 1> labels) {
-    require(static_cast<std::int64_t>(spikes.shape(1)) == layer_.inputs && labels.shape(0) == spikes.shape(0), "samples do not fit the kernel");
+    require(static_cast<std::int64_t>(spikes.shape(1)) == layer_.inputs && labels.shape(0) == spikes.shape(0),
+            "samples do not fit the kernel");
     for (std::size_t i = 0; i < labels.shape(0); ++i)
       require((labels.data()[i] + 1) * layer_.each <= layer_.neurons, "a label has no neurons");
     nb::gil_scoped_release release;
@@ -244,8 +255,8 @@ void bind_learner(nb::module_& m) {
       .def(nb::init<State<std::int8_t, 2>, State<std::int16_t, 2>, State<std::int64_t, 1>, State<std::int64_t, 1>,
                     State<std::int64_t, 1>, std::array<std::int64_t, 7>, std::uint64_t>(),
            "kernel"_a, "memory"_a, "plasticity"_a, "threshold"_a, "learned"_a, "rule"_a, "seed"_a,
-           "Take a layer's arrays. kernel (neurons, inputs) holds 0 and 1; memory has the same shape, or no rows for the "
-           "rule that swaps; the others have one value a neuron. rule: neurons a class, weights a neuron, least "
+           "Take a layer's arrays. kernel (neurons, inputs) holds 0 and 1; memory has the same shape, or no rows for "
+           "the rule that swaps; the others have one value a neuron. rule: neurons a class, weights a neuron, least "
            "plasticity, its decay, competition, unit and memory limit.")
       .def("learn", &Learner::learn, "spikes"_a, "labels"_a,
            "Learn binary spikes (samples, inputs), one sample after the other. A label below zero means none.");
@@ -253,9 +264,10 @@ void bind_learner(nb::module_& m) {
 
 void bind_ops(nb::class_<spica::Program>& program) {
   program
-      .def("convolve", &add_conv, "x"_a, "y"_a, "events"_a, "kernel"_a, "strides"_a, "before"_a, "epilogue"_a, "range"_a,
-           "Add a convolution. kernel (height, width, channels, filters) is int8 or int16; events is a tensor for the "
-           "lists of events, or -1.")
+      .def("convolve", &add_conv, "x"_a, "y"_a, "events"_a, "kernel"_a, "strides"_a, "before"_a, "epilogue"_a,
+           "range"_a,
+           "Add a convolution. kernel (height, width, channels, filters) is int8 or int16; events is a tensor for "
+           "the lists of events, or -1.")
       .def("depthwise", &add_depthwise, "x"_a, "y"_a, "kernel"_a, "strides"_a, "before"_a, "epilogue"_a, "range"_a,
            "Add a depthwise convolution. kernel (height, width, channels) is int8 or int16.")
       .def("add", &add_add, "a"_a, "b"_a, "y"_a, "shift_a"_a, "shift_b"_a, "epilogue"_a, "range"_a,
@@ -268,40 +280,41 @@ void bind_ops(nb::class_<spica::Program>& program) {
            "Add the normalisation of every token by its mean absolute deviation.")
       .def("recur", &add_scan, "x"_a, "before"_a, "y"_a, "after"_a, "factor_real"_a, "factor_imaginary"_a, "arrive"_a,
            "leave"_a, "bits"_a,
-           "Add a scan: state = factor * state + x, saturated to bits. before and after are the tensors of the state's "
-           "real and imaginary part; arrive and leave are epilogues.")
+           "Add a scan: state = factor * state + x, saturated to bits. before and after are the tensors of the "
+           "state's real and imaginary part; arrive and leave are epilogues.")
       .def("sum_of_pixels", &add_sum_pixels, "x"_a, "y"_a, "epilogue"_a, "range"_a, "Add the sum over all pixels.")
       .def("max_pool", &add_max_pool, "x"_a, "y"_a, "size"_a, "strides"_a, "before"_a,
            "Add a maximum over windows of pixels.")
       .def("copy", &add_copy, "x"_a, "y"_a, "shape"_a, "strides"_a, "offset"_a, "to_start"_a, "to_step"_a, "clear"_a,
            "last"_a,
-           "Add a copy of shape (rows, columns, channels) values of x, from `offset` on and `strides` apart, to y. clear "
-           "sets the rest of y to zero; last tells that no later copy fills y.");
+           "Add a copy of shape (rows, columns, channels) values of x, from `offset` on and `strides` apart, to y. "
+           "clear sets the rest of y to zero; last tells that no later copy fills y.");
 }
 
 void bind_program(nb::module_& m) {
   nb::class_<spica::Program> program(
       m, "Program",
-      "Operations over tensors, built once and then run without Python. Tensors go by number. An epilogue is a tuple (bias, "
-      "ceiling, multiplier, shift, value_bits, buffer_bits, relu, low, high) whose first four are int64 arrays of one "
-      "value a channel, or None; range is the smallest and the largest accumulator.");
+      "Operations over tensors, built once and then run without Python. Tensors go by number. An epilogue is a tuple "
+      "(bias, ceiling, multiplier, shift, value_bits, buffer_bits, relu, low, high) whose first four are int64 "
+      "arrays of one value a channel, or None; range is the smallest and the largest accumulator.");
   program.def(nb::init<>(), "Make an empty program.")
       .def("tensor", &add_tensor, "shape"_a, "border"_a, "planes"_a, "zero"_a, "fill"_a, "counter"_a, "shares"_a,
-           "Add a tensor and return its number. shape: rows, columns, channels. border: top, bottom, left, right. planes: "
-           "bytes of a value less `zero`, or 0 for 32-bit words. fill: the border's values, one a channel, or none for "
-           "zeros. counter: where its non-zero values are counted, or -1. shares: the tensor whose memory it uses, or -1.");
+           "Add a tensor and return its number. shape: rows, columns, channels. border: top, bottom, left, right. "
+           "planes: bytes of a value less `zero`, or 0 for 32-bit words. fill: the border's values, one a channel, "
+           "or none for zeros. counter: where its non-zero values are counted, or -1. shares: the tensor whose "
+           "memory it uses, or -1.");
   bind_ops(program);
-  program
-      .def("name", &spica::Program::name, "layer"_a, "Name the operations that are added from here on.")
+  program.def("name", &spica::Program::name, "layer"_a, "Name the operations that are added from here on.")
       .def("finalize", &finalize, "inputs"_a, "outputs"_a, "reals"_a,
-           "Place all tensors in memory; no operation can be added afterwards. reals: for each output two float32 arrays "
-           "that its values are multiplied by, one a channel, or empty arrays where integers leave.")
+           "Place all tensors in memory; no operation can be added afterwards. reals: for each output two float32 "
+           "arrays that its values are multiplied by, one a channel, or empty arrays where integers leave.")
       .def("run", &run_program, "inputs"_a, "outputs"_a, "samples"_a, "threads"_a, "count"_a,
-           "Run samples through the program, into arrays of `outputs`; returns the non-zero values of each counter, or "
-           "zeros unless `count`.")
+           "Run samples through the program, into arrays of `outputs`; returns the non-zero values of each counter, "
+           "or zeros unless `count`.")
       .def("seconds", &spica::Program::seconds,
            "Return the name of each operation and the seconds that all threads have spent in it.")
-      .def("paths", &path_counts, "Return how many groups of samples took the dense and the event path, by convolution.")
+      .def("paths", &path_counts,
+           "Return how many groups of samples took the dense and the event path, by convolution.")
       .def_prop_ro("sample_bytes", &spica::Program::sample_bytes, "Bytes of memory that one sample needs.");
 }
 

@@ -49,7 +49,9 @@ void Program::finalize(const std::vector<int>& inputs, const std::vector<int>& o
   inputs_ = inputs;
   outputs_ = outputs;
   const int end = static_cast<int>(ops_.size());
-  auto base = [&](int name) -> Tensor& { return tensors_[tensors_.at(name).shares >= 0 ? tensors_[name].shares : name]; };
+  auto base = [&](int name) -> Tensor& {
+    return tensors_[tensors_.at(name).shares >= 0 ? tensors_[name].shares : name];
+  };
   for (int name : inputs) base(name).first = -1, base(name).last = std::max(base(name).last, 0);
   for (int name : outputs) base(name).last = end;
   place_tensors();
@@ -79,7 +81,8 @@ void Program::place_tensors() {
 }
 
 void Program::run_group(const Frame& frame, Worker& worker, const std::vector<Array>& inputs,
-                        const std::vector<Array>& outputs, int first_sample, int part, int parts, Barrier* barrier) const {
+                        const std::vector<Array>& outputs, int first_sample, int part, int parts,
+                        Barrier* barrier) const {
   const auto meet_others = [&] {
     if (barrier) barrier->wait();
   };
@@ -133,7 +136,8 @@ std::vector<std::int64_t> Program::run(const std::vector<Array>& inputs, const s
   const std::lock_guard lock(mutex_);
   const bool together = samples < threads;  // whether the threads share each group
   const int arenas = together ? 1 : threads;
-  const int most = static_cast<int>(std::clamp<std::ptrdiff_t>(group_bytes / std::max<std::ptrdiff_t>(sample_bytes_, 1), 1, most_samples));
+  const int most = static_cast<int>(
+      std::clamp<std::ptrdiff_t>(group_bytes / std::max<std::ptrdiff_t>(sample_bytes_, 1), 1, most_samples));
   const int share = (samples + arenas - 1) / arenas, rounds = (share + most - 1) / most;
   const int capacity = (share + rounds - 1) / rounds, groups = (samples + capacity - 1) / capacity;
   const std::size_t room = static_cast<std::size_t>(sample_bytes_) * capacity;

@@ -29,8 +29,8 @@ class Program {
   // stores those of `outputs`.
   void finalize(const std::vector<int>& inputs, const std::vector<int>& outputs, std::vector<Real> reals);
   // Takes samples through all operations; returns the non-zero values of every counter, or zeros unless `count`.
-  std::vector<std::int64_t> run(const std::vector<Array>& inputs, const std::vector<Array>& outputs, int samples, int threads,
-                                bool count);
+  std::vector<std::int64_t> run(const std::vector<Array>& inputs, const std::vector<Array>& outputs, int samples,
+                                int threads, bool count);
 
   const std::vector<int>& inputs() const { return inputs_; }
   const std::vector<int>& outputs() const { return outputs_; }
@@ -41,8 +41,8 @@ class Program {
 
  private:
   void place_tensors();
-  void run_group(const Frame&, Worker&, const std::vector<Array>&, const std::vector<Array>&, int first_sample, int part,
-                 int parts, Barrier*) const;
+  void run_group(const Frame&, Worker&, const std::vector<Array>&, const std::vector<Array>&, int first_sample,
+                 int part, int parts, Barrier*) const;
 
   std::deque<Tensor> tensors_;  // operations refer to them, so they must not move
   std::deque<PathCounts> path_counts_;

@@ -92,7 +92,8 @@ void load_samples(const Frame& frame, const Tensor& t, const Array& array, int f
         const auto zero = static_cast<std::uint8_t>(t.zero);
         for (std::int64_t i = 0; i < width; ++i) to[i] = static_cast<std::uint8_t>(bytes[i] - zero);
       } else if (t.planes == 1) {
-        for (std::int64_t i = 0; i < width; ++i) to[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>(from[i]) - t.zero);
+        for (std::int64_t i = 0; i < width; ++i)
+          to[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>(from[i]) - t.zero);
       } else {
         for (std::int64_t i = 0; i < width; ++i) encode(t, to, i, static_cast<std::int32_t>(from[i]));
       }
@@ -100,8 +101,8 @@ void load_samples(const Frame& frame, const Tensor& t, const Array& array, int f
   });
 }
 
-void store_samples(const Frame& frame, const Tensor& t, const Real& real, const Array& array, int first_sample, int part,
-                   int parts) {
+void store_samples(const Frame& frame, const Tensor& t, const Real& real, const Array& array, int first_sample,
+                   int part, int parts) {
   const std::int64_t width = std::int64_t{t.w} * t.c;
   const auto rows = [&]<class T>(T* data, auto store_row) {
     for (std::int64_t unit = part; unit < std::int64_t{frame.samples} * t.h; unit += parts) {
@@ -128,9 +129,10 @@ void store_samples(const Frame& frame, const Tensor& t, const Real& real, const 
     });
   };
   if (array.is_float) {
-    store(static_cast<float*>(array.data), [power = real.power.data(), scale = real.scale.data()](std::int32_t v, int c) {
-      return static_cast<float>(v) * power[c] * scale[c];
-    });
+    store(static_cast<float*>(array.data),
+          [power = real.power.data(), scale = real.scale.data()](std::int32_t v, int c) {
+            return static_cast<float>(v) * power[c] * scale[c];
+          });
   } else {
     with_type(array, [&]<class T>(T* data) {
       if (t.planes == 1 && sizeof(T) == 1) return store_bytes(reinterpret_cast<std::uint8_t*>(data));

@@ -43,7 +43,9 @@ struct Frame {
   int capacity, samples;  // samples that the arena can hold, and samples in it
   std::uint8_t* at(const Tensor& t, int sample) const { return arena + t.at * capacity + sample * t.bytes(); }
   // Returns the first pixel within the border.
-  std::uint8_t* origin(const Tensor& t, int sample) const { return at(t, sample) + t.top * t.row() + t.left * t.pixel(); }
+  std::uint8_t* origin(const Tensor& t, int sample) const {
+    return at(t, sample) + t.top * t.row() + t.left * t.pixel();
+  }
 };
 
 // An array of samples outside the arena.

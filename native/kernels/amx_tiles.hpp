@@ -31,7 +31,8 @@ struct TileRows {
 };
 
 // Pixels [first, first + 16) of `count`; beyond the last one, it stands in.
-inline TileRows tile_windows(const Windows& w, const PackedFilters& f, std::ptrdiff_t plane, int first, std::uint8_t* copied) {
+inline TileRows tile_windows(const Windows& w, const PackedFilters& f, std::ptrdiff_t plane, int first,
+                             std::uint8_t* copied) {
   const auto window = [&](int i) { return w.pixels[std::min(first + i, w.count - 1)] + plane; };
   const std::ptrdiff_t step = window(1) - window(0);
   bool even = true;
@@ -44,8 +45,9 @@ inline TileRows tile_windows(const Windows& w, const PackedFilters& f, std::ptrd
 }
 
 // Multiplies 32 pixels with 32 filters for one product of planes, into `products`: four tiles of 16 x 16.
-inline void tile_products(const PackedFilters& f, const TileRows (&x)[2], const std::int8_t* weights, std::ptrdiff_t step,
-                          bool two_pixels, bool two_vectors, std::int32_t (*products)[tile_rows][tile_filters]) {
+inline void tile_products(const PackedFilters& f, const TileRows (&x)[2], const std::int8_t* weights,
+                          std::ptrdiff_t step, bool two_pixels, bool two_vectors,
+                          std::int32_t (*products)[tile_rows][tile_filters]) {
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
@@ -72,8 +74,8 @@ inline void tile_products(const PackedFilters& f, const TileRows (&x)[2], const 
 }
 
 // Accumulates pixels [pixel, pixel + 32) and vectors [vector, vector + 2).
-inline void tile_block(const PackedFilters& f, const Windows& w, const std::int8_t* block, int block_size, int pixel, int vector,
-                       bool two_vectors, std::uint8_t* copied) {
+inline void tile_block(const PackedFilters& f, const Windows& w, const std::int8_t* block, int block_size, int pixel,
+                       int vector, bool two_vectors, std::uint8_t* copied) {
   alignas(64) std::int32_t products[4][tile_rows][tile_filters];
   const int pixels = std::min(2 * tile_rows, w.count - pixel), vectors = 1 + two_vectors;
   const std::ptrdiff_t window_bytes = std::ptrdiff_t{f.rows} * f.groups * 4;
@@ -81,9 +83,10 @@ inline void tile_block(const PackedFilters& f, const Windows& w, const std::int8
     const Term& term = w.terms[t];
     const bool first = t == 0, last = t + 1 == w.term_count, two_pixels = pixels > tile_rows;
     const TileRows lower = tile_windows(w, f, term.x, pixel, copied);
-    const TileRows upper = two_pixels ? tile_windows(w, f, term.x, pixel + tile_rows, copied + tile_rows * window_bytes) : lower;
-    tile_products(f, {lower, upper}, block + term.weights * block_size, std::ptrdiff_t{block_size} * tile_bytes, two_pixels,
-                  two_vectors, products);
+    const TileRows upper =
+        two_pixels ? tile_windows(w, f, term.x, pixel + tile_rows, copied + tile_rows * window_bytes) : lower;
+    tile_products(f, {lower, upper}, block + term.weights * block_size, std::ptrdiff_t{block_size} * tile_bytes,
+                  two_pixels, two_vectors, products);
     for (int p = 0; p < pixels; ++p)
       for (int v = 0; v < vectors; ++v) {
         const std::int32_t* made = products[p / tile_rows * 2 + v][p % tile_rows];
@@ -91,7 +94,8 @@ inline void tile_block(const PackedFilters& f, const Windows& w, const std::int8
         std::int32_t* acc = w.acc + (pixel + p) * w.stride + v * tile_filters;
         for (int i = 0; i < tile_filters; ++i)
           acc[i] = static_cast<std::int32_t>((first ? 0 : static_cast<std::uint32_t>(acc[i]) << (8 * term.shift)) +
-                                             static_cast<std::uint32_t>(made[i]) + (last ? static_cast<std::uint32_t>(start[i]) : 0));
+                                             static_cast<std::uint32_t>(made[i]) +
+                                             (last ? static_cast<std::uint32_t>(start[i]) : 0));
       }
   }
 }
@@ -104,9 +108,11 @@ inline void tile_dense(const PackedFilters& f, const Windows& w, int first, int 
   Windows part = w;
   for (int vector = first; vector < last;) {
     const int start = vector / block_vectors * block_vectors, block_size = std::min(block_vectors, f.vectors - start);
-    const std::int8_t* block = f.data.data() + f.plane_bytes(start) * f.planes + std::ptrdiff_t{vector - start} * tile_bytes;
+    const std::int8_t* block =
+        f.data.data() + f.plane_bytes(start) * f.planes + std::ptrdiff_t{vector - start} * tile_bytes;
     const bool two = std::min(last, start + block_size) - vector > 1;
-    for (int pixel = 0; pixel < w.count; pixel += 2 * tile_rows) tile_block(f, part, block, block_size, pixel, vector, two, copied.data());
+    for (int pixel = 0; pixel < w.count; pixel += 2 * tile_rows)
+      tile_block(f, part, block, block_size, pixel, vector, two, copied.data());
     part.acc += (1 + two) * tile_filters;
     vector += 1 + two;
   }

@@ -16,8 +16,12 @@ inline void store256(void* p, __m256i v) { _mm256_storeu_si256(static_cast<__m25
 struct EpilogueVector {
   __m256i bias, low, high, multiplier, half, shift;
   EpilogueVector(const Epilogue32& e, int c)
-      : bias(load256(&e.bias[c])), low(load256(&e.low[c])), high(load256(&e.high[c])),
-        multiplier(load256(&e.multiplier[c])), half(load256(&e.half[c])), shift(load256(&e.shift[c])) {}
+      : bias(load256(&e.bias[c])),
+        low(load256(&e.low[c])),
+        high(load256(&e.high[c])),
+        multiplier(load256(&e.multiplier[c])),
+        half(load256(&e.half[c])),
+        shift(load256(&e.shift[c])) {}
   __m256i operator()(__m256i v, __m256i floor, __m256i ceiling) const {
     v = _mm256_min_epi32(_mm256_max_epi32(_mm256_add_epi32(v, bias), low), high);
     v = _mm256_srav_epi32(_mm256_add_epi32(_mm256_mullo_epi32(v, multiplier), half), shift);
@@ -28,7 +32,8 @@ struct EpilogueVector {
 // The lowest bytes of sixteen words.
 inline __m128i low_bytes(__m256i a, __m256i b) {
   const __m256i mask = _mm256_set1_epi32(0xff);
-  const __m256i words = _mm256_permute4x64_epi64(_mm256_packus_epi32(_mm256_and_si256(a, mask), _mm256_and_si256(b, mask)), 0xd8);
+  const __m256i words =
+      _mm256_permute4x64_epi64(_mm256_packus_epi32(_mm256_and_si256(a, mask), _mm256_and_si256(b, mask)), 0xd8);
   return _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
 }
 
@@ -73,18 +78,21 @@ void epilogue_rows(const Epilogue32& epilogue, const AccumulatorRows& acc, int f
   }
 }
 
-inline void epilogue_vectors(const Epilogue32& epilogue, const AccumulatorRows& acc, int first, int count, const OutputRows& to) {
+inline void epilogue_vectors(const Epilogue32& epilogue, const AccumulatorRows& acc, int first, int count,
+                             const OutputRows& to) {
   if (epilogue.plain) epilogue_rows<true>(epilogue, acc, first, count, to);
   else epilogue_rows<false>(epilogue, acc, first, count, to);
 }
 
-// Two taps at a time, of eight channels: their bytes are interleaved and widened, so that one instruction multiplies and
-// adds both. With few pairs of taps the weights stay in registers; Pairs = 0 stands for any number.
+// Two taps at a time, of eight channels: their bytes are interleaved and widened, so that one instruction multiplies
+// and adds both. With few pairs of taps the weights stay in registers; Pairs = 0 stands for any number.
 template <int Pairs>
-void depthwise8(const TapRows& rows, const std::int8_t* weights, int first, const std::int32_t* start, const AccumulatorRows& to) {
+void depthwise8(const TapRows& rows, const std::int8_t* weights, int first, const std::int32_t* start,
+                const AccumulatorRows& to) {
   const int pairs = Pairs ? Pairs : rows.tap_count / 2;
   auto weights_of = [&](int pair) {
-    return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(weights + pair * 2 * channel_round + first * 2)));
+    return _mm256_cvtepi8_epi16(
+        _mm_loadu_si128(reinterpret_cast<const __m128i*>(weights + pair * 2 * channel_round + first * 2)));
   };
   auto bytes = [](const std::uint8_t* p) { return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)); };
   __m256i w[Pairs ? Pairs : 1];

@@ -31,7 +31,8 @@ struct V {
 // 16 bytes, so vector k holds channels 16 L + 4 k to 16 L + 4 k + 3 for L of 0 to 3; weights are packed in this order.
 // With few quads of taps the weights stay in registers; Quads = 0 stands for any number.
 template <int Quads>
-void depthwise64(const TapRows& rows, const std::int8_t* weights, const std::int32_t* start, const AccumulatorRows& to) {
+void depthwise64(const TapRows& rows, const std::int8_t* weights, const std::int32_t* start,
+                 const AccumulatorRows& to) {
   const int quads = Quads ? Quads : rows.tap_count / tap_round;
   for (int pixel = 0; pixel < to.pixels; ++pixel) {
     const std::uint8_t* x = rows.x + pixel * rows.step;
@@ -49,11 +50,15 @@ void depthwise64(const TapRows& rows, const std::int8_t* weights, const std::int
       sum[2] = _mm512_dpbusd_epi32(sum[2], _mm512_unpacklo_epi16(ab1, cd1), _mm512_loadu_si512(w + 128));
       sum[3] = _mm512_dpbusd_epi32(sum[3], _mm512_unpackhi_epi16(ab1, cd1), _mm512_loadu_si512(w + 192));
     }
-    const __m512i low01 = _mm512_shuffle_i32x4(sum[0], sum[1], 0x44), high01 = _mm512_shuffle_i32x4(sum[0], sum[1], 0xee);
-    const __m512i low23 = _mm512_shuffle_i32x4(sum[2], sum[3], 0x44), high23 = _mm512_shuffle_i32x4(sum[2], sum[3], 0xee);
+    const __m512i low01 = _mm512_shuffle_i32x4(sum[0], sum[1], 0x44);
+    const __m512i high01 = _mm512_shuffle_i32x4(sum[0], sum[1], 0xee);
+    const __m512i low23 = _mm512_shuffle_i32x4(sum[2], sum[3], 0x44);
+    const __m512i high23 = _mm512_shuffle_i32x4(sum[2], sum[3], 0xee);
     std::int32_t* y = to.data + pixel * to.stride;
     const std::int32_t* before = start ? start : y;
-    auto put = [&](int at, __m512i v) { _mm512_storeu_si512(y + at, _mm512_add_epi32(_mm512_loadu_si512(before + at), v)); };
+    auto put = [&](int at, __m512i v) {
+      _mm512_storeu_si512(y + at, _mm512_add_epi32(_mm512_loadu_si512(before + at), v));
+    };
     put(0, _mm512_shuffle_i32x4(low01, low23, 0x88));
     put(16, _mm512_shuffle_i32x4(low01, low23, 0xdd));
     put(32, _mm512_shuffle_i32x4(high01, high23, 0x88));
@@ -69,7 +74,8 @@ __m512i quarters(const void* a, const void* b, const void* c, const void* d) {
 
 // The same for 16 channels, number `part` of the 64, with the four taps in the four quarters of a vector. Chunk k of
 // four channels lies where depthwise64 expects it, so the quarters of the weights are gathered.
-void depthwise16(const TapRows& rows, const std::int8_t* weights, int part, const std::int32_t* start, const AccumulatorRows& to) {
+void depthwise16(const TapRows& rows, const std::int8_t* weights, int part, const std::int32_t* start,
+                 const AccumulatorRows& to) {
   const __m512i transpose = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   for (int t = 0; t < rows.tap_count; t += tap_round) {
@@ -87,7 +93,8 @@ void depthwise16(const TapRows& rows, const std::int8_t* weights, int part, cons
   }
 }
 
-void depthwise(const TapRows& rows, const std::int8_t* weights, int channels, const std::int32_t* start, const AccumulatorRows& to) {
+void depthwise(const TapRows& rows, const std::int8_t* weights, int channels, const std::int32_t* start,
+               const AccumulatorRows& to) {
   if (channels > 32) {
     switch (rows.tap_count / tap_round) {
       case 1: return depthwise64<1>(rows, weights, start, to);
@@ -107,8 +114,8 @@ void epilogue_rows(const Epilogue32& epilogue, const AccumulatorRows& acc, int f
   for (int c = 0; c < count; c += 16) {
     const __mmask16 mask = c + 16 <= count ? 0xffff : static_cast<__mmask16>((1 << (count - c)) - 1);
     auto load = [&](const Aligned<std::int32_t>& values) { return _mm512_loadu_si512(values.data() + first + c); };
-    const __m512i bias = load(epilogue.bias), low = load(epilogue.low), high = load(epilogue.high), half = load(epilogue.half);
-    const __m512i multiplier = load(epilogue.multiplier), shift = load(epilogue.shift);
+    const __m512i bias = load(epilogue.bias), low = load(epilogue.low), high = load(epilogue.high);
+    const __m512i multiplier = load(epilogue.multiplier), half = load(epilogue.half), shift = load(epilogue.shift);
     const std::int32_t* from = acc.data + c;
     std::uint8_t* pixel = to.y;
     for (int i = 0; i < acc.pixels; ++i, from += acc.stride, pixel += to.pixel) {
@@ -133,7 +140,8 @@ void epilogue_rows(const Epilogue32& epilogue, const AccumulatorRows& acc, int f
   }
 }
 
-void epilogue_vectors(const Epilogue32& epilogue, const AccumulatorRows& acc, int first, int count, const OutputRows& to) {
+void epilogue_vectors(const Epilogue32& epilogue, const AccumulatorRows& acc, int first, int count,
+                      const OutputRows& to) {
   if (epilogue.plain) epilogue_rows<true>(epilogue, acc, first, count, to);
   else epilogue_rows<false>(epilogue, acc, first, count, to);
 }

@@ -143,7 +143,8 @@ struct Isa {
   // Counts the bytes that differ from `zero`.
   std::int64_t (*count)(const std::uint8_t* bytes, std::ptrdiff_t size, std::uint8_t zero);
   // Computes one query's output; `powers` and `weights` are scratch space of one number a token.
-  void (*attention)(const AttentionHead&, const float* query, std::int32_t* powers, float* weights, std::int32_t* mixed);
+  void (*attention)(const AttentionHead&, const float* query, std::int32_t* powers, float* weights,
+                    std::int32_t* mixed);
   // Normalises channels [first, first + count) of a token.
   void (*norm)(const std::int32_t* values, int channels, int first, int count, std::int32_t* to);
   // Multiplies and adds 8-bit values in registers alone; returns how many, for measuring the peak rate.

@@ -62,8 +62,7 @@ PackedDepthwise pack_taps(const Isa& isa, const T* weight, int taps, int channel
   for (int tap = 0; tap < taps; ++tap)
     for (int c = 0; c < channels; ++c, ++weight) {
       packed.totals[c] += *weight;
-      const std::ptrdiff_t at =
-          packed.block_bytes * (c / channel_round) + isa.depthwise_slot(tap, c % channel_round);
+      const std::ptrdiff_t at = packed.block_bytes * (c / channel_round) + isa.depthwise_slot(tap, c % channel_round);
       for (int plane = 0; plane < packed.planes; ++plane)
         packed.data[packed.plane_bytes * plane + at] = plane_of(*weight, plane, packed.planes);
     }

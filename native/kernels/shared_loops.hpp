@@ -14,8 +14,10 @@ inline std::int32_t epilogue_value(const Epilogue32& e, std::int32_t acc, int c)
   return std::min(std::max((v * e.multiplier[c] + e.half[c]) >> e.shift[c], e.floor), e.ceiling);
 }
 
-inline void epilogue_values(const Epilogue32& epilogue, const AccumulatorRows& acc, int first, int count, const OutputRows& to) {
+inline void epilogue_values(const Epilogue32& epilogue, const AccumulatorRows& acc, int first, int count,
+                            const OutputRows& to) {
   constexpr int chunk = 16;
+  const auto zero = static_cast<std::uint32_t>(to.zero);
   for (int c = 0; c < count; c += chunk) {
     const int width = std::min(chunk, count - c);
     const std::int32_t* from = acc.data + c;
@@ -32,7 +34,7 @@ inline void epilogue_values(const Epilogue32& epilogue, const AccumulatorRows& a
       for (int plane = 0; plane < to.planes; ++plane) {
         std::uint8_t bytes[chunk];
         for (int i = 0; i < chunk; ++i)
-          bytes[i] = static_cast<std::uint8_t>((static_cast<std::uint32_t>(line[i]) - static_cast<std::uint32_t>(to.zero)) >> (8 * plane));
+          bytes[i] = static_cast<std::uint8_t>((static_cast<std::uint32_t>(line[i]) - zero) >> (8 * plane));
         std::memcpy(y + plane * to.plane + first + c, bytes, width);
       }
     }
@@ -43,9 +45,11 @@ inline void epilogue_values(const Epilogue32& epilogue, const AccumulatorRows& a
 inline void add_bytes(const Addend& a, const Addend& b, int channels, const AccumulatorRows& to) {
   constexpr int chunk = 16;
   for (int first = 0; first < channels; first += chunk) {
-    const std::int32_t *__restrict factor_a = a.factors + first, *__restrict factor_b = b.factors + first;
+    const std::int32_t* __restrict factor_a = a.factors + first;
+    const std::int32_t* __restrict factor_b = b.factors + first;
     for (int pixel = 0; pixel < to.pixels; ++pixel) {
-      const std::uint8_t *__restrict x = a.x + pixel * a.pixel + first, *__restrict y = b.x + pixel * b.pixel + first;
+      const std::uint8_t* __restrict x = a.x + pixel * a.pixel + first;
+      const std::uint8_t* __restrict y = b.x + pixel * b.pixel + first;
       std::int32_t* __restrict acc = to.data + pixel * to.stride + first;
       for (int c = 0; c < chunk; ++c) acc[c] = (x[c] + a.zero) * factor_a[c] + (y[c] + b.zero) * factor_b[c];
     }

@@ -11,8 +11,8 @@ namespace {
 // Four weights of a filter follow each other.
 inline void pack_byte(std::int8_t* vector, int f, int lane, std::int8_t weight) { vector[f * 4 + lane] = weight; }
 
-// Returns the table for the vectors of class V; a file then replaces the loops that it does better. It is evaluated when
-// the program is compiled: code for one instruction set must not run at start-up on a processor that lacks it.
+// Returns the table for the vectors of class V; a file then replaces the loops that it does better. It is evaluated
+// when the program is compiled: code for one instruction set must not run at start-up on a processor that lacks it.
 template <class V>
 constexpr Isa make_isa(const char* name, double (*peak)(std::int64_t)) {
   return {.name = name,

@@ -23,7 +23,8 @@ inline constexpr int tile_pixels = std::min(V::tile_registers / K, 12);
 
 // Accumulates P pixels and K vectors of filters.
 template <class V, int K, int P>
-void dense_tile(const PackedFilters& f, const Windows& w, int pixel, const std::int8_t* block, int block_size, int vector) {
+void dense_tile(const PackedFilters& f, const Windows& w, int pixel, const std::int8_t* block, int block_size,
+                int vector) {
   typename V::Reg sum[P][K];
 #pragma GCC unroll 16
   for (int p = 0; p < P; ++p)
@@ -80,8 +81,8 @@ void dense_tile(const PackedFilters& f, const Windows& w, int pixel, const std::
 
 // Calls dense_tile<K, P> for `pixels` pixels.
 template <class V, int K, int P>
-void dense_pixels(int pixels, const PackedFilters& f, const Windows& w, int pixel, const std::int8_t* block, int block_size,
-                  int vector) {
+void dense_pixels(int pixels, const PackedFilters& f, const Windows& w, int pixel, const std::int8_t* block,
+                  int block_size, int vector) {
   if constexpr (P > 0) {
     if (pixels == P) dense_tile<V, K, P>(f, w, pixel, block, block_size, vector);
     else dense_pixels<V, K, P - 1>(pixels, f, w, pixel, block, block_size, vector);
@@ -90,12 +91,14 @@ void dense_pixels(int pixels, const PackedFilters& f, const Windows& w, int pixe
 
 // Accumulates all pixels and `vectors` vectors of filters.
 template <class V, int K>
-void dense_vectors(int vectors, const PackedFilters& f, Windows w, const std::int8_t* block, int block_size, int vector) {
+void dense_vectors(int vectors, const PackedFilters& f, Windows w, const std::int8_t* block, int block_size,
+                   int vector) {
   if constexpr (K > 0) {
     if (vectors < K) return dense_vectors<V, K - 1>(vectors, f, w, block, block_size, vector);
     constexpr int most = tile_pixels<V, K>;
     const int tiles = (w.count + most - 1) / most;
-    for (int tile = 0; tile < tiles; ++tile) {  // tiles of even size: a last one of one pixel costs as much as a full one
+    // Tiles of even size: a last one of one pixel would cost as much as a full one.
+    for (int tile = 0; tile < tiles; ++tile) {
       const int pixel = static_cast<int>(std::int64_t{w.count} * tile / tiles);
       const int next = static_cast<int>(std::int64_t{w.count} * (tile + 1) / tiles);
       dense_pixels<V, K, most>(next - pixel, f, w, pixel, block, block_size, vector);
@@ -171,7 +174,10 @@ void event_vectors(int vectors, const PackedFilters& f, const Windows& w, const 
 template <class V>
 void conv_events(const PackedFilters& f, const Windows& w, const Events& e, int first, int last) {
   for (int start = 0; start < w.count; start += event_pixels) {
-    Windows part{w.pixels + start, std::min(event_pixels, w.count - start), w.row, w.terms, w.term_count, w.start, w.acc + start * w.stride, w.stride};
+    Windows part = w;
+    part.pixels += start;
+    part.count = std::min(event_pixels, w.count - start);
+    part.acc += start * w.stride;
     const Events lists{e.pixels + start, e.group_row, e.start_row, e.groups, e.columns};
     for (int vector = first; vector < last;) {
       int block_size;

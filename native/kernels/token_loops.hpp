@@ -19,7 +19,8 @@ inline constexpr int lane_count = 8;
 inline constexpr int lane_count = 4;
 #endif
 typedef float Lanes __attribute__((vector_size(lane_count * sizeof(float)), aligned(sizeof(float)), may_alias));
-typedef std::int32_t IntegerLanes __attribute__((vector_size(lane_count * sizeof(float)), aligned(sizeof(float)), may_alias));
+typedef std::int32_t IntegerLanes
+    __attribute__((vector_size(lane_count * sizeof(float)), aligned(sizeof(float)), may_alias));
 
 struct FloatSums {
   static constexpr int parts = value_round / lane_count;
@@ -36,10 +37,10 @@ struct FloatSums {
   }
 };
 
-// Computes `attend` of spica/semantics/primitives.py, whose constants these are. Quotients of integers below 2^53 are never rounded
-// up to a whole number, so divisions may be of doubles.
-inline void attention(const AttentionHead& head, const float* __restrict query, std::int32_t* __restrict powers, float* __restrict weights,
-                   std::int32_t* __restrict mixed) {
+// Computes `attend` of spica/semantics/primitives.py, whose constants these are. Quotients of integers below 2^53 are
+// never rounded up to a whole number, so divisions may be of doubles.
+inline void attention(const AttentionHead& head, const float* __restrict query, std::int32_t* __restrict powers,
+                      float* __restrict weights, std::int32_t* __restrict mixed) {
   constexpr int exponent_bits = 8, probability_bits = 10, power_unit = 64, smallest_power = 20;
   const int tokens = head.tokens, channels = head.channels, shift = head.shift;
   const std::int32_t multiplier = head.multiplier;
@@ -70,7 +71,8 @@ inline void attention(const AttentionHead& head, const float* __restrict query, 
 }
 
 // Computes `normalise` of spica/semantics/primitives.py.
-inline void norm(const std::int32_t* __restrict values, int channels, int first, int count, std::int32_t* __restrict to) {
+inline void norm(const std::int32_t* __restrict values, int channels, int first, int count,
+                 std::int32_t* __restrict to) {
   constexpr int norm_bits = 8;
   std::int32_t sum = 0, apart = 0;
   for (int c = 0; c < channels; ++c) sum += values[c];

@@ -10,8 +10,8 @@
 
 namespace spica {
 
-// Most pixels, and most accumulators, that are made before they go through the epilogue: they should stay in the nearest
-// cache.
+// Most pixels, and most accumulators, that are made before they go through the epilogue: they should stay in the
+// nearest cache.
 inline constexpr int tile_most_pixels = 192, tile_most_accumulators = 6 * 1024;
 
 // Returns whether 32 bits hold the accumulators.

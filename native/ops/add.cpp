@@ -23,8 +23,8 @@ class Add final : public AccumulatorOp {
       run = at.run(y_, left);
       const std::uint8_t *a = at.of(frame, a_), *b = at.of(frame, b_);
       if (a_.planes == 1 && b_.planes == 1) {
-        isa().add({a + channel, a_.pixel(), a_.zero, factor_a}, {b + channel, b_.pixel(), b_.zero, factor_b}, tile.width,
-                  {acc, stride, run});
+        isa().add({a + channel, a_.pixel(), a_.zero, factor_a}, {b + channel, b_.pixel(), b_.zero, factor_b},
+                  tile.width, {acc, stride, run});
         continue;
       }
       for (int i = 0; i < run; ++i)

@@ -11,11 +11,18 @@ const std::uint8_t* token_of(const Frame& frame, const Tensor& t, int sample, in
 
 class Attention final : public AccumulatorOp {
  public:
-  Attention(const Tensor& q, const Tensor& k, const Tensor& v, int heads, std::int32_t multiplier, int shift, Output output)
+  Attention(const Tensor& q, const Tensor& k, const Tensor& v, int heads, std::int32_t multiplier, int shift,
+            Output output)
       : AccumulatorOp(std::move(output), round_up(q.c / heads, value_round), value_round),
-        q_(q), k_(k), v_(v), tokens_(q.h * q.w), channels_(q.c / heads),
-        key_row_(round_up(tokens_, value_round)), value_row_(round_up(channels_, value_round)),
-        multiplier_(multiplier), shift_(shift) {}
+        q_(q),
+        k_(k),
+        v_(v),
+        tokens_(q.h * q.w),
+        channels_(q.c / heads),
+        key_row_(round_up(tokens_, value_round)),
+        value_row_(round_up(channels_, value_round)),
+        multiplier_(multiplier),
+        shift_(shift) {}
 
  protected:
   void accumulate(const Frame& frame, Worker& worker, bool, const Tile& tile, std::int32_t* acc) const override {

@@ -20,8 +20,8 @@ Path asked_path() {
   return path == "dense" ? Path::dense : path == "events" ? Path::events : Path::automatic;
 }
 
-// Returns the share of non-zero groups of channels below which the event path is faster: the more filters each event has
-// to go to, the higher. Measured with benchmarks/engine/layers.py.
+// Returns the share of non-zero groups of channels below which the event path is faster: the more filters each event
+// has to go to, the higher. Measured with benchmarks/engine/layers.py.
 double event_share(int vectors) { return std::min(0.45, 0.075 * vectors); }
 constexpr int share_probes = 256;
 
@@ -71,7 +71,8 @@ class Conv final : public AccumulatorOp {
   }
 
  protected:
-  void accumulate(const Frame& frame, Worker& worker, bool prepared, const Tile& tile, std::int32_t* acc) const override {
+  void accumulate(const Frame& frame, Worker& worker, bool prepared, const Tile& tile,
+                  std::int32_t* acc) const override {
     find_windows(frame, worker, prepared, tile);
     if (!prepared) {
       const int skipped = near(worker, tile.count);
@@ -104,7 +105,8 @@ class Conv final : public AccumulatorOp {
 
   void multiply(const Worker& worker, const Tile& tile, const Term* terms, int term_count,
                 const Aligned<std::int32_t>& start, std::int32_t* acc) const {
-    const Windows windows{worker.pixels.data(), tile.count, x_.row(), terms, term_count, start.data(), acc, tile.stride};
+    const std::uint8_t* const* pixels = worker.pixels.data();
+    const Windows windows{pixels, tile.count, x_.row(), terms, term_count, start.data(), acc, tile.stride};
     isa().conv_dense(filters_, windows, first_vector(tile), last_vector(tile));
   }
 
@@ -146,7 +148,9 @@ class Conv final : public AccumulatorOp {
   int columns() const { return x_.w + x_.left + x_.right; }
   // Returns the length of a row's list: its groups, then the start of each pixel and their end.
   std::ptrdiff_t list_row() const { return columns() * (x_.c / 4) + columns() + 1; }
-  std::uint16_t* list_of(const Frame& frame, int n) const { return reinterpret_cast<std::uint16_t*>(frame.at(list_, n)); }
+  std::uint16_t* list_of(const Frame& frame, int n) const {
+    return reinterpret_cast<std::uint16_t*>(frame.at(list_, n));
+  }
 
   // Estimates the share of non-zero groups of four channels by probes spread over the first sample.
   double share_of_groups(const Frame& frame) const {
@@ -173,7 +177,8 @@ class Conv final : public AccumulatorOp {
 
 }  // namespace
 
-OpPointer make_conv(const Tensor& x, WeightsView kernel, Window window, const Tensor& list, PathCounts& paths, Output output) {
+OpPointer make_conv(const Tensor& x, WeightsView kernel, Window window, const Tensor& list, PathCounts& paths,
+                    Output output) {
   check_windows(x, output.y, window);
   return std::make_unique<Conv>(x, kernel, window, list, paths, std::move(output));
 }

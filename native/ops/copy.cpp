@@ -19,7 +19,8 @@ class Copy final : public Op {
       last += (places.shape[axis] - 1) * places.from[axis];
     }
     require(inside && last < std::int64_t{x.h} * x.w * x.c, "a copy reaches beyond its tensors");
-    const bool in_order = places.from[1] == x.c && places.from[2] == 1 && places.from_offset % x.c == 0 && places.from[0] % x.c == 0;
+    const bool in_order =
+        places.from[1] == x.c && places.from[2] == 1 && places.from_offset % x.c == 0 && places.from[0] % x.c == 0;
     whole_pixels_ = in_order && places.to_step[1] == 1 && places.shape[2] == x.c && x.c == y.c && x.planes == 1 &&
                     y.planes == 1 && x.zero == y.zero;
   }
@@ -33,7 +34,8 @@ class Copy final : public Op {
       if (p.clear)
         for (std::int64_t i = 0; i < std::int64_t{y_.w} * y_.c; ++i) encode(y_, line, i, 0);
       const int i = (row - p.to_start[0]) / p.to_step[0];
-      if (row >= p.to_start[0] && (row - p.to_start[0]) % p.to_step[0] == 0 && i < p.shape[0]) copy_row(frame, n, i, line);
+      if (row >= p.to_start[0] && (row - p.to_start[0]) % p.to_step[0] == 0 && i < p.shape[0])
+        copy_row(frame, n, i, line);
       // Tensors that several copies fill are counted by the last of them.
       if (worker.counting && y_.counter >= 0 && p.last)
         worker.counts[y_.counter] += count_events(y_, line, y_.w, 0, y_.c);

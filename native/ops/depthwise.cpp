@@ -26,7 +26,7 @@ class Depthwise final : public AccumulatorOp {
  protected:
   void accumulate(const Frame& frame, Worker&, bool, const Tile& tile, std::int32_t* acc) const override {
     Cursor at(y_, tile.pixel);
-    for (int left = tile.count, run; left > 0; left -= run, acc += std::ptrdiff_t{run} * tile.stride, at.advance(y_, run)) {
+    for (int left = tile.count, run; left > 0; left -= run, at.advance(y_, run)) {
       run = at.run(y_, left);
       const std::ptrdiff_t row = at.row * window_.stride_h + x_.top - window_.top;
       const std::ptrdiff_t column = at.column * window_.stride_w + x_.left - window_.left;
@@ -34,6 +34,7 @@ class Depthwise final : public AccumulatorOp {
       for (int c = 0; c < tile.width; c += channel_round)
         accumulate_block(first + c, (tile.channel + c) / channel_round, std::min(tile.width - c, channel_round),
                          {acc + c, tile.stride, run});
+      acc += std::ptrdiff_t{run} * tile.stride;
     }
   }
 
@@ -54,7 +55,8 @@ class Depthwise final : public AccumulatorOp {
     for (int pixel = 0; pixel < acc.pixels; ++pixel)
       for (int c = 0; c < channel_round; ++c) {
         std::int32_t& value = acc.data[pixel * acc.stride + c];
-        value = static_cast<std::int32_t>((static_cast<std::uint32_t>(value) << (8 * bytes)) + static_cast<std::uint32_t>(start[c]));
+        value = static_cast<std::int32_t>((static_cast<std::uint32_t>(value) << (8 * bytes)) +
+                                          static_cast<std::uint32_t>(start[c]));
       }
   }
 

@@ -45,7 +45,8 @@ class Sample {
       std::uint64_t x = 0, y = 0;
       std::memcpy(&x, static_cast<const char*>(a) + at, size);
       std::memcpy(&y, static_cast<const char*>(b) + at, size);
-      for (std::uint64_t left = bits(x, y); left; left &= left - 1) *to++ = static_cast<std::int32_t>(at + __builtin_ctzll(left) / 8);
+      for (std::uint64_t left = bits(x, y); left; left &= left - 1)
+        *to++ = static_cast<std::int32_t>(at + __builtin_ctzll(left) / 8);
     };
     std::int64_t at = 0;
     for (; at + 8 <= layer_.inputs; at += 8) take(at, 8);
@@ -63,7 +64,8 @@ class Sample {
   }
 
   std::int64_t find_winner(std::int64_t label) {
-    const std::int64_t first = label < 0 ? 0 : label * layer_.each, last = label < 0 ? layer_.neurons : first + layer_.each;
+    const std::int64_t first = label < 0 ? 0 : label * layer_.each;
+    const std::int64_t last = label < 0 ? layer_.neurons : first + layer_.each;
     std::int64_t winner = first;
     std::pair<std::int64_t, std::int64_t> best;
     for (std::int64_t n = first; n < last; ++n) {

@@ -9,9 +9,9 @@ namespace spica {
 
 struct Learning {
   std::int64_t inputs, neurons;
-  std::int8_t* kernel;                                // neurons x inputs, 0 or 1
-  std::int16_t* memory;                               // the same, or none for the rule that swaps
-  std::int64_t *plasticity, *threshold, *learned;     // one a neuron
+  std::int8_t* kernel;                             // neurons x inputs, 0 or 1
+  std::int16_t* memory;                            // the same, or none for the rule that swaps
+  std::int64_t *plasticity, *threshold, *learned;  // one a neuron
   std::int64_t each, weights, min_plasticity, decay, competition, unit, limit;
   std::uint64_t seed;
   struct {

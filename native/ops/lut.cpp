@@ -8,7 +8,10 @@ namespace {
 class Lut final : public AccumulatorOp {
  public:
   Lut(const Tensor& x, std::vector<std::int32_t> table, std::int32_t first, Output output)
-      : AccumulatorOp(std::move(output), 4 * channel_round, channel_round), x_(x), table_(std::move(table)), first_(first) {}
+      : AccumulatorOp(std::move(output), 4 * channel_round, channel_round),
+        x_(x),
+        table_(std::move(table)),
+        first_(first) {}
 
  protected:
   void accumulate(const Frame& frame, Worker&, bool, const Tile& tile, std::int32_t* acc) const override {

@@ -1,6 +1,6 @@
 // Compares random programs with plain loops, without Python: a fuzz target, which also runs under the sanitizers.
 //
-//   fuzz FIRST COUNT    runs COUNT programs, each made from a seed; prints the seed of one that differs and exits with 1
+//   fuzz FIRST COUNT    runs COUNT programs, each from a seed; prints the seed of one that differs and exits with 1
 //
 // With -DSPICA_LIBFUZZER it is a libFuzzer target instead: the input's bytes are the seed.
 #include <algorithm>
@@ -51,7 +51,11 @@ Tensor tensor_for(int h, int w, int c, std::int32_t low, std::int32_t high) {
 }
 
 Epilogue random_epilogue(Random& random, int channels) {
-  Epilogue s{channels, {}, {}, {}, {}, one_of(random, {6, 12, 27, 31}), one_of(random, {20, 32}), pick(random, 0, 1) == 1, 0, 255};
+  Epilogue s{};
+  s.channels = channels, s.high = 255;
+  s.value_bits = one_of(random, {6, 12, 27, 31});
+  s.buffer_bits = one_of(random, {20, 32});
+  s.relu = pick(random, 0, 1) == 1;
   if (pick(random, 0, 1)) s.low = -128, s.high = 127;
   const auto shifts = one_of<std::pair<int, int>>(random, {{-2, 3}, {4, 12}, {8, 20}, {20, 45}});
   for (int c = 0; c < channels; ++c) {
@@ -75,8 +79,8 @@ const Tensor& event_list(Program& program, const Tensor& t, std::vector<int>& us
 }
 
 // Returns what a convolution accumulates for filter f of output pixel (i, j).
-std::int64_t window_sum(const Image& x, const std::vector<std::int16_t>& kernel, const Window& window, int n, int i, int j,
-                        int f, int filters, bool depthwise) {
+std::int64_t window_sum(const Image& x, const std::vector<std::int16_t>& kernel, const Window& window, int n, int i,
+                        int j, int f, int filters, bool depthwise) {
   std::int64_t sum = 0;
   for (int ky = 0; ky < window.kh; ++ky)
     for (int kx = 0; kx < window.kw; ++kx)
@@ -107,7 +111,8 @@ Made convolve(Random& random, Program& program, const Made& x, int padded, int s
   const std::int64_t bound = largest * limit * kh * kw * (depthwise ? 1 : t.c);
   if (bound > INT32_MAX && (depthwise || kh * kw * t.c > 60000)) return {-1, 0, 0, {}};
   const Epilogue epilogue = random_epilogue(random, filters);
-  Made y{0, static_cast<std::int32_t>(epilogue.low), static_cast<std::int32_t>(epilogue.high), {samples, h, w, filters, {}}};
+  const auto low = static_cast<std::int32_t>(epilogue.low), high = static_cast<std::int32_t>(epilogue.high);
+  Made y{0, low, high, {samples, h, w, filters, {}}};
   y.number = program.add_tensor(tensor_for(h, w, filters, y.low, y.high));
   Output output{program.tensor(y.number), epilogue, -bound, bound};
   if (depthwise) {
@@ -131,8 +136,10 @@ Made convolve(Random& random, Program& program, const Made& x, int padded, int s
 bool check_convolutions(std::uint64_t seed) {
   Random random(seed);
   const int samples = pick(random, 1, 6), padded = pick(random, 0, 1);
-  const auto [low, high] = one_of<std::pair<int, int>>(random, {{0, 1}, {0, 255}, {-128, 127}, {0, 65535}, {-1000, 70000}, {-(1 << 22), 1 << 22}});
-  Tensor t = tensor_for(pick(random, 1, 9), pick(random, 1, 9), one_of(random, {1, 3, 4, 8, 17, 33, 64, 70, 132}), low, high);
+  const auto [low, high] = one_of<std::pair<int, int>>(
+      random, {{0, 1}, {0, 255}, {-128, 127}, {0, 65535}, {-1000, 70000}, {-(1 << 22), 1 << 22}});
+  Tensor t =
+      tensor_for(pick(random, 1, 9), pick(random, 1, 9), one_of(random, {1, 3, 4, 8, 17, 33, 64, 70, 132}), low, high);
   t.top = t.left = padded, t.counter = 0;
   Program program;
   Made x{program.add_tensor(t), low, high, {samples, t.h, t.w, t.c, {}}};
@@ -154,7 +161,8 @@ bool check_convolutions(std::uint64_t seed) {
   std::vector<Array> arrays;
   for (auto& values : got) arrays.push_back({values.data(), 4, true, false});
   for (int round = 0; round < 2; ++round) {
-    const auto counts = program.run({{x.image.values.data(), 4, true, false}}, arrays, samples, pick(random, 1, 4), true);
+    const auto counts =
+        program.run({{x.image.values.data(), 4, true, false}}, arrays, samples, pick(random, 1, 4), true);
     const auto events = x.image.values.size() - std::count(x.image.values.begin(), x.image.values.end(), 0);
     if (counts.at(0) != static_cast<std::int64_t>(events)) return false;
     for (std::size_t i = 0; i < kept.size(); ++i)
@@ -166,7 +174,8 @@ bool check_convolutions(std::uint64_t seed) {
 using Values = std::vector<std::int32_t>;
 
 // Runs a program of word arrays and compares what it gives with what is wanted.
-bool gives(Random& random, Program& program, std::vector<Values>& given, const std::vector<Values>& wanted, int samples) {
+bool gives(Random& random, Program& program, std::vector<Values>& given, const std::vector<Values>& wanted,
+           int samples) {
   std::vector<Values> got;
   std::vector<Array> in, out;
   for (auto& values : given) in.push_back({values.data(), 4, true, false});
@@ -183,7 +192,8 @@ struct Tokens {
   const std::int32_t* row(int which, int token) const { return given[which].data() + std::ptrdiff_t{token} * channels; }
 };
 
-// Returns what one token gets from one head of `width` channels, over tokens [first, first + count), channel by channel.
+// Returns what one token gets from one head of `width` channels, over tokens [first, first + count), channel by
+// channel.
 std::vector<std::int64_t> attend(const Tokens& t, int first, int count, int token, int head, int width, int multiplier,
                                  int shift) {
   std::vector<std::int64_t> powers(count), mixed(width);
@@ -322,10 +332,12 @@ int main(int count, char** arguments) {
   const std::uint64_t programs = count > 2 ? std::strtoull(arguments[2], nullptr, 10) : 1000;
   for (std::uint64_t seed = first; seed < first + programs; ++seed)
     if (!spica::check_all(seed)) {
-      std::printf("%s: the program of seed %llu differs from plain loops\n", spica::isa().name, static_cast<unsigned long long>(seed));
+      std::printf("%s: the program of seed %llu differs from plain loops\n", spica::isa().name,
+                  static_cast<unsigned long long>(seed));
       return 1;
     }
-  std::printf("%s: %llu programs give what plain loops give\n", spica::isa().name, static_cast<unsigned long long>(programs));
+  std::printf("%s: %llu programs give what plain loops give\n", spica::isa().name,
+              static_cast<unsigned long long>(programs));
   return 0;
 }
 #endif

@@ -21,6 +21,7 @@ std::vector<std::int16_t> random_weights(std::size_t size, int limit) {
   std::uniform_int_distribution<int> value(-limit, limit);
   std::vector<std::int16_t> weights(size);
   for (auto& w : weights) w = static_cast<std::int16_t>(value(random));
+  weights.front() = static_cast<std::int16_t>(limit);
   return weights;
 }
 
@@ -35,8 +36,8 @@ std::vector<std::int32_t> weights_at(const PackedFilters& f, int row, int positi
   const Aligned<std::int32_t> start(padded);
   std::vector<std::int32_t> acc(padded);
   for (int first = 0; first < f.vectors; first += block_vectors) {
-    const Windows windows{&pixel, 1, row_bytes, terms.data(), static_cast<int>(terms.size()), start.data(),
-                          acc.data() + first * isa().width, padded};
+    std::int32_t* to = acc.data() + first * isa().width;
+    const Windows windows{&pixel, 1, row_bytes, terms.data(), f.planes, start.data(), to, padded};
     isa().conv_dense(f, windows, first, std::min(first + block_vectors, f.vectors));
   }
   return acc;
@@ -69,15 +70,15 @@ void check_depthwise(int taps, int channels, int limit) {
   for (int tap = 0; tap < taps; ++tap)
     for (int c = 0; c < channels; ++c) {
       std::int32_t seen = 0;
-      const std::ptrdiff_t at =
-          packed.block_bytes * (c / channel_round) + isa().depthwise_slot(tap, c % channel_round);
+      const std::ptrdiff_t at = packed.block_bytes * (c / channel_round) + isa().depthwise_slot(tap, c % channel_round);
       for (int plane = packed.planes; plane-- > 0;) seen = seen * 256 + packed.data[packed.plane_bytes * plane + at];
       same &= seen == weights[std::size_t(tap) * channels + c];
     }
   expect(same, "weights of a depthwise convolution differ");
   if (limit > 127) return;
   const std::vector<std::int8_t> narrow(weights.begin(), weights.end());
-  expect(pack_depthwise(isa(), narrow.data(), taps, channels).data == packed.data, "int8 and int16 taps are packed unlike");
+  expect(pack_depthwise(isa(), narrow.data(), taps, channels).data == packed.data,
+         "int8 and int16 taps are packed unlike");
 }
 
 void check_refusal() {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the packing test and random programs under sanitizers, on every instruction set that this processor has, and on ARM
-# where a cross compiler and an emulator are installed. PROGRAMS sets how many programs; CXX the compiler.
+# Runs the packing test and random programs under sanitizers, on every instruction set that this processor has, and on
+# ARM where a cross compiler and an emulator are installed. PROGRAMS sets how many programs; CXX the compiler.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 programs=${PROGRAMS:-300} cxx=${CXX:-g++} out=$(mktemp -d)
