@@ -23,6 +23,14 @@ std::int8_t plane_of(std::int32_t weight, int plane, int planes) {
   return plane == 0 ? low : static_cast<std::int8_t>((weight - low) >> 8);
 }
 
+// Returns where a plane's weights of one group of four bytes go for a vector of filters.
+std::int8_t* place(PackedFilters& f, int plane, int row, int group, int vector) {
+  const int block = vector / block_vectors * block_vectors;
+  const int block_size = std::min(block_vectors, f.vectors - block);
+  return f.data.data() + f.plane_bytes(block) * f.planes + f.plane_bytes(block_size) * plane +
+         ((std::ptrdiff_t{row} * f.groups + group) * block_size + vector - block) * f.vector_bytes;
+}
+
 template <class T>
 PackedConv pack_filters(const Isa& isa, const T* weight, int rows, int row_bytes, int filters) {
   PackedConv packed;
@@ -35,18 +43,16 @@ PackedConv pack_filters(const Isa& isa, const T* weight, int rows, int row_bytes
   to.planes = plane_count(weight, std::int64_t{rows} * row_bytes * filters);
   to.data.resize(to.plane_bytes(to.vectors) * to.planes);
   for (int row = 0; row < rows; ++row)
-    for (int position = 0; position < row_bytes; ++position)
-      for (int f = 0; f < filters; ++f, ++weight) {
-        packed.totals[f] += *weight;
-        const int vector = f / isa.width, block = vector / block_vectors * block_vectors;
-        const int block_size = std::min(block_vectors, to.vectors - block);
-        const std::ptrdiff_t group = std::ptrdiff_t{row} * to.groups + position / 4;
-        std::int8_t* first = to.data.data() + to.plane_bytes(block) * to.planes +
-                             (group * block_size + vector - block) * to.vector_bytes;
-        for (int plane = 0; plane < to.planes; ++plane)
-          isa.pack_weight(first + to.plane_bytes(block_size) * plane, f % isa.width, position % 4,
-                          plane_of(*weight, plane, to.planes));
-      }
+    for (int position = 0; position < row_bytes; ++position, weight += filters) {
+      for (int vector = 0; vector < to.vectors; ++vector)
+        for (int plane = 0; plane < to.planes; ++plane) {
+          std::int8_t* at = place(to, plane, row, position / 4, vector);
+          const int first = vector * isa.width, last = std::min(first + isa.width, filters);
+          for (int f = first; f < last; ++f)
+            isa.pack_weight(at, f - first, position % 4, plane_of(weight[f], plane, to.planes));
+        }
+      for (int f = 0; f < filters; ++f) packed.totals[f] += weight[f];
+    }
   return packed;
 }
 
