@@ -14,18 +14,19 @@ test: $(VENV)/.dev
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(shell find native -name '*.?pp')
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
 sanitize:
-	native/sanitize.sh
+	native/tests/sanitize.sh
 
 clean:
 	rm -rf $(VENV) build
 
 # Installed anew whenever a source file, native or not, is newer than the installation.
-SOURCES := pyproject.toml CMakeLists.txt $(wildcard native/*) $(shell find src -type f -name '*.*' ! -name '*.pyc')
+SOURCES := pyproject.toml CMakeLists.txt $(shell find native -type f) $(shell find src -type f -name '*.*' ! -name '*.pyc')
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

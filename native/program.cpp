@@ -1,14 +1,14 @@
+// Builds programs, places their tensors in the arena and runs them: see program.hpp.
 #include "program.hpp"
 
 #include <algorithm>
 #include <chrono>
 #include <numeric>
-#include <stdexcept>
 
 namespace spica {
 namespace {
 
-// Room for one group's tensors: about what the second cache holds beside the weights.
+// Bytes of one group's tensors: about what the second cache holds beside the weights.
 constexpr std::ptrdiff_t group_bytes = 512 * 1024;
 constexpr int most_samples = 64;
 constexpr std::ptrdiff_t align = 64;
@@ -24,35 +24,41 @@ int Program::add_tensor(const Tensor& tensor) {
   counters_ = std::max(counters_, t.counter + 1);
   if (t.shares >= 0) {
     const Tensor& base = tensors_.at(t.shares);
-    if (base.shares >= 0 || base.bordered() || t.bordered() || base.bytes() != t.bytes())
-      throw std::invalid_argument("a tensor shares memory that does not fit it");
+    require(base.shares < 0 && !base.bordered() && !t.bordered() && base.bytes() == t.bytes(),
+            "a tensor shares memory that does not fit it");
   }
   tensors_.push_back(std::move(t));
   return static_cast<int>(tensors_.size()) - 1;
 }
 
-void Program::add_step(StepPointer step, const std::vector<int>& tensors) {
-  const int number = static_cast<int>(steps_.size());
+void Program::add_op(OpPointer op, const std::vector<int>& tensors) {
+  const int number = static_cast<int>(ops_.size());
   for (int name : tensors) {
     Tensor* t = &tensors_.at(name);
     if (t->shares >= 0) t = &tensors_[t->shares];
     if (t->first < 0) t->first = number;
     t->last = number;
   }
-  steps_.push_back(std::move(step));
+  ops_.push_back(std::move(op));
   names_.push_back(name_);
 }
 
 void Program::finalize(const std::vector<int>& inputs, const std::vector<int>& outputs, std::vector<Real> reals) {
-  if (reals.size() != outputs.size()) throw std::invalid_argument("every output has its factors, or none");
+  require(reals.size() == outputs.size(), "every output needs a pair of factors, which may be empty");
   reals_ = std::move(reals);
   inputs_ = inputs;
   outputs_ = outputs;
-  const int end = static_cast<int>(steps_.size());
-  auto base = [&](int name) -> Tensor& { return tensors_[tensors_.at(name).shares >= 0 ? tensors_[name].shares : name]; };
+  const int end = static_cast<int>(ops_.size());
+  auto base = [&](int name) -> Tensor& {
+    return tensors_[tensors_.at(name).shares >= 0 ? tensors_[name].shares : name];
+  };
   for (int name : inputs) base(name).first = -1, base(name).last = std::max(base(name).last, 0);
   for (int name : outputs) base(name).last = end;
-  // Largest first, each at the lowest place that none of its time has.
+  place_tensors();
+}
+
+// Places the largest tensor first, each at the lowest place where no tensor lives at the same time.
+void Program::place_tensors() {
   std::vector<Tensor*> order;
   for (Tensor& t : tensors_)
     if (t.shares < 0) order.push_back(&t);
@@ -75,7 +81,8 @@ void Program::finalize(const std::vector<int>& inputs, const std::vector<int>& o
 }
 
 void Program::run_group(const Frame& frame, Worker& worker, const std::vector<Array>& inputs,
-                        const std::vector<Array>& outputs, int first_sample, int part, int parts, Barrier* barrier) const {
+                        const std::vector<Array>& outputs, int first_sample, int part, int parts,
+                        Barrier* barrier) const {
   const auto meet_others = [&] {
     if (barrier) barrier->wait();
   };
@@ -94,14 +101,14 @@ void Program::run_group(const Frame& frame, Worker& worker, const std::vector<Ar
   }
   using Clock = std::chrono::steady_clock;
   auto begin = Clock::now();
-  for (std::size_t i = 0; i < steps_.size(); ++i) {
-    const StepPointer& step = steps_[i];
-    const bool prepared = step->prepares(frame);
+  for (std::size_t i = 0; i < ops_.size(); ++i) {
+    const OpPointer& op = ops_[i];
+    const bool prepared = op->prepares(frame);
     if (prepared) {
-      step->prepare(frame, part, parts);
+      op->prepare(frame, part, parts);
       meet_others();
     }
-    step->run(frame, worker, prepared, part, parts);
+    op->run(frame, worker, prepared, part, parts);
     meet_others();
     const auto end = Clock::now();
     worker.nanoseconds[i] += std::chrono::duration_cast<std::chrono::nanoseconds>(end - begin).count();
@@ -113,7 +120,7 @@ void Program::run_group(const Frame& frame, Worker& worker, const std::vector<Ar
 
 std::vector<std::pair<std::string, double>> Program::seconds() const {
   std::vector<std::pair<std::string, double>> spent;
-  for (std::size_t i = 0; i < steps_.size(); ++i) {
+  for (std::size_t i = 0; i < ops_.size(); ++i) {
     double total = 0;
     for (const Worker& worker : workers_) total += worker.nanoseconds.empty() ? 0 : worker.nanoseconds[i] * 1e-9;
     spent.emplace_back(names_[i], total);
@@ -123,13 +130,14 @@ std::vector<std::pair<std::string, double>> Program::seconds() const {
 
 std::vector<std::int64_t> Program::run(const std::vector<Array>& inputs, const std::vector<Array>& outputs, int samples,
                                        int threads, bool count) {
-  if (inputs.size() != inputs_.size() || outputs.size() != outputs_.size())
-    throw std::invalid_argument("a program is given other inputs or outputs than it was made for");
+  require(inputs.size() == inputs_.size() && outputs.size() == outputs_.size(),
+          "a program runs with as many inputs and outputs as it was made for");
   if (samples < 1) return std::vector<std::int64_t>(counters_);
   const std::lock_guard lock(mutex_);
   const bool together = samples < threads;  // whether the threads share each group
   const int arenas = together ? 1 : threads;
-  const int most = static_cast<int>(std::clamp<std::ptrdiff_t>(group_bytes / std::max<std::ptrdiff_t>(sample_bytes_, 1), 1, most_samples));
+  const int most = static_cast<int>(
+      std::clamp<std::ptrdiff_t>(group_bytes / std::max<std::ptrdiff_t>(sample_bytes_, 1), 1, most_samples));
   const int share = (samples + arenas - 1) / arenas, rounds = (share + most - 1) / most;
   const int capacity = (share + rounds - 1) / rounds, groups = (samples + capacity - 1) / capacity;
   const std::size_t room = static_cast<std::size_t>(sample_bytes_) * capacity;
@@ -139,13 +147,13 @@ std::vector<std::int64_t> Program::run(const std::vector<Array>& inputs, const s
   if (static_cast<int>(workers_.size()) < threads) workers_.resize(threads);
   for (Worker& worker : workers_) {
     worker.counting = count;
-    worker.nanoseconds.resize(steps_.size());
+    worker.nanoseconds.resize(ops_.size());
     worker.counts.assign(counters_, 0);
   }
 
   std::atomic<int> next{0};
   Barrier barrier(threads);
-  run_team(threads, [&](int thread) {
+  run_on_threads(threads, [&](int thread) {
     auto frame = [&](int arena, int group) {
       return Frame{arenas_[arena].data(), capacity, std::min(capacity, samples - group * capacity)};
     };

@@ -219,9 +219,9 @@ def test_the_instruction_set_is_one_that_is_known_and_has_a_peak():
         lambda p: p.tensor((1, 1, 1), [0] * 4, 5, 0, [], -1, -1),
         lambda p: p.max_pool(0, 7, [1, 1], [1, 1], [0, 0]),
         lambda p: p.copy(0, 1, (2, 2, 3), (6, 3, 1), 1, (0, 0, 0), (1, 1), False, True),
-        lambda p: p.convolve(0, 1, -1, np.zeros((3, 1, 3, 3), np.int32), [1, 1], [0, 0], STAGE, (0, 1)),
-        lambda p: p.convolve(0, 1, -1, np.zeros((1, 1, 4, 3), np.int32), [1, 1], [0, 0], STAGE, (0, 1)),
-        lambda p: p.depthwise(0, 1, np.zeros((1, 1, 3), np.int32), [0, 1], [0, 0], STAGE, (0, 1)),
+        lambda p: p.convolve(0, 1, -1, np.zeros((3, 1, 3, 3), np.int16), [1, 1], [0, 0], STAGE, (0, 1)),
+        lambda p: p.convolve(0, 1, -1, np.zeros((1, 1, 4, 3), np.int16), [1, 1], [0, 0], STAGE, (0, 1)),
+        lambda p: p.depthwise(0, 1, np.zeros((1, 1, 3), np.int16), [0, 1], [0, 0], STAGE, (0, 1)),
         lambda p: p.finalize([9], [], []),
     ],
 )

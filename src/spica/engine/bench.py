@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from spica import _native  # type: ignore[attr-defined]
+from spica import _native
 from spica.engine.plan import Segment, plan
 from spica.engine.run import check_samples, make_ops, run
 from spica.errors import SpicaError

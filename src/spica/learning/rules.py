@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from spica import _native  # type: ignore[attr-defined]
+from spica import _native
 from spica.layers.learning import MEMORY_BITS, UNIT, LearningDense
 
 RULES = ("swap", "prototype")
@@ -26,7 +26,8 @@ class State:
     def __init__(self, layer: LearningDense) -> None:
         self.layer = layer
         # A neuron's connections lie together in memory, which native learning asks for.
-        self.kernel, self.memory = (np.array(a.T, order="C").T for a in (layer.kernel, layer.memory))
+        self.kernel = np.array(layer.kernel.T, np.int8, order="C").T
+        self.memory = np.array(layer.memory.T, np.int16, order="C").T
         self.plasticity, self.threshold, self.learned = (
             a.astype(np.int64) for a in (layer.plasticity, layer.threshold, layer.learned)
         )

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from spica import _native  # type: ignore[attr-defined]
+from spica import _native
 from spica.network import TensorType
 from spica.semantics import primitives
 from spica.semantics.primitives import Complex, Epilogue, Padding, Pair
@@ -162,14 +162,14 @@ class Tracer:
     def build(self, inputs: Sequence[Value], outputs: Sequence[Value]) -> _native.Program:
         """The program that takes arrays for ``inputs`` to those of ``outputs``."""
         program = _native.Program()
-        numbers = [[_place(program, _memory_of(v)) for v in values] for values in (inputs, outputs)]
+        sources, targets = ([_place(program, _memory_of(v)) for v in values] for values in (inputs, outputs))
         for memory in self._memories:
             _place(program, memory)
         for layer, step in self._steps:
             program.name(layer)
             step(program)
         nothing = np.zeros(0, np.float32)
-        program.finalize(*numbers, [v.real or (nothing, nothing) for v in outputs])
+        program.finalize(sources, targets, [v.real or (nothing, nothing) for v in outputs])
         return program
 
     def convolve(self, x: Value, kernel: NDArray, strides: Pair, padding: Padding, fill: NDArray, bound: int) -> Value:
@@ -218,8 +218,9 @@ class Tracer:
             raise Untraceable("a sum that saturates")
 
         def sums(program: _native.Program, y: Memory, epilogue: tuple) -> None:
-            left = [np.broadcast_to(s, y.shape[2:]).tolist() for s in shifts]
-            program.add(*[_place(program, m) for m in memories], y.number, *left, *epilogue)
+            left, right = (np.broadcast_to(s, y.shape[2:]).tolist() for s in shifts)
+            first, second = (_place(program, m) for m in memories)
+            program.add(first, second, y.number, left, right, *epilogue)
 
         return Value(a.shape, None, (sum(lows), sum(highs)), sums=sums)
 
@@ -327,9 +328,9 @@ class Tracer:
         def step(program: _native.Program) -> None:
             source, *before = (_place(program, memory) for memory in reads)
             after = [_place(program, memory) for memory in last]
-            factors = [np.ascontiguousarray(part, np.int64) for part in factor]
-            stages = [epilogue_fields(epilogue, channels) for epilogue in (arrive, leave)]
-            program.recur(source, before, _place(program, made), after, *factors, *stages, bits)
+            real, imaginary = (np.ascontiguousarray(part, np.int64) for part in factor)
+            stages = epilogue_fields(arrive, channels), epilogue_fields(leave, channels)
+            program.recur(source, before, _place(program, made), after, real, imaginary, *stages, bits)
 
         self._add(step)
         real, imaginary = (Value((1, channels), memory, ends, leave.dtype) for memory in last)
@@ -356,8 +357,8 @@ class Tracer:
             raise Untraceable("attention beyond 32 bits")
 
         def sums(program: _native.Program, y: Memory, epilogue: tuple) -> None:
-            places = [_place(program, memory) for memory in memories]
-            program.attend(*places, y.number, heads, multiplier, shift, *epilogue)
+            q, k, v = (_place(program, memory) for memory in memories)
+            program.attend(q, k, v, y.number, heads, multiplier, shift, *epilogue)
 
         return Value(v.shape, None, (-mixed if v.range[0] < 0 else 0, mixed), sums=sums)
 
