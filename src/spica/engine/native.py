@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-import numpy as np
 from numpy.typing import NDArray
 
-from spica.engine.plan import compile_layer
 from spica.network import Layer, TensorType
-from spica.program.trace import ANY_BITS, Tracer, Untraceable, Value
+from spica.program import trace_layer
+from spica.program.ir import ANY_BITS
+from spica.program.native import NativeProgram
+from spica.program.trace import Tracer, Untraceable, Value
 from spica.semantics.primitives import Complex, Epilogue, Padding, Pair
 from spica.semantics.reference import Reference
 
@@ -24,73 +25,58 @@ class Native(Reference):
         self.threads = threads
 
     def forward(self, layer: Layer, read: Sequence[NDArray], types: Sequence[TensorType]) -> NDArray:
-        compiled = compile_layer(layer, types)
-        if compiled is None:
+        """Run one layer's integer meaning as a program of its own."""
+        program = trace_layer(layer, types)
+        if program is None:
             return super().forward(layer, read, types)
         once = dict(zip(layer.inputs, read))  # a layer may read one tensor twice
-        return compiled(list(once.values()), self.threads, count=False)[0][0]
+        return NativeProgram(program)(list(once.values()), self.threads)[0][0]
 
     def convolve(
         self, x: NDArray, kernel: NDArray, strides: Pair, padding: Padding, fill: NDArray, bound: int
     ) -> NDArray:
+        """Compute ``primitives.convolve``."""
         try:
-            tracer, value = _traced(x)
-            sums = tracer.convolve(value, kernel, strides, padding, fill, bound)
-            return self._run(tracer, value, sums, x)
+            return self._run(lambda ops, x: [ops.convolve(x, kernel, strides, padding, fill, bound)], x)[0]
         except Untraceable:
             return super().convolve(x, kernel, strides, padding, fill, bound)
 
     def convolve_depthwise(self, x: NDArray, kernel: NDArray, strides: Pair, padding: Padding, bound: int) -> NDArray:
+        """Compute ``primitives.convolve_depthwise``."""
         try:
-            tracer, value = _traced(x)
-            return self._run(tracer, value, tracer.convolve_depthwise(value, kernel, strides, padding, bound), x)
+            return self._run(lambda ops, x: [ops.convolve_depthwise(x, kernel, strides, padding, bound)], x)[0]
         except Untraceable:
             return super().convolve_depthwise(x, kernel, strides, padding, bound)
+
+    def apply_epilogue(self, acc: NDArray, epilogue: Epilogue) -> NDArray:
+        """Compute ``primitives.apply_epilogue``."""
+        if acc.size <= FEW:
+            return super().apply_epilogue(acc, epilogue)
+        try:
+            return self._run(lambda ops, acc: [ops.apply_epilogue(acc, epilogue)], acc)[0]
+        except Untraceable:
+            return super().apply_epilogue(acc, epilogue)
 
     def scan(
         self, x: NDArray, state: Complex, factor: Complex, arrive: Epilogue, leave: Epilogue, bits: int
     ) -> tuple[NDArray, Complex]:
+        """Compute ``Reference.scan``."""
+
+        def trace(ops: Tracer, x: Value, *state: Value) -> list[Value]:
+            states, last = ops.scan(x, (state[0], state[1]), factor, arrive, leave, bits)
+            return [states, *last]
+
         try:
-            tracer = Tracer()
-            reads = [_input(tracer, values) for values in (x, *state)]
-            made, last = tracer.scan(reads[0], (reads[1], reads[2]), factor, arrive, leave, bits)
+            states, real, imaginary = self._run(trace, x, *state)
         except Untraceable:
             return super().scan(x, state, factor, arrive, leave, bits)
-        states, real, imaginary = self._outputs(tracer, reads, [made, *last], [x, *state])
         return states, (real, imaginary)
 
-    def apply_epilogue(self, acc: NDArray, epilogue: Epilogue) -> NDArray:
-        if acc.size <= FEW:
-            return super().apply_epilogue(acc, epilogue)
-        try:
-            tracer, value = _traced(acc)
-            made = tracer.apply_epilogue(value, epilogue)
-            return acc if made is value else self._run(tracer, value, made, acc)
-        except Untraceable:
-            return super().apply_epilogue(acc, epilogue)
-
-    def _run(self, tracer: Tracer, value: Value, made: Value, x: NDArray) -> NDArray:
-        """What a program of one step gives for ``x``; sums leave it as they are."""
-        if made.memory is None:
-            made = tracer.apply_epilogue(made, Epilogue(value_bits=ANY_BITS))
-        return self._outputs(tracer, [value], [made], [x])[0]
-
-    def _outputs(
-        self, tracer: Tracer, reads: Sequence[Value], made: Sequence[Value], arrays: Sequence[NDArray]
-    ) -> list[NDArray]:
-        """What the program that was recorded gives for ``arrays``."""
-        samples = len(arrays[0])
-        outputs = [np.empty((samples, *value.shape[1:]), value.dtype) for value in made]
-        program = tracer.build(reads, made)
-        program.run([np.ascontiguousarray(a) for a in arrays], outputs, samples, self.threads, False)
-        return outputs
-
-
-def _traced(x: NDArray) -> tuple[Tracer, Value]:
-    """A tracer with one input that can hold what ``x`` does."""
-    tracer = Tracer()
-    return tracer, _input(tracer, x)
-
-
-def _input(tracer: Tracer, x: NDArray) -> Value:
-    return tracer.input(x.shape[1:], int(x.min()), int(x.max()), x.dtype)
+    def _run(self, trace: Callable[..., list[Value]], *arrays: NDArray) -> list[NDArray]:
+        """Run what ``trace`` does with a tracer and values, on ``arrays``; accumulators leave as they are."""
+        tracer = Tracer()
+        reads = [tracer.input(a.shape[1:], int(a.min()), int(a.max()), a.dtype) for a in arrays]
+        plain = Epilogue(value_bits=ANY_BITS)
+        made = [v if v.sums is None else tracer.apply_epilogue(v, plain) for v in trace(tracer, *reads)]
+        named = [{str(i): value for i, value in enumerate(values)} for values in (reads, made)]
+        return NativeProgram(tracer.program(*named))(arrays, self.threads)[0]
