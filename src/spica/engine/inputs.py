@@ -94,20 +94,19 @@ def _real(name: str, array: NDArray) -> NDArray[np.float32]:
 
 
 def _integers(name: str, kind: TensorType, array: NDArray) -> NDArray:
+    dtype, (low, high) = kind.dtype, kind.range
     if array.dtype.kind not in "iu":
         raise SpicaError(
-            f"{name}: samples are {array.dtype}, but an integer network reads {kind.dtype}; "
+            f"{name}: samples are {array.dtype}, but an integer network reads {dtype}; "
             "convert them with spica.to_input_integers(net, x)"
         )
-    low, high = kind.range
-    if array.dtype != kind.dtype and (array.min() < low or array.max() > high):
+    fits = array.dtype == dtype and dtype.itemsize * 8 == kind.bits
+    if not fits and (array.min() < low or array.max() > high):
         raise SpicaError(
             f"{name}: samples reach from {array.min()} to {array.max()}, but the network reads "
             f"{kind.bits}-bit integers from {low} to {high}"
         )
-    if kind.dtype.itemsize * 8 != kind.bits and (array.min() < low or array.max() > high):
-        raise SpicaError(f"{name}: samples leave the range {low} to {high} of {kind.bits}-bit integers")
-    return array.astype(kind.dtype, copy=False)
+    return array.astype(dtype, copy=False)
 
 
 def to_input_integers(net: Network, x: ArrayLike) -> NDArray:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from functools import cache
+from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from spica.network import Layer, TensorType
 from spica.program import trace_layer
-from spica.program.ir import ANY_BITS
+from spica.program.ir import ANY_BITS, Range
 from spica.program.native import NativeProgram
 from spica.program.trace import Tracer, Untraceable, Value
 from spica.semantics.primitives import Complex, Epilogue, Padding, Pair
@@ -16,6 +19,10 @@ from spica.semantics.reference import Reference
 
 FEW = 1024
 """Values that numpy finishes sooner than a program for them is made."""
+
+MOST_SCANS = 64
+_SCANS: dict[Hashable, NativeProgram] = {}
+"""Programs of recurrences by their content; layer by layer, one runs again for every batch and clip."""
 
 
 class Native(Reference):
@@ -37,14 +44,14 @@ class Native(Reference):
     ) -> NDArray:
         """Compute ``primitives.convolve``."""
         try:
-            return self._run(lambda ops, x: [ops.convolve(x, kernel, strides, padding, fill, bound)], x)[0]
+            return self._run(lambda ops, x: ops.convolve(x, kernel, strides, padding, fill, bound), x)
         except Untraceable:
             return super().convolve(x, kernel, strides, padding, fill, bound)
 
     def convolve_depthwise(self, x: NDArray, kernel: NDArray, strides: Pair, padding: Padding, bound: int) -> NDArray:
         """Compute ``primitives.convolve_depthwise``."""
         try:
-            return self._run(lambda ops, x: [ops.convolve_depthwise(x, kernel, strides, padding, bound)], x)[0]
+            return self._run(lambda ops, x: ops.convolve_depthwise(x, kernel, strides, padding, bound), x)
         except Untraceable:
             return super().convolve_depthwise(x, kernel, strides, padding, bound)
 
@@ -53,7 +60,7 @@ class Native(Reference):
         if acc.size <= FEW:
             return super().apply_epilogue(acc, epilogue)
         try:
-            return self._run(lambda ops, acc: [ops.apply_epilogue(acc, epilogue)], acc)[0]
+            return self._run(lambda ops, acc: ops.apply_epilogue(acc, epilogue), acc)
         except Untraceable:
             return super().apply_epilogue(acc, epilogue)
 
@@ -61,22 +68,49 @@ class Native(Reference):
         self, x: NDArray, state: Complex, factor: Complex, arrive: Epilogue, leave: Epilogue, bits: int
     ) -> tuple[NDArray, Complex]:
         """Compute ``Reference.scan``."""
-
-        def trace(ops: Tracer, x: Value, *state: Value) -> list[Value]:
-            states, last = ops.scan(x, (state[0], state[1]), factor, arrive, leave, bits)
-            return [states, *last]
-
+        reads = (x, *state)
+        spans = [_wide_range(a) for a in reads]
+        parameters = (*factor, *vars(arrive).values(), *vars(leave).values())
+        key = x.shape[1:], bits, *spans, *(a.dtype for a in reads), *map(_content, parameters)
         try:
-            states, real, imaginary = self._run(trace, x, *state)
+            if key not in _SCANS:
+                tracer = Tracer()
+                values = [tracer.input(a.shape[1:], *span, a.dtype) for a, span in zip(reads, spans)]
+                made, last = tracer.scan(values[0], (values[1], values[2]), factor, arrive, leave, bits)
+                if len(_SCANS) >= MOST_SCANS:
+                    _SCANS.clear()
+                _SCANS[key] = _compile(tracer, values, [made, *last])
         except Untraceable:
             return super().scan(x, state, factor, arrive, leave, bits)
+        (states, real, imaginary), _ = _SCANS[key](reads, self.threads)
         return states, (real, imaginary)
 
-    def _run(self, trace: Callable[..., list[Value]], *arrays: NDArray) -> list[NDArray]:
-        """Run what ``trace`` does with a tracer and values, on ``arrays``; accumulators leave as they are."""
+    def _run(self, trace: Callable[[Tracer, Value], Value], x: NDArray) -> NDArray:
+        """Run what ``trace`` does with a tracer and a value, on ``x``; accumulators leave as they are."""
         tracer = Tracer()
-        reads = [tracer.input(a.shape[1:], int(a.min()), int(a.max()), a.dtype) for a in arrays]
-        plain = Epilogue(value_bits=ANY_BITS)
-        made = [v if v.sums is None else tracer.apply_epilogue(v, plain) for v in trace(tracer, *reads)]
-        named = [{str(i): value for i, value in enumerate(values)} for values in (reads, made)]
-        return NativeProgram(tracer.program(*named))(arrays, self.threads)[0]
+        value = tracer.input(x.shape[1:], int(x.min()), int(x.max()), x.dtype)
+        made = trace(tracer, value)
+        if made.sums is not None:
+            made = tracer.apply_epilogue(made, Epilogue(value_bits=ANY_BITS))
+        return _compile(tracer, [value], [made])([x], self.threads)[0][0]
+
+
+def _compile(tracer: Tracer, reads: Sequence[Value], made: Sequence[Value]) -> NativeProgram:
+    return NativeProgram(tracer.program(*({str(i): v for i, v in enumerate(values)} for values in (reads, made))))
+
+
+def _wide_range(x: NDArray) -> Range:
+    """The range of its type, or of 32 bits, if ``x`` fits that: one program serves all values."""
+    low, high = (-(1 << 31), (1 << 31) - 1) if x.dtype.itemsize >= 4 else _type_range(x.dtype)
+    if x.dtype.itemsize > 4 or x.dtype == np.uint32:
+        return min(low, int(x.min())), max(high, int(x.max()))
+    return low, high
+
+
+@cache
+def _type_range(dtype: np.dtype) -> Range:
+    return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+
+
+def _content(value: Any) -> Hashable:
+    return (value.dtype, value.shape, value.tobytes()) if isinstance(value, np.ndarray) else value

@@ -33,7 +33,7 @@ from spica.program.ir import (
 )
 from spica.semantics.primitives import EXACT_FLOAT64
 
-INT32 = np.iinfo(np.int32)
+INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
 
 ARITY = {
     Conv: (1, 1), Depthwise: (1, 1), Add: (2, 1), Lut: (1, 1), SumPixels: (1, 1), Attention: (3, 1), Normalize: (1, 1),
@@ -58,7 +58,7 @@ def tensors_are_well_formed(program: Program) -> Iterator[str]:
     for number, t in enumerate(program.tensors):
         if min(t.shape) < 1:
             yield f"tensor {number}: every size must be at least 1; got {t.shape}"
-        if not INT32.min <= t.low <= t.high <= INT32.max:
+        if not INT32_MIN <= t.low <= t.high <= INT32_MAX:
             yield f"tensor {number}: its range must be within 32 bits; got {t.low} to {t.high}"
         if t.shares is not None:
             base = program.tensors[t.shares] if 0 <= t.shares < number else None

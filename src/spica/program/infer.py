@@ -77,7 +77,7 @@ def accumulator_range(step: Accumulate, inputs: Sequence[Tensor]) -> Range:
 @accumulator_range.register
 def _(step: Windowed, inputs: Sequence[Tensor]) -> Range:
     low, high = inputs[0].range
-    if any(map(any, step.padding)):
+    if step.padded:
         low, high = min(low, int(step.fill.min())), max(high, int(step.fill.max()))
     axes = (0, 1, 2) if isinstance(step, Conv) else (0, 1)
     negative, positive = (part(step.kernel, 0).sum(axis=axes, dtype=np.int64) for part in (np.minimum, np.maximum))
@@ -134,7 +134,7 @@ def _(step: Accumulate, inputs: Sequence[Tensor]) -> Range:
 
 @output_range.register
 def _(step: Scan, inputs: Sequence[Tensor]) -> Range:
-    return epilogue_range(step.leave, (-(1 << step.value_bits), (1 << step.value_bits) - 1))
+    return step.leave.low, step.leave.high
 
 
 @output_range.register
@@ -145,8 +145,15 @@ def _(step: Copy, inputs: Sequence[Tensor]) -> Range:
 
 def epilogue_range(epilogue: Epilogue, sums: Range) -> Range:
     """Return the range of what an epilogue makes of accumulators: it never falls, or never rises, between two ends."""
-    ends = finish(np.broadcast_to(np.array(sums)[:, None], (2, channels_of(epilogue))), epilogue)
+    ends = finish(both_ends(sums, channels_of(epilogue)), epilogue)
     return int(ends.min()), int(ends.max())
+
+
+def both_ends(values: Range, channels: int) -> np.ndarray:
+    """Return the ends of a range for each channel (2, channels)."""
+    ends = np.empty((2, channels), np.int64)
+    ends[0], ends[1] = values
+    return ends
 
 
 def channels_of(epilogue: Epilogue) -> int:
@@ -157,4 +164,4 @@ def channels_of(epilogue: Epilogue) -> int:
 
 def finish(acc: np.ndarray, epilogue: Epilogue) -> np.ndarray:
     """Take accumulators, channels last, through an epilogue; int64."""
-    return primitives.apply_epilogue(acc, primitives.Epilogue(**vars(epilogue)))
+    return primitives.apply_epilogue(acc, epilogue)  # type: ignore[arg-type]

@@ -148,7 +148,8 @@ def _(step: Pool, inputs: Sequence[NDArray], before: Sequence[NDArray]) -> Seque
 
 @move.register
 def _(step: Scan, inputs: Sequence[NDArray], before: Sequence[NDArray]) -> Sequence[NDArray]:
-    (x, real, imaginary), (arrive, leave) = inputs, (Epilogue(**vars(e)) for e in (step.arrive, step.leave))
+    x, real, imaginary = inputs
+    arrive, leave = (Epilogue(**vars(epilogue)) for epilogue in (step.arrive, step.leave))
     state = real[:, 0, 0], imaginary[:, 0, 0]
     states, last = Reference().scan(x[:, 0], state, step.factor, arrive, leave, step.value_bits)
     return [states, *(part[:, None, None] for part in last)]

@@ -27,7 +27,7 @@ step           accumulator or output                                          pr
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,23 +47,34 @@ RECORDS: dict[str, type[Any]] = {}
 """The classes below by name: what may stand in a program's file."""
 
 R = TypeVar("R", bound=type)
+V = TypeVar("V", bound="_Value")
 
 
 @dataclass_transform(frozen_default=True, eq_default=False, kw_only_default=True)
 def _record(cls: R) -> R:
-    """Class decorator: a frozen dataclass that programs and their files may hold."""
+    """Class decorator: a frozen dataclass with read-only arrays that programs and their files may hold."""
+    hints = {name: hint for base in cls.__mro__ for name, hint in vars(base).get("__annotations__", {}).items()}
+    arrays = [name for name, hint in hints.items() if "NDArray" in hint]
+
+    def make_read_only(self: Any) -> None:
+        for name in arrays:
+            vars(self)[name] = _read_only(vars(self)[name])
+
+    if arrays:
+        cls.__post_init__ = make_read_only  # type: ignore[attr-defined]
     cls = dataclass(frozen=True, eq=False, kw_only=True)(cls)  # type: ignore[assignment]
     RECORDS[cls.__name__] = cls
     return cls
 
 
 class _Value:
-    """A record whose arrays are read-only, and that equals another of the same content."""
+    """A record that equals another of the same content."""
 
-    def __post_init__(self) -> None:
-        for name, content in vars(self).items():
-            if isinstance(content, np.ndarray | tuple):
-                object.__setattr__(self, name, _read_only(content))
+    def with_fields(self: V, **changes: Any) -> V:
+        """Return a copy with other fields: ``dataclasses.replace`` for the many copies that tracing makes."""
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__, **changes)
+        return made
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and all(_same(a, vars(other)[name]) for name, a in vars(self).items())
@@ -73,10 +84,10 @@ class _Value:
 
 def _read_only(content: Any) -> Any:
     if isinstance(content, tuple):
-        return tuple(_read_only(c) for c in content) if any(isinstance(c, np.ndarray) for c in content) else content
+        return tuple(map(_read_only, content))
     if isinstance(content, np.ndarray) and content.flags.writeable:
         content = content.view()
-        content.flags.writeable = False
+        content.setflags(write=False)
     return content
 
 
@@ -151,6 +162,10 @@ class Epilogue(_Value):
         low, high: range of the output.
     """
 
+    pool: ClassVar[None] = None  # what `primitives.Epilogue` has beside, so that `primitives.apply_epilogue` takes both
+    average: ClassVar[bool] = False
+    dtype: ClassVar[type] = np.int64
+
     value_bits: int = ANY_BITS
     bias: NDArray[np.int64] | None = None
     relu: bool = False
@@ -160,6 +175,10 @@ class Epilogue(_Value):
     buffer_bits: int = 32
     low: int = 0
     high: int = 0
+
+
+PLAIN = Epilogue()
+"""Leaves accumulators as they are."""
 
 
 @_record
@@ -209,6 +228,11 @@ class Windowed(Accumulate):
     strides: Pair
     padding: Padding
     fill: NDArray[np.int64]
+
+    @property
+    def padded(self) -> bool:
+        """Whether windows reach beyond the image."""
+        return self.padding != ((0, 0), (0, 0))
 
 
 @_record

@@ -7,7 +7,8 @@ planes** of ``value - zero``, or as 32-bit words. A program itself says nothing 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,7 @@ from spica.program.ir import Copy, Pool, Program, Range, Shape, Step, Tensor, Wi
 Sides = tuple[int, int, int, int]
 
 
-@dataclass(frozen=True, eq=False)
-class Layout:
+class Layout(NamedTuple):
     """How a tensor lies in memory.
 
     Attributes:
@@ -38,28 +38,24 @@ class Layout:
 def lower(program: Program) -> tuple[Program, list[Layout]]:
     """Return the program with a copy of each tensor that cannot have a border itself, and the layout of all tensors."""
     program, borders = _make_borders(program)
-    parents = {number: t.shares for number, t in enumerate(program.tensors) if t.shares is not None}
-    parents |= {step.outputs[0]: step.inputs[0] for step in program.steps if isinstance(step, Pool)}
-
-    def root(number: int) -> int:
-        """Tensors that share storage, or are pooled from each other, have one format: that of the first."""
-        while number in parents:
-            number = parents[number]
-        return number
-
-    windowed = {root(step.inputs[0]) for step in program.steps if isinstance(step, Windowed)}
-    ranges: dict[int, Range] = {}
+    # Tensors that share storage, or are pooled from each other, have one format: that of the first.
+    pooled = {step.outputs[0]: step.inputs[0] for step in program.steps if isinstance(step, Pool)}
+    first: list[int] = []
     for number, tensor in enumerate(program.tensors):
-        values = [*tensor.range, *ranges.get(root(number), ())]
-        if number in borders:
-            fill = borders[number][1]
-            values += [int(fill.min()), int(fill.max())]
-        ranges[root(number)] = min(values), max(values)
-    formats = {number: byte_planes(*span, number in windowed) for number, span in ranges.items()}
-    layouts = []
-    for number in range(len(program.tensors)):
-        border, fill = borders.get(number, ((0, 0, 0, 0), np.zeros(0)))
-        layouts.append(Layout(border, fill if fill.any() else None, *formats[root(number)]))
+        other = pooled.get(number, tensor.shares)
+        first.append(number if other is None else first[other])
+    ranges = [tensor.range for tensor in program.tensors]
+    for number, (_, fill) in borders.items():
+        ranges[number] = min(ranges[number][0], int(fill.min())), max(ranges[number][1], int(fill.max()))
+    spans: dict[int, Range] = {}
+    for number, (low, high) in zip(first, ranges):
+        known = spans.get(number, (low, high))
+        spans[number] = min(low, known[0]), max(high, known[1])
+    windowed = {first[step.inputs[0]] for step in program.steps if isinstance(step, Windowed)}
+    formats = {number: byte_planes(*span, number in windowed) for number, span in spans.items()}
+    layouts = [Layout((0, 0, 0, 0), None, *formats[number]) for number in first]
+    for number, (border, fill) in borders.items():
+        layouts[number] = Layout(border, fill if fill.any() else None, *formats[first[number]])
     return program, layouts
 
 
@@ -87,7 +83,7 @@ def _make_borders(program: Program) -> tuple[Program, dict[int, tuple[Sides, NDA
     borders: dict[int, tuple[Sides, NDArray]] = {}
     shared = {n for number, t in enumerate(tensors) if t.shares is not None for n in (number, t.shares)}
     for step in program.steps:
-        if isinstance(step, Windowed) and any(map(any, step.padding)):
+        if isinstance(step, Windowed) and step.padded:
             (x,) = step.inputs
             if x in shared or (x in borders and not np.array_equal(borders[x][1], step.fill)):
                 tensors.append(replace(tensors[x], shares=None))
@@ -101,7 +97,7 @@ def _make_borders(program: Program) -> tuple[Program, dict[int, tuple[Sides, NDA
             wanted = (*step.padding[0], *step.padding[1])
             borders[x] = _widest(known, wanted), step.fill
         steps.append(step)
-    return replace(program, tensors=tuple(tensors), steps=tuple(steps)), borders
+    return program.with_fields(tensors=tuple(tensors), steps=tuple(steps)), borders
 
 
 def _widest(a: Sequence[int], b: Sequence[int]) -> Sides:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import singledispatchmethod
+from functools import singledispatch
 from typing import Any
 
 import numpy as np
@@ -106,67 +106,11 @@ class _Builder:
         self.last_writer = {number: step for step in program.steps for number in step.outputs}
         for step in program.steps:
             self.native.name(step.layer)
-            self.add(step)
+            add_step(step, self)
         factors = [port.factors or NO_FACTORS for port in program.writes]
         self.native.finalize([p.tensor for p in program.reads], [p.tensor for p in program.writes], factors)
 
-    @singledispatchmethod
-    def add(self, step: Step) -> None:
-        raise TypeError(f"the native engine has no step {type(step).__name__}")
-
-    @add.register
-    def _(self, step: Conv) -> None:
-        before = [pair[0] for pair in step.padding]
-        self.native.convolve(
-            *step.inputs, *step.outputs, self._events(step), step.kernel, list(step.strides), before, *_epilogue(step)
-        )
-
-    @add.register
-    def _(self, step: Depthwise) -> None:
-        before = [pair[0] for pair in step.padding]
-        self.native.depthwise(*_numbers(step), step.kernel, list(step.strides), before, *_epilogue(step))
-
-    @add.register
-    def _(self, step: Add) -> None:
-        self.native.add(*_numbers(step), *(shift.tolist() for shift in step.shifts), *_epilogue(step))
-
-    @add.register
-    def _(self, step: Lut) -> None:
-        table = [] if step.table is None else step.table.tolist()
-        self.native.map(*_numbers(step), table, step.lowest, *_epilogue(step))
-
-    @add.register
-    def _(self, step: SumPixels) -> None:
-        self.native.sum_of_pixels(*_numbers(step), *_epilogue(step))
-
-    @add.register
-    def _(self, step: Attention) -> None:
-        self.native.attend(*_numbers(step), step.heads, step.multiplier, step.shift, *_epilogue(step))
-
-    @add.register
-    def _(self, step: Normalize) -> None:
-        self.native.normalise(*_numbers(step), *_epilogue(step))
-
-    @add.register
-    def _(self, step: Scan) -> None:
-        (x, *before), (y, *after) = step.inputs, step.outputs
-        epilogues = _fields(step.arrive), _fields(step.leave)
-        self.native.recur(x, before, y, after, *step.factor, *epilogues, step.value_bits)
-
-    @add.register
-    def _(self, step: Copy) -> None:
-        # Of a tensor that several copies fill, the last one counts the events.
-        last = self.last_writer[step.outputs[0]] is step
-        self.native.copy(
-            *_numbers(step), step.shape, step.strides, step.offset, step.start, step.step, step.clear, last
-        )  # fmt: skip
-
-    @add.register
-    def _(self, step: Pool) -> None:
-        before = [pair[0] for pair in step.padding]
-        self.native.max_pool(*_numbers(step), list(step.size), list(step.strides), before)
-
-    def _events(self, step: Conv) -> int:
+    def event_lists(self, step: Conv) -> int:
         """Make a tensor with room for the events of each row that a convolution reads; -1 where it never lists them."""
         tensor, layout, channels = self.tensors[step.inputs[0]], self.layouts[step.inputs[0]], step.kernel.shape[2]
         columns = tensor.shape[1] + sum(step.padding[1])
@@ -177,6 +121,74 @@ class _Builder:
         # Two bytes for each group of a row, for each pixel, and for their end.
         row = 2 * ((tensor.shape[1] + left + right) * (channels // GROUP + 1) + 1)
         return self.native.tensor((tensor.shape[0] + top + bottom, 1, row), [0] * 4, 1, 0, [], -1, -1)
+
+
+@singledispatch
+def add_step(step: Step, to: _Builder) -> None:
+    """Add a step to the native program that ``to`` builds."""
+    raise TypeError(f"the native engine has no step {type(step).__name__}")
+
+
+@add_step.register
+def _(step: Conv, to: _Builder) -> None:
+    before = [pair[0] for pair in step.padding]
+    to.native.convolve(
+        *step.inputs, *step.outputs, to.event_lists(step), step.kernel, list(step.strides), before, *_epilogue(step)
+    )
+
+
+@add_step.register
+def _(step: Depthwise, to: _Builder) -> None:
+    before = [pair[0] for pair in step.padding]
+    to.native.depthwise(*_numbers(step), step.kernel, list(step.strides), before, *_epilogue(step))
+
+
+@add_step.register
+def _(step: Add, to: _Builder) -> None:
+    to.native.add(*_numbers(step), *(shift.tolist() for shift in step.shifts), *_epilogue(step))
+
+
+@add_step.register
+def _(step: Lut, to: _Builder) -> None:
+    table = [] if step.table is None else step.table.tolist()
+    to.native.map(*_numbers(step), table, step.lowest, *_epilogue(step))
+
+
+@add_step.register
+def _(step: SumPixels, to: _Builder) -> None:
+    to.native.sum_of_pixels(*_numbers(step), *_epilogue(step))
+
+
+@add_step.register
+def _(step: Attention, to: _Builder) -> None:
+    to.native.attend(*_numbers(step), step.heads, step.multiplier, step.shift, *_epilogue(step))
+
+
+@add_step.register
+def _(step: Normalize, to: _Builder) -> None:
+    to.native.normalise(*_numbers(step), *_epilogue(step))
+
+
+@add_step.register
+def _(step: Scan, to: _Builder) -> None:
+    (x, *before), (y, *after) = step.inputs, step.outputs
+    epilogues = _fields(step.arrive), _fields(step.leave)
+    to.native.recur(x, before, y, after, *step.factor, *epilogues, step.value_bits)
+
+
+@add_step.register
+def _(step: Copy, to: _Builder) -> None:
+    # Of a tensor that several copies fill, the last one counts the events.
+    last = to.last_writer[step.outputs[0]] is step
+    to.native.copy(
+        *_numbers(step), step.shape, step.strides, step.offset, step.start, step.step, step.clear, last
+    )  # fmt: skip
+
+
+@add_step.register
+def _(step: Pool, to: _Builder) -> None:
+    before = [pair[0] for pair in step.padding]
+    to.native.max_pool(*_numbers(step), list(step.size), list(step.strides), before)
 
 
 def _numbers(step: Step) -> tuple[int, ...]:

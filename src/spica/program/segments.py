@@ -9,7 +9,7 @@ through layers with memory.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -112,27 +112,28 @@ class _LayerTracer:
         if any(t.is_float for t in types) or (memory and not windowed and not self.streaming):
             return False
         mark, self.tracer.layer = self.tracer.mark(), layer.name
+        before: Any = ()
+        after: Any = ()
         try:
-            fresh = self._fresh_inputs(layer, types)
+            fresh = self._fresh_inputs(layer, types, windowed)
             known = self.values | fresh
-            read = [known[name] for name in fresh] if windowed else [known[name] for name in layer.inputs]
-            before: Any = ()
-            after: Any = ()
+            read = [known[name] for name in (fresh if windowed else layer.inputs)]
             if memory and not windowed:
                 before = tuple(self.tracer.input(kind.shape, *kind.range, kind.dtype) for kind in memory)
                 made, after = forward_stateful(layer, read, types, self.tracer, before)  # type: ignore[arg-type]
             else:
                 made = forward_integer(layer, read, types, self.tracer)  # type: ignore[arg-type]
-            # Of a window only the newest frame is new; who lays it out counts that.
-            events = () if windowed else (Events(layer=layer.name, tensors=tuple(map(tensor_of, read))),)
+            tensors = tuple(map(tensor_of, read))
         except Untraceable:
             self.tracer.reset(mark)
             return False
-        self.values |= {**fresh, layer.name: made}  # type: ignore[dict-item]
+        self.values |= fresh
+        self.values[layer.name] = made  # type: ignore[assignment]
         self.inputs |= fresh
-        self.events += events
         if before:
             self.states[layer.name] = list(zip(before, after))
+        if not windowed:  # of a window only the newest frame is new; who lays it out counts that
+            self.events.append(Events(layer=layer.name, tensors=tensors))
         return True
 
     def program(self, writes: Sequence[str]) -> Program:
@@ -142,15 +143,12 @@ class _LayerTracer:
             for name, pairs in self.states.items()
             for i, (before, after) in enumerate(pairs)
         )
-        return replace(
-            self.tracer.program(self.inputs, {name: self.values[name] for name in writes}),
-            states=states,
-            events=tuple(self.events),
-        )
+        outputs = {name: self.values[name] for name in writes}
+        return self.tracer.program(self.inputs, outputs, states=states, events=tuple(self.events))
 
-    def _fresh_inputs(self, layer: Layer, types: Sequence[TensorType]) -> dict[str, Value]:
+    def _fresh_inputs(self, layer: Any, types: Sequence[TensorType], windowed: bool) -> dict[str, Value]:
         """Inputs of a layer that no layer before it has read or made."""
-        if isinstance(layer, Temporal) and not self.streaming:
+        if windowed:
             (kind,) = types
             return {window_name(layer): self.tracer.input(window_shape(layer, kind), *kind.range, kind.dtype)}
         fresh: dict[str, Value] = {}

@@ -56,7 +56,7 @@ def _weights(step: Step) -> str:
         words.append(f"max {step.size[0]}x{step.size[1]}")
     if isinstance(step, Windowed | Pool) and step.strides != (1, 1):
         words.append(f"/{step.strides[0]}x{step.strides[1]}")
-    if isinstance(step, Windowed | Pool) and any(map(any, step.padding)):
+    if isinstance(step, Windowed | Pool) and step.padding != ((0, 0), (0, 0)):
         words.append(f"pad {','.join(str(n) for pair in step.padding for n in pair)}")
     if isinstance(step, Copy):
         words.append(f"{'x'.join(map(str, step.shape))} values")

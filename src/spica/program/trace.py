@@ -6,8 +6,10 @@ calls adds a step. So a layer is said once, in its own file, and whatever reads 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,19 +17,27 @@ from numpy.typing import DTypeLike, NDArray
 
 from spica.network import TensorType
 from spica.program import ir
-from spica.program.infer import accumulator_range, epilogue_range, finish, output_range, output_shapes, shifted_range
+from spica.program.infer import (
+    accumulator_range,
+    both_ends,
+    epilogue_range,
+    finish,
+    output_range,
+    output_shapes,
+    shifted_range,
+)
 from spica.program.ir import Range, Shape
 from spica.semantics import primitives
 from spica.semantics.primitives import Complex, Epilogue, Padding, Pair
 
-INT32 = np.iinfo(np.int32)
+INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
 TWO_BYTES = (-32640, 32639)
 """Range of weights that split into two signed bytes."""
 
 MOST_FRACTION = 90
 """Fractional bits at which 32-bit integers still are normal float32 numbers."""
 
-MOST_PRODUCTS = INT32.max // (255 * 128)
+MOST_PRODUCTS = INT32_MAX // (255 * 128)
 """Products of bytes whose sum fits 32 bits, whatever they are."""
 
 EXACT_FLOAT32 = 1 << 24
@@ -45,16 +55,17 @@ class Value:
 
     Attributes:
         tensor: number of its tensor; ``None`` for accumulators that no epilogue has taken in yet.
-        sums: the step that makes these, without its output.
         factors: two of each channel, where it leaves as real numbers.
+        sums, sums_shape: the step that makes these accumulators, without its output, and the shape in which it does.
     """
 
     tracer: Tracer
     shape: tuple[int, ...]
     tensor: int | None
     dtype: DTypeLike = np.int64
-    sums: ir.Accumulate | None = None
     factors: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+    sums: ir.Accumulate | None = None
+    sums_shape: Shape = (0, 0, 0)
 
     @property
     def ndim(self) -> int:
@@ -76,9 +87,10 @@ class Value:
         """Return the same values in another shape, as numpy does."""
         wanted = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape
         sizes = np.empty(self.shape, np.bool_).reshape(wanted).shape
-        if self.tensor is None or image_shape(sizes) == self.tracer.tensors[self.tensor].shape:
-            return replace(self, shape=sizes)
-        return replace(self, shape=sizes, tensor=self.tracer.view(self.tensor, image_shape(sizes)))
+        tensor = self.tensor
+        if tensor is not None and image_shape(sizes) != self.tracer.tensors[tensor].shape:
+            tensor = self.tracer.view(tensor, image_shape(sizes))
+        return Value(self.tracer, sizes, tensor, self.dtype, self.factors, self.sums, self.sums_shape)
 
     def __array__(self, *_: Any, **__: Any) -> NDArray:
         raise Untraceable("numpy")
@@ -125,10 +137,10 @@ class Tracer:
         """Forget what was traced since ``mark``."""
         del self.tensors[mark[0] :], self.steps[mark[1] :]
 
-    def program(self, inputs: Mapping[str, Value], outputs: Mapping[str, Value]) -> ir.Program:
-        """Return the program that takes arrays for ``inputs`` to those of ``outputs``."""
+    def program(self, inputs: Mapping[str, Value], outputs: Mapping[str, Value], **fields: Any) -> ir.Program:
+        """Return the program that takes arrays for ``inputs`` to those of ``outputs``, with its other fields given."""
         reads, writes = (tuple(port(*item) for item in values.items()) for values in (inputs, outputs))
-        return ir.Program(tensors=tuple(self.tensors), steps=tuple(self.steps), inputs=reads, outputs=writes)
+        return ir.Program(tensors=tuple(self.tensors), steps=tuple(self.steps), inputs=reads, outputs=writes, **fields)
 
     # -- the primitives, as `network.layer.Ops` lists them --------------------------------------------------------
 
@@ -140,7 +152,7 @@ class Tracer:
         )  # fmt: skip
         value = self._sums(step, x)
         low, high = value.range
-        if low < INT32.min or high > INT32.max:
+        if low < INT32_MIN or high > INT32_MAX:
             products, exact = kernel[..., 0].size, max(-low, high) < primitives.EXACT_FLOAT64
             if products > MOST_PRODUCTS or not exact:
                 raise Untraceable("sums that no accumulator holds")
@@ -174,15 +186,16 @@ class Tracer:
             return self._pool(self.apply_epilogue(acc, replace(epilogue, pool=None)), epilogue)
         low, high = acc.range
         wide = isinstance(acc.sums, ir.Conv | ir.SumPixels)
-        if not wide and (low < INT32.min or high > INT32.max):
+        if not wide and (low < INT32_MIN or high > INT32_MAX):
             raise Untraceable("sums beyond 32 bits")
         after = channel_epilogue(epilogue, acc.shape[-1])
         if acc.tensor is not None and epilogue.multiplier is None and _leaves(after, (low, high), acc.shape[-1]):
             return replace(acc, dtype=epilogue.dtype)
-        sums = acc.sums or ir.Lut(**self._pending(acc) | {"sums": (low, high)})
-        (shape,) = output_shapes(sums, [self.tensors[n] for n in sums.inputs])
+        sums, shape = acc.sums, acc.sums_shape
+        if sums is None:
+            sums, shape = ir.Lut(**self._pending(acc) | {"sums": (low, high)}), image_shape(acc.shape)
         made = self._tensor(shape, epilogue_range(after, (low, high)))
-        self.steps.append(replace(sums, outputs=(made,), epilogue=after))
+        self.steps.append(sums.with_fields(outputs=(made,), epilogue=after))
         return Value(self, (1, *shape), made, epilogue.dtype).reshape(acc.shape)
 
     def concatenate(self, values: Sequence[Value], dtype: DTypeLike) -> Value:
@@ -198,13 +211,13 @@ class Tracer:
     def permute(self, x: Value, axes: tuple[int, ...]) -> Value:
         """Trace ``primitives.permute``."""
         sizes = x.shape[1:]
-        strides = [int(np.prod(sizes[a + 1 :])) for a in range(len(sizes))]
+        strides = [prod(sizes[a + 1 :]) for a in range(len(sizes))]
         return self._moved(x, [sizes[a] for a in axes], [strides[a] for a in axes], 0)
 
     def take(self, x: Value, axis: int, positions: range) -> Value:
         """Trace ``primitives.take``."""
         sizes = list(x.shape[1:])
-        strides = [int(np.prod(sizes[a + 1 :])) for a in range(len(sizes))]
+        strides = [prod(sizes[a + 1 :]) for a in range(len(sizes))]
         offset = positions.start * strides[axis]
         sizes[axis], strides[axis] = len(positions), strides[axis] * positions.step
         return self._moved(x, sizes, strides, offset)
@@ -256,14 +269,14 @@ class Tracer:
         tensors = [self.tensors[n] for n in reads]
         shapes, ends = output_shapes(step, tensors), output_range(step, tensors)
         made = [self._tensor(shape, ends) for shape in shapes]
-        self.steps.append(replace(step, outputs=tuple(made)))
+        self.steps.append(step.with_fields(outputs=tuple(made)))
         last_real, last_imaginary = (Value(self, (1, channels), number, leave.dtype) for number in made[1:])
         return Value(self, (1, *shapes[0]), made[0], leave.dtype), (last_real, last_imaginary)
 
     def normalise(self, x: Value) -> Value:
         """Trace ``primitives.normalise``."""
         (low, high), channels = x.range, x.shape[-1]
-        if (high - low) * channels * max(channels, 1 << primitives.NORM_BITS) > INT32.max:
+        if (high - low) * channels * max(channels, 1 << primitives.NORM_BITS) > INT32_MAX:
             raise Untraceable("a normalisation beyond 32 bits")
         return self.apply_epilogue(self._sums(ir.Normalize(**self._pending(x)), x), Epilogue(value_bits=ir.ANY_BITS))
 
@@ -274,7 +287,7 @@ class Tracer:
         score = queries * keys * (channels // heads)
         step = ir.Attention(heads=heads, multiplier=multiplier, shift=shift, **self._pending(q, k, v))
         value = self._sums(step, v)
-        exact = max(score, value.range[1]) < EXACT_FLOAT32 and 2 * score * multiplier <= INT32.max
+        exact = max(score, value.range[1]) < EXACT_FLOAT32 and 2 * score * multiplier <= INT32_MAX
         if not exact or tokens > MOST_TOKENS or not 0 <= shift < 32 or channels // heads > LARGEST_HEAD:
             raise Untraceable("attention beyond 32 bits")
         return value
@@ -282,7 +295,7 @@ class Tracer:
     # -- building steps -----------------------------------------------------------------------------------------
 
     def _tensor(self, shape: Shape, values: Range, shares: int | None = None) -> int:
-        if values[0] < INT32.min or values[1] > INT32.max:
+        if values[0] < INT32_MIN or values[1] > INT32_MAX:
             raise Untraceable("values beyond 32 bits")
         self.tensors.append(ir.Tensor(shape=shape, low=values[0], high=values[1], shares=shares))
         return len(self.tensors) - 1
@@ -290,14 +303,14 @@ class Tracer:
     def _pending(self, *reads: Value) -> dict[str, Any]:
         """Fields of a step that accumulates, until its range and its output are known."""
         inputs = tuple(map(tensor_of, reads))
-        return {"layer": self.layer, "inputs": inputs, "outputs": (), "sums": (0, 0), "epilogue": ir.Epilogue()}
+        return {"layer": self.layer, "inputs": inputs, "outputs": (), "sums": (0, 0), "epilogue": ir.PLAIN}
 
     def _sums(self, step: ir.Accumulate, x: Value) -> Value:
         """Accumulators of ``step``, which wait for an epilogue; tokens stay tokens."""
         tensors = [self.tensors[n] for n in step.inputs]
         (shape,) = output_shapes(step, tensors)
-        step = replace(step, sums=accumulator_range(step, tensors))
-        return Value(self, x.shape if shape == tensors[0].shape else (1, *shape), None, sums=step)
+        step = step.with_fields(sums=accumulator_range(step, tensors))
+        return Value(self, x.shape if shape == tensors[0].shape else (1, *shape), None, sums=step, sums_shape=shape)
 
     def _pool(self, x: Value, epilogue: Epilogue) -> Value:
         assert epilogue.pool is not None
@@ -310,7 +323,7 @@ class Tracer:
         )
         (shape,) = output_shapes(step, [self.tensors[source]])
         pooled = self._tensor(shape, x.range)
-        self.steps.append(replace(step, outputs=(pooled,)))
+        self.steps.append(step.with_fields(outputs=(pooled,)))
         return replace(x, shape=(1, *shape), tensor=pooled, dtype=epilogue.dtype)
 
     def _average(self, acc: Value, epilogue: Epilogue) -> Value:
@@ -338,18 +351,25 @@ class Tracer:
 def port(name: str, value: Value) -> ir.Port:
     """Return the array that brings or takes ``value``, called ``name``."""
     return ir.Port(
-        name=name, tensor=tensor_of(value), shape=value.shape[1:], dtype=np.dtype(value.dtype).name,
+        name=name, tensor=tensor_of(value), shape=value.shape[1:], dtype=_dtype_name(value.dtype),  # type: ignore[arg-type]
         factors=value.factors,
     )  # fmt: skip
 
 
+@cache
+def _dtype_name(dtype: Hashable) -> str:
+    return np.dtype(dtype).name  # type: ignore[call-overload]
+
+
 def channel_epilogue(epilogue: Epilogue, channels: int) -> ir.Epilogue:
     """Return an epilogue without pooling and averaging, with parameters for each channel."""
-    parameters = {name: getattr(epilogue, name) for name in ("bias", "ceiling", "multiplier", "shift")}
+    bias, ceiling, multiplier, shift = (
+        None if values is None else _each(values, channels)
+        for values in (epilogue.bias, epilogue.ceiling, epilogue.multiplier, epilogue.shift)
+    )
     return ir.Epilogue(
-        value_bits=epilogue.value_bits, relu=epilogue.relu, buffer_bits=epilogue.buffer_bits, low=epilogue.low,
-        high=epilogue.high,
-        **{name: None if values is None else _each(values, channels) for name, values in parameters.items()},
+        value_bits=epilogue.value_bits, bias=bias, relu=epilogue.relu, ceiling=ceiling, multiplier=multiplier,
+        shift=shift, buffer_bits=epilogue.buffer_bits, low=epilogue.low, high=epilogue.high,
     )  # fmt: skip
 
 
@@ -361,12 +381,14 @@ def tensor_of(value: Value) -> int:
 
 
 def _each(values: NDArray, channels: int) -> NDArray[np.int64]:
-    return np.ascontiguousarray(np.broadcast_to(values, (channels,)), np.int64)
+    full = np.empty(channels, np.int64)
+    full[:] = values
+    return full
 
 
 def _leaves(epilogue: ir.Epilogue, values: Range, channels: int) -> bool:
     """Whether an epilogue leaves all values of a range as they are."""
-    ends = np.broadcast_to(np.array(values)[:, None], (2, channels))
+    ends = both_ends(values, channels)
     return np.array_equal(finish(ends, epilogue), ends)
 
 
