@@ -15,12 +15,15 @@ from hypothesis import strategies as st
 
 from spica import _native
 from spica.engine.native import Native
+from spica.engine.plan import plan
+from spica.program.lower import byte_planes
 from spica.program.native import build_native
 from spica.program.trace import Tracer, Untraceable
 from spica.semantics import primitives
 from spica.semantics.primitives import Epilogue
 from spica.semantics.reference import Reference
 from support.networks import SEEDS
+from support.programs import small_network
 
 RANGES = [(0, 1), (0, 15), (0, 255), (-128, 127), (0, 65535), (-1000, 70000), (-(1 << 22), 1 << 22)]
 CHANNELS = [1, 3, 4, 8, 17, 33, 64, 70, 130]
@@ -251,6 +254,28 @@ def test_a_program_checks_the_arrays_of_a_run():
     for inputs, outputs, samples in (([], [y], 2), ([x], [y], 3), ([x.astype(np.float32)], [y], 2)):
         with pytest.raises(ValueError):
             program.run(inputs, outputs, samples, 1, False)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "windowed", "planes", "zero"),
+    [
+        (0, 255, False, 1, 0),
+        (-128, 127, True, 1, -128),
+        (0, 256, False, 0, 0),
+        (0, 65535, True, 2, 0),
+        (-1, 40000, True, 3, -(0x80 << 16) - (1 << 15)),
+        (-(1 << 31), (1 << 31) - 1, True, 4, -(1 << 31)),
+    ],
+)
+def test_byte_planes_follow_from_the_range(low, high, windowed, planes, zero):
+    assert byte_planes(low, high, windowed) == (planes, zero)
+
+
+def test_the_native_program_of_a_segment_is_built_once():
+    net = small_network()
+    (segment,) = plan(net, net.outputs)
+    assert plan(net, net.outputs)[0] is segment
+    assert segment.native is segment.native
 
 
 FORK = """
