@@ -1,4 +1,4 @@
-"""How fast a network runs on this machine, and what each layer takes of it."""
+"""Measuring a network on this machine: its time, and that of each layer."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class LayerBench:
 
 @dataclass(frozen=True)
 class Bench:
-    """What a benchmark measured.
+    """Result of a benchmark.
 
     Attributes:
         network: its name.
@@ -103,7 +103,7 @@ class Bench:
 
 
 def bench(net: Network, x: ArrayLike, *, threads: int | None = None, repeats: int = 30) -> Bench:
-    """Run ``net`` on one batch many times.
+    """Run ``net`` on one batch many times and measure it.
 
     Args:
         net: an integer network with one input.
@@ -169,7 +169,7 @@ def _spent(segments: Sequence[Segment]) -> dict[str, float]:
 
 
 def _paths(segments: Sequence[Segment]) -> dict[str, str]:
-    """What path each layer took that has a choice."""
+    """Path of each layer that has a choice."""
     taken = {}
     for segment in segments:
         for name, dense, events in segment.native.paths() if segment.program is not None else ():

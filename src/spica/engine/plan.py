@@ -1,4 +1,4 @@
-"""How each engine runs a network: the segments that it is cut into, kept for as long as the network is."""
+"""Segments in which each engine runs a network, kept for as long as the network is."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ MOST_THREADS = 1024
 
 @dataclass(eq=False)
 class Run:
-    """What one run of a network gave.
+    """Result of one run of a network.
 
     Attributes:
         tensors: values of every tensor that was kept, by name, batch axis first.
@@ -189,7 +189,8 @@ def compute(
 
     Args:
         layer: the layer.
-        read: arrays ``(N, ...)`` of its inputs, of types ``types``.
+        read: arrays ``(N, ...)`` of its inputs.
+        types: theirs.
         ops: the primitives to compute with.
         memory: states by layer name; without it layers must have none.
 

@@ -26,7 +26,7 @@ from spica.program import Segment
 from spica.util.files import write_atomically
 
 NETWORK, FRAMES = "network", "frames"
-"""What a file of a stream's state holds beside the state: the network's digest, and how many frames there were."""
+"""Tensors of a state file beside the state: the network's digest, and the number of frames so far."""
 
 RECENT = 1024
 """Pushes whose time is remembered."""

@@ -132,7 +132,7 @@ class Tensor(_Value):
 
     @property
     def signed(self) -> bool:
-        """Whether some values may be negative."""
+        """True where some values may be negative."""
         return self.low < 0
 
     @property
@@ -143,7 +143,7 @@ class Tensor(_Value):
 
 @_record
 class Epilogue(_Value):
-    """What happens to an accumulator ``a`` of channel ``c`` before it is written, in this order.
+    """Operations on an accumulator ``a`` of channel ``c`` before it is written, in this order.
 
     1. ``a = sat(a, value_bits)``, and with a bias ``a = sat(a + bias[c], value_bits)``
     2. ``a = max(a, 0)`` if ``relu``
@@ -231,7 +231,7 @@ class Windowed(Accumulate):
 
     @property
     def padded(self) -> bool:
-        """Whether windows reach beyond the image."""
+        """True where windows reach beyond the image."""
         return self.padding != ((0, 0), (0, 0))
 
 

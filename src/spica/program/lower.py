@@ -20,7 +20,7 @@ Sides = tuple[int, int, int, int]
 
 
 class Layout(NamedTuple):
-    """How a tensor lies in memory.
+    """Place of a tensor in memory.
 
     Attributes:
         border: rows above and below it, columns left and right.

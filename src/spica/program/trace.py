@@ -46,12 +46,12 @@ MOST_TOKENS, LARGEST_HEAD = 1 << 15, 1024
 
 
 class Untraceable(Exception):
-    """What a layer does here is beyond the 32 bits, or the steps, of a program."""
+    """A layer does something beyond the 32 bits, or the steps, of a program."""
 
 
 @dataclass(eq=False)
 class Value:
-    """What stands for an array while a layer is traced: its shape, with a batch axis of one, and where it lies.
+    """Stand-in for an array while a layer is traced: its shape, with a batch axis of one, and where it lies.
 
     Attributes:
         tensor: number of its tensor; ``None`` for accumulators that no epilogue has taken in yet.
@@ -387,7 +387,7 @@ def _each(values: NDArray, channels: int) -> NDArray[np.int64]:
 
 
 def _leaves(epilogue: ir.Epilogue, values: Range, channels: int) -> bool:
-    """Whether an epilogue leaves all values of a range as they are."""
+    """Return whether an epilogue leaves all values of a range as they are."""
     ends = both_ends(values, channels)
     return np.array_equal(finish(ends, epilogue), ends)
 
