@@ -31,9 +31,7 @@ from spica.program.ir import (
     SumPixels,
     Windowed,
 )
-from spica.semantics.primitives import EXACT_FLOAT64
-
-INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
+from spica.program.limits import INT32_MAX, INT32_MIN, TWO_BYTES, excess
 
 ARITY = {
     Conv: (1, 1), Depthwise: (1, 1), Add: (2, 1), Lut: (1, 1), SumPixels: (1, 1), Attention: (3, 1), Normalize: (1, 1),
@@ -121,6 +119,8 @@ def weights_fit(program: Program) -> Iterator[str]:
             kernel, rank = step.kernel, 4 if isinstance(step, Conv) else 3
             if kernel.dtype not in (np.int8, np.int16) or kernel.ndim != rank or kernel.shape[2] != channels:
                 yield f"{_name(step)}: a kernel {kernel.shape} of {kernel.dtype} does not fit {channels} channels"
+            if int(kernel.min()) < TWO_BYTES[0] or int(kernel.max()) > TWO_BYTES[1]:
+                yield f"{_name(step)}: weights must be {TWO_BYTES[0]} to {TWO_BYTES[1]}"
             if step.fill.shape != (channels,) or (isinstance(step, Depthwise) and step.fill.any()):
                 yield f"{_name(step)}: the padding needs one value for each of {channels} channels, zero if depthwise"
         if isinstance(step, Add | Scan):
@@ -160,6 +160,8 @@ def shapes_fit(program: Program) -> Iterator[str]:
             continue
         if isinstance(step, Windowed | Pool) and (min(step.strides) < 1 or min(map(min, step.padding)) < 0):
             yield f"{_name(step)}: strides must be 1 or more and padding 0 or more"
+        if isinstance(step, Pool) and any(p >= k for k, pair in zip(step.size, step.padding) for p in pair):
+            yield f"{_name(step)}: its padding must be smaller than its window"
         if isinstance(step, Add | Attention) and len({t.shape for t in inputs}) > 1:
             yield f"{_name(step)}: its inputs must have one shape; got {[t.shape for t in inputs]}"
         if isinstance(step, Attention) and (step.heads < 1 or inputs[0].shape[2] % step.heads):
@@ -195,9 +197,8 @@ def ranges_hold(program: Program) -> Iterator[str]:
             low, high = accumulator_range(step, inputs)
             if not step.sums[0] <= low <= high <= step.sums[1]:
                 yield f"{_name(step)}: accumulators reach from {low} to {high}, but its range is {step.sums}"
-            if max(map(abs, step.sums)) >= EXACT_FLOAT64:
-                yield f"{_name(step)}: accumulators of more than 53 bits are not exact; got {step.sums}"
-                continue
+            if problem := excess(step, inputs):
+                yield f"{_name(step)}: {problem}"
         low, high = output_range(step, inputs)
         for number, tensor in zip(step.outputs, outputs):
             if not tensor.low <= low <= high <= tensor.high:

@@ -33,12 +33,12 @@ def load_programs(path: str | PathLike[str]) -> list[Program]:
     """
 
     def build(header: Any, tensors: dict[str, np.ndarray]) -> list[Program]:
-        return list(decode(header, tuple[Program, ...], tensors, RECORDS))
+        programs = list(decode(header, tuple[Program, ...], tensors, RECORDS))
+        for program in programs:
+            check(program)
+        return programs
 
-    programs = read_file(path, FORMAT, WHAT, build)
-    for program in programs:
-        check(program)
-    return programs
+    return read_file(path, FORMAT, WHAT, build)
 
 
 def digest(program: Program) -> str:

@@ -27,22 +27,11 @@ from spica.program.infer import (
     shifted_range,
 )
 from spica.program.ir import Range, Shape
-from spica.semantics import primitives
+from spica.program.limits import INT32_MAX, INT32_MIN, TWO_BYTES, excess
 from spica.semantics.primitives import Complex, Epilogue, Padding, Pair
-
-INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
-TWO_BYTES = (-32640, 32639)
-"""Range of weights that split into two signed bytes."""
 
 MOST_FRACTION = 90
 """Fractional bits at which 32-bit integers still are normal float32 numbers."""
-
-MOST_PRODUCTS = INT32_MAX // (255 * 128)
-"""Products of bytes whose sum fits 32 bits, whatever they are."""
-
-EXACT_FLOAT32 = 1 << 24
-MOST_TOKENS, LARGEST_HEAD = 1 << 15, 1024
-"""Tokens and channels of a head that attention has room for."""
 
 
 class Untraceable(Exception):
@@ -150,13 +139,7 @@ class Tracer:
             kernel=_weights(kernel), strides=strides, padding=_checked(padding), fill=np.asarray(fill, np.int64),
             **self._pending(x),
         )  # fmt: skip
-        value = self._sums(step, x)
-        low, high = value.range
-        if low < INT32_MIN or high > INT32_MAX:
-            products, exact = kernel[..., 0].size, max(-low, high) < primitives.EXACT_FLOAT64
-            if products > MOST_PRODUCTS or not exact:
-                raise Untraceable("sums that no accumulator holds")
-        return value
+        return self._sums(step, x)
 
     def convolve_depthwise(self, x: Value, kernel: NDArray, strides: Pair, padding: Padding, bound: int) -> Value:
         """Trace ``primitives.convolve_depthwise``."""
@@ -184,17 +167,13 @@ class Tracer:
             return self._average(acc, epilogue)
         if epilogue.pool is not None:
             return self._pool(self.apply_epilogue(acc, replace(epilogue, pool=None)), epilogue)
-        low, high = acc.range
-        wide = isinstance(acc.sums, ir.Conv | ir.SumPixels)
-        if not wide and (low < INT32_MIN or high > INT32_MAX):
-            raise Untraceable("sums beyond 32 bits")
         after = channel_epilogue(epilogue, acc.shape[-1])
-        if acc.tensor is not None and epilogue.multiplier is None and _leaves(after, (low, high), acc.shape[-1]):
+        if acc.tensor is not None and epilogue.multiplier is None and _leaves(after, acc.range, acc.shape[-1]):
             return replace(acc, dtype=epilogue.dtype)
         sums, shape = acc.sums, acc.sums_shape
         if sums is None:
-            sums, shape = ir.Lut(**self._pending(acc) | {"sums": (low, high)}), image_shape(acc.shape)
-        made = self._tensor(shape, epilogue_range(after, (low, high)))
+            sums, shape = ir.Lut(**self._pending(acc) | {"sums": acc.range}), image_shape(acc.shape)
+        made = self._tensor(shape, epilogue_range(after, acc.range))
         self.steps.append(sums.with_fields(outputs=(made,), epilogue=after))
         return Value(self, (1, *shape), made, epilogue.dtype).reshape(acc.shape)
 
@@ -275,22 +254,12 @@ class Tracer:
 
     def normalise(self, x: Value) -> Value:
         """Trace ``primitives.normalise``."""
-        (low, high), channels = x.range, x.shape[-1]
-        if (high - low) * channels * max(channels, 1 << primitives.NORM_BITS) > INT32_MAX:
-            raise Untraceable("a normalisation beyond 32 bits")
         return self.apply_epilogue(self._sums(ir.Normalize(**self._pending(x)), x), Epilogue(value_bits=ir.ANY_BITS))
 
     def attend(self, q: Value, k: Value, v: Value, heads: int, multiplier: int, shift: int) -> Value:
         """Trace ``primitives.attend``."""
-        tokens, channels = q.shape[1:]
-        queries, keys = (max(-value.range[0], value.range[1]) for value in (q, k))
-        score = queries * keys * (channels // heads)
         step = ir.Attention(heads=heads, multiplier=multiplier, shift=shift, **self._pending(q, k, v))
-        value = self._sums(step, v)
-        exact = max(score, value.range[1]) < EXACT_FLOAT32 and 2 * score * multiplier <= INT32_MAX
-        if not exact or tokens > MOST_TOKENS or not 0 <= shift < 32 or channels // heads > LARGEST_HEAD:
-            raise Untraceable("attention beyond 32 bits")
-        return value
+        return self._sums(step, v)
 
     # -- building steps -----------------------------------------------------------------------------------------
 
@@ -310,6 +279,8 @@ class Tracer:
         tensors = [self.tensors[n] for n in step.inputs]
         (shape,) = output_shapes(step, tensors)
         step = step.with_fields(sums=accumulator_range(step, tensors))
+        if problem := excess(step, tensors):
+            raise Untraceable(problem)
         return Value(self, x.shape if shape == tensors[0].shape else (1, *shape), None, sums=step, sums_shape=shape)
 
     def _pool(self, x: Value, epilogue: Epilogue) -> Value:
