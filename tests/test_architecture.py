@@ -89,6 +89,13 @@ def test_old_module_names_give_the_new_modules_with_a_warning(old, keras):
     assert found is getattr(new, public)
 
 
+@pytest.mark.parametrize("name", ["engine", "program"])
+def test_no_public_name_hides_a_module(name):
+    package = importlib.import_module(f"spica.{name}")
+    modules = {path.stem for path in (ROOT / name).glob("*.py")} - {"__init__"}
+    assert not modules & set(package.__all__)
+
+
 def test_old_names_hide_no_function():
     importlib.import_module("spica.quantize")
     assert callable(spica.quantize)

@@ -82,8 +82,8 @@ def study(name: str, density: float | None, batches: list[int], threads: list[in
 
 def paths(net: Network) -> dict[str, int]:
     """Groups of samples that convolutions took the dense path for, and the event path."""
-    taken = [p for part in plan(net, net.outputs) if part.program for p in part.program.program.paths()]
-    return {"dense": sum(d for d, _ in taken), "events": sum(e for _, e in taken)}
+    taken = [path for segment in plan(net, net.outputs) if segment.program for path in segment.native.paths()]
+    return {"dense": sum(d for _, d, _ in taken), "events": sum(e for _, _, e in taken)}
 
 
 def peak_memory(name: str, rival: str) -> int:

@@ -11,7 +11,7 @@ Importing this package loads no framework; importers load theirs when called.
 
 from spica import _renamed, engine, layers  # noqa: F401  (layers register their meanings, the engine registers itself)
 from spica.deploy import split
-from spica.engine.run import to_input_integers
+from spica.engine.inputs import to_input_integers
 from spica.errors import SpicaError
 from spica.frontends import from_keras, from_quantizeml, from_torch
 from spica.hardware import check

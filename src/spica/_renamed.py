@@ -27,6 +27,8 @@ RENAMED = {
     "network.tensor": "network.types",
     "layers.arithmetic": "semantics.primitives",
     "layers.neural": "layers.weighted",
+    "engine.run": "engine.runner",
+    "engine.record": "program.trace",
     "engine.reference": "semantics.reference",
     "engine.float32": "semantics.float32",
     "hardware.compatibility": "hardware.check",

@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 
 import spica
-from spica.engine.run import Memory, compute
+from spica.engine.runner import Memory, compute
 from spica.frontends.quantizeml import read
 from spica.layers import Activation, Dequantize, GlobalAveragePooling2D, LookUp, Softmax, WeightedLayer
 from spica.layers.weighted import input_shift

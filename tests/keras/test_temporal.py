@@ -552,7 +552,7 @@ def test_frames_one_by_one_are_one_program_and_go_on_from_stretches(kind, quanti
         net = spica.quantize(spica.from_keras(recurrent(keras)), SIGNALS)
         x = spica.to_input_integers(net, SIGNALS[:1])[0]
     (part,) = plan(net, net.outputs, streaming=True)
-    assert {layer.name for layer in net.stateful_layers} == set(part.remembers)
+    assert {layer.name for layer in net.stateful_layers} == set(part.stateful)
     cuts = np.cumsum([1, 1, 5, 1, 8, 1, 1])
     with net.stream() as stream, net.stream(engine="reference") as slow:
         pieces = np.split(x, cuts)

@@ -102,7 +102,7 @@ def edit(where, key, value):
         (edit("conv", "kernel", 7), "not a tensor"),
         (edit("conv", "strides", [0, 1]), "c: strides"),
         (edit("input", "shape", []), "is empty"),
-        (edit("net", "outputs", [3]), r"not a whole \.spica file"),
+        (edit("net", "outputs", [3]), "header is not that of a network .3 is not str"),
         (edit("net", "layers", "many"), "header is not that of a network"),
         (edit("meta", "schema", "99"), "schema 99 is newer"),
         (edit("meta", "schema", "one"), "header is not that of a network"),

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from spica.cli import bench, chip, compare, demo, network, teach
+from spica.cli import bench, chip, compare, demo, network, program, teach
 from spica.errors import SpicaError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ for command in (
     network.analyze,
     network.run,
     network.evaluate,
+    program.program,
     bench.bench,
     compare.compare,
     network.export,

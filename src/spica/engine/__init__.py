@@ -1,6 +1,6 @@
 """Runs networks: float ones in numpy, integer ones on the native engine or on the numpy reference."""
 
-from spica.engine.run import Run, count_events, run
+from spica.engine.runner import Run, count_events, run
 from spica.engine.stream import Stream
 from spica.network.graph import set_engine
 

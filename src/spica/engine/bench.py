@@ -1,4 +1,4 @@
-"""How fast a network runs on this machine, and what each layer takes of it."""
+"""Measuring a network on this machine: its time, and that of each layer."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from spica import _native
-from spica.engine.plan import Segment, plan
-from spica.engine.run import check_samples, make_ops, run
+from spica.engine.inputs import check_samples, is_count
+from spica.engine.plan import plan
+from spica.engine.runner import Run, make_ops, run
 from spica.errors import SpicaError
 from spica.network import Network
+from spica.program import Segment
 from spica.util.table import table
 
 
@@ -43,7 +45,7 @@ class LayerBench:
 
 @dataclass(frozen=True)
 class Bench:
-    """What a benchmark measured.
+    """Result of a benchmark.
 
     Attributes:
         network: its name.
@@ -101,7 +103,7 @@ class Bench:
 
 
 def bench(net: Network, x: ArrayLike, *, threads: int | None = None, repeats: int = 30) -> Bench:
-    """Run ``net`` on one batch many times.
+    """Run ``net`` on one batch many times and measure it.
 
     Args:
         net: an integer network with one input.
@@ -112,29 +114,21 @@ def bench(net: Network, x: ArrayLike, *, threads: int | None = None, repeats: in
     Raises:
         SpicaError: for a float network, or samples or options that are bad.
     """
-    if all(kind.is_float for kind in net.types.values()):
+    if not net.is_integer:
         raise SpicaError(f"{net.name}: a float network runs in numpy only; quantise it to measure the engine")
-    if not isinstance(repeats, int) or repeats < 1:
+    if not is_count(repeats):
         raise SpicaError(f"repeats is {repeats!r}, but must be an integer of at least 1")
     samples = len(next(iter(check_samples(net, x).values())))
-    threads = make_ops("native", threads).threads  # type: ignore[attr-defined]
+    threads = make_ops("native", threads).threads
     counted = run(net, x, threads=threads, batch_size=samples, count=True)
-    parts = plan(net, net.outputs)
-    before, seconds = _spent(parts), []
+    segments = plan(net, net.outputs)
+    before, seconds = _spent(segments), []
     for _ in range(repeats):
         start = time.perf_counter()
         run(net, x, threads=threads, batch_size=samples)
         seconds.append(time.perf_counter() - start)
-    spent, paths = {name: s - before[name] for name, s in _spent(parts).items()}, _paths(parts)
-    layers = []
-    for layer in net:
-        if not layer.inputs:
-            continue
-        macs, took = net.facts(layer).macs, spent.get(layer.name, 0.0) / (repeats * samples)
-        density = counted.events[layer.name] / max(counted.inputs[layer.name], 1)
-        rate = macs / took / 1e9 if took else 0.0
-        kind = type(layer).__name__
-        layers.append(LayerBench(layer.name, kind, took * 1e6, macs, rate, density, paths.get(layer.name, "")))
+    spent = {name: (total - before[name]) / (repeats * samples) for name, total in _spent(segments).items()}
+    layers = _layers(net, counted, spent, _paths(segments))
     middle = float(np.median(seconds))
     return Bench(
         network=net.name,
@@ -147,26 +141,37 @@ def bench(net: Network, x: ArrayLike, *, threads: int | None = None, repeats: in
         samples_per_second=samples / middle,
         gmacs=sum(layer.macs for layer in layers) * samples / middle / 1e9,
         peak_gmacs=_native.peak(threads) / 1e9,
-        arena_bytes=sum(part.program.program.sample_bytes for part in parts if part.program is not None),
-        layers=tuple(layers),
+        arena_bytes=sum(segment.native.sample_bytes for segment in segments if segment.program is not None),
+        layers=layers,
     )
 
 
-def _spent(parts: Sequence[Segment]) -> dict[str, float]:
+def _layers(net: Network, counted: Run, spent: dict[str, float], paths: dict[str, str]) -> tuple[LayerBench, ...]:
+    """Figures of every layer, from counts, seconds that a sample takes, and paths, by layer name."""
+    layers = []
+    for layer in net:
+        if not layer.inputs:
+            continue
+        name, macs, took = layer.name, net.facts(layer).macs, spent.get(layer.name, 0.0)
+        density = counted.events[name] / max(counted.inputs[name], 1)
+        rate = macs / took / 1e9 if took else 0.0
+        layers.append(LayerBench(name, type(layer).__name__, took * 1e6, macs, rate, density, paths.get(name, "")))
+    return tuple(layers)
+
+
+def _spent(segments: Sequence[Segment]) -> dict[str, float]:
     """Seconds so far in every layer that is in a native program."""
     total: dict[str, float] = defaultdict(float)
-    for part in parts:
-        if part.program is not None:
-            for name, seconds in part.program.program.seconds():
-                total[name] += seconds
+    for segment in segments:
+        for name, seconds in segment.native.seconds() if segment.program is not None else ():
+            total[name] += seconds
     return total
 
 
-def _paths(parts: Sequence[Segment]) -> dict[str, str]:
-    """What path each layer took that has a choice."""
+def _paths(segments: Sequence[Segment]) -> dict[str, str]:
+    """Path of each layer that has a choice."""
     taken = {}
-    for part in parts:
-        if part.program is not None:
-            for name, (dense, events) in zip(part.program.choosing, part.program.program.paths()):
-                taken[name] = "mixed" if dense and events else "events" if events else "dense"
+    for segment in segments:
+        for name, dense, events in segment.native.paths() if segment.program is not None else ():
+            taken[name] = "mixed" if dense and events else "events" if events else "dense"
     return taken

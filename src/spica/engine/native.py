@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
+from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spica.engine.plan import compile_layer
 from spica.network import Layer, TensorType
-from spica.program.trace import ANY_BITS, Tracer, Untraceable, Value
+from spica.program import trace_layer
+from spica.program.ir import ANY_BITS, Range
+from spica.program.native import NativeProgram
+from spica.program.trace import Tracer, Untraceable, Value
 from spica.semantics.primitives import Complex, Epilogue, Padding, Pair
 from spica.semantics.reference import Reference
 
 FEW = 1024
 """Values that numpy finishes sooner than a program for them is made."""
+
+MOST_SCANS = 64
+_SCANS: dict[Hashable, NativeProgram] = {}
+"""Programs of recurrences by their content; layer by layer, one runs again for every batch and clip."""
 
 
 class Native(Reference):
@@ -24,73 +32,85 @@ class Native(Reference):
         self.threads = threads
 
     def forward(self, layer: Layer, read: Sequence[NDArray], types: Sequence[TensorType]) -> NDArray:
-        compiled = compile_layer(layer, types)
-        if compiled is None:
+        """Run one layer's integer meaning as a program of its own."""
+        program = trace_layer(layer, types)
+        if program is None:
             return super().forward(layer, read, types)
         once = dict(zip(layer.inputs, read))  # a layer may read one tensor twice
-        return compiled(list(once.values()), self.threads, count=False)[0][0]
+        return NativeProgram(program)(list(once.values()), self.threads)[0][0]
 
     def convolve(
         self, x: NDArray, kernel: NDArray, strides: Pair, padding: Padding, fill: NDArray, bound: int
     ) -> NDArray:
+        """Compute ``primitives.convolve``."""
         try:
-            tracer, value = _traced(x)
-            sums = tracer.convolve(value, kernel, strides, padding, fill, bound)
-            return self._run(tracer, value, sums, x)
+            return self._run(lambda ops, x: ops.convolve(x, kernel, strides, padding, fill, bound), x)
         except Untraceable:
             return super().convolve(x, kernel, strides, padding, fill, bound)
 
     def convolve_depthwise(self, x: NDArray, kernel: NDArray, strides: Pair, padding: Padding, bound: int) -> NDArray:
+        """Compute ``primitives.convolve_depthwise``."""
         try:
-            tracer, value = _traced(x)
-            return self._run(tracer, value, tracer.convolve_depthwise(value, kernel, strides, padding, bound), x)
+            return self._run(lambda ops, x: ops.convolve_depthwise(x, kernel, strides, padding, bound), x)
         except Untraceable:
             return super().convolve_depthwise(x, kernel, strides, padding, bound)
+
+    def apply_epilogue(self, acc: NDArray, epilogue: Epilogue) -> NDArray:
+        """Compute ``primitives.apply_epilogue``."""
+        if acc.size <= FEW:
+            return super().apply_epilogue(acc, epilogue)
+        try:
+            return self._run(lambda ops, acc: ops.apply_epilogue(acc, epilogue), acc)
+        except Untraceable:
+            return super().apply_epilogue(acc, epilogue)
 
     def scan(
         self, x: NDArray, state: Complex, factor: Complex, arrive: Epilogue, leave: Epilogue, bits: int
     ) -> tuple[NDArray, Complex]:
+        """Compute ``Reference.scan``."""
+        reads = (x, *state)
+        spans = [_wide_range(a) for a in reads]
+        parameters = (*factor, *vars(arrive).values(), *vars(leave).values())
+        key = x.shape[1:], bits, *spans, *(a.dtype for a in reads), *map(_content, parameters)
         try:
-            tracer = Tracer()
-            reads = [_input(tracer, values) for values in (x, *state)]
-            made, last = tracer.scan(reads[0], (reads[1], reads[2]), factor, arrive, leave, bits)
+            if key not in _SCANS:
+                tracer = Tracer()
+                values = [tracer.input(a.shape[1:], *span, a.dtype) for a, span in zip(reads, spans)]
+                made, last = tracer.scan(values[0], (values[1], values[2]), factor, arrive, leave, bits)
+                if len(_SCANS) >= MOST_SCANS:
+                    _SCANS.clear()
+                _SCANS[key] = _compile(tracer, values, [made, *last])
         except Untraceable:
             return super().scan(x, state, factor, arrive, leave, bits)
-        states, real, imaginary = self._outputs(tracer, reads, [made, *last], [x, *state])
+        (states, real, imaginary), _ = _SCANS[key](reads, self.threads)
         return states, (real, imaginary)
 
-    def apply_epilogue(self, acc: NDArray, epilogue: Epilogue) -> NDArray:
-        if acc.size <= FEW:
-            return super().apply_epilogue(acc, epilogue)
-        try:
-            tracer, value = _traced(acc)
-            made = tracer.apply_epilogue(value, epilogue)
-            return acc if made is value else self._run(tracer, value, made, acc)
-        except Untraceable:
-            return super().apply_epilogue(acc, epilogue)
-
-    def _run(self, tracer: Tracer, value: Value, made: Value, x: NDArray) -> NDArray:
-        """What a program of one step gives for ``x``; sums leave it as they are."""
-        if made.memory is None:
+    def _run(self, trace: Callable[[Tracer, Value], Value], x: NDArray) -> NDArray:
+        """Run what ``trace`` does with a tracer and a value, on ``x``; accumulators leave as they are."""
+        tracer = Tracer()
+        value = tracer.input(x.shape[1:], int(x.min()), int(x.max()), x.dtype)
+        made = trace(tracer, value)
+        if made.sums is not None:
             made = tracer.apply_epilogue(made, Epilogue(value_bits=ANY_BITS))
-        return self._outputs(tracer, [value], [made], [x])[0]
-
-    def _outputs(
-        self, tracer: Tracer, reads: Sequence[Value], made: Sequence[Value], arrays: Sequence[NDArray]
-    ) -> list[NDArray]:
-        """What the program that was recorded gives for ``arrays``."""
-        samples = len(arrays[0])
-        outputs = [np.empty((samples, *value.shape[1:]), value.dtype) for value in made]
-        program = tracer.build(reads, made)
-        program.run([np.ascontiguousarray(a) for a in arrays], outputs, samples, self.threads, False)
-        return outputs
+        return _compile(tracer, [value], [made])([x], self.threads)[0][0]
 
 
-def _traced(x: NDArray) -> tuple[Tracer, Value]:
-    """A tracer with one input that can hold what ``x`` does."""
-    tracer = Tracer()
-    return tracer, _input(tracer, x)
+def _compile(tracer: Tracer, reads: Sequence[Value], made: Sequence[Value]) -> NativeProgram:
+    return NativeProgram(tracer.program(*({str(i): v for i, v in enumerate(values)} for values in (reads, made))))
 
 
-def _input(tracer: Tracer, x: NDArray) -> Value:
-    return tracer.input(x.shape[1:], int(x.min()), int(x.max()), x.dtype)
+def _wide_range(x: NDArray) -> Range:
+    """The range of its type, or of 32 bits, if ``x`` fits that: one program serves all values."""
+    low, high = (-(1 << 31), (1 << 31) - 1) if x.dtype.itemsize >= 4 else _type_range(x.dtype)
+    if x.dtype.itemsize > 4 or x.dtype == np.uint32:
+        return min(low, int(x.min())), max(high, int(x.max()))
+    return low, high
+
+
+@cache
+def _type_range(dtype: np.dtype) -> Range:
+    return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+
+
+def _content(value: Any) -> Hashable:
+    return (value.dtype, value.shape, value.tobytes()) if isinstance(value, np.ndarray) else value

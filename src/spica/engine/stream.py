@@ -15,16 +15,18 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from spica.engine.plan import Segment
-from spica.engine.run import BATCH, Memory, check_array, execute, execute_segment, is_count, make_ops, segments_of
+from spica.engine.inputs import check_array, is_count
+from spica.engine.plan import segments_of
+from spica.engine.runner import BATCH, Memory, execute, execute_segment, make_ops
 from spica.errors import SpicaError
 from spica.network import Network
 from spica.network.file import digest
 from spica.network.layer import State
+from spica.program import Segment
 from spica.util.files import write_atomically
 
 NETWORK, FRAMES = "network", "frames"
-"""What a file of a stream's state holds beside the state: the network's digest, and how many frames there were."""
+"""Tensors of a state file beside the state: the network's digest, and the number of frames so far."""
 
 RECENT = 1024
 """Pushes whose time is remembered."""
@@ -44,7 +46,17 @@ class Stream:
     """
 
     def __init__(self, net: Network, *, streams: int = 1, engine: str = "native", threads: int | None = None) -> None:
-        """Open ``streams`` streams of ``net``, independent of each other; other options as of ``Network.run``."""
+        """Open ``streams`` streams of ``net``, independent of each other.
+
+        Args:
+            net: a network with one input.
+            streams: how many go side by side.
+            engine: "native" or "reference".
+            threads: threads of the native engine; all processors by default.
+
+        Raises:
+            SpicaError: where the network or an option is not of this kind.
+        """
         if not is_count(streams):
             raise SpicaError(f"streams is {streams!r}, but must be an integer of at least 1")
         if len(net.inputs) != 1:
@@ -57,7 +69,7 @@ class Stream:
         self._seconds: deque[float] = deque(maxlen=RECENT)
 
     def push(self, frames: ArrayLike) -> NDArray | list[NDArray]:
-        """Outputs (float32) for the next frames; the same as in one long ``forward``.
+        """Return outputs (float32) for the next frames; the same as in one long ``forward``.
 
         An empty frame after which nothing that is remembered has changed is not computed again until something comes.
 
@@ -86,7 +98,7 @@ class Stream:
 
     @property
     def latency_ms(self) -> float:
-        """Milliseconds that a push takes, the median of the last thousand; measured.
+        """Milliseconds that a push takes: the measured median of the last thousand.
 
         Raises:
             SpicaError: before the first.
@@ -101,11 +113,11 @@ class Stream:
         self.frames = 0
 
     def state(self) -> dict[str, State]:
-        """A copy of what every layer remembers, by layer name; the first axis of each array is that of the streams."""
+        """Return a copy of the state of every layer, by layer name; the first axis of each array is the streams'."""
         return {name: tuple(a.copy() for a in state) for name, state in self._open().states.items()}
 
     def restore(self, state: dict[str, State]) -> None:
-        """Go on from a state that ``state()`` gave.
+        """Continue from a state that ``state()`` gave.
 
         Raises:
             SpicaError: where it is not one of this network's.
@@ -124,7 +136,7 @@ class Stream:
         write_atomically(path, save_tensors({name: np.ascontiguousarray(a) for name, a in tensors.items()}))
 
     def load(self, path: str | PathLike[str]) -> None:
-        """Go on from a state that ``save`` wrote.
+        """Continue from a state that ``save`` wrote.
 
         Raises:
             SpicaError: where the file cannot be read, or is not one of this network's.
@@ -160,8 +172,8 @@ class Stream:
     def _take(self, x: NDArray, memory: Memory) -> NDArray | list[NDArray]:
         net = self.network
 
-        def step(part: Segment, read: list[NDArray]) -> list[NDArray]:
-            return self._step(part, read, memory)
+        def step(segment: Segment, read: list[NDArray]) -> list[NDArray]:
+            return self._step(segment, read, memory)
 
         streaming, batch = len(x) == self.streams, BATCH if self.streams == 1 else self.streams
         if streaming not in self._plans:
@@ -173,8 +185,8 @@ class Stream:
     def _plan(self, streaming: bool) -> list[Segment]:
         return segments_of(self.network, self.network.outputs, self._engine, streaming)
 
-    def _step(self, part: Segment, read: list[NDArray], memory: Memory) -> list[NDArray]:
-        return execute_segment(self.network, part, read, self._ops, memory)
+    def _step(self, segment: Segment, read: list[NDArray], memory: Memory) -> list[NDArray]:
+        return execute_segment(self.network, segment, read, self._ops, memory)
 
     def _open(self) -> Memory:
         if self._memory is None:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spica.engine.plan import Segment, layer_by_layer
-from spica.engine.run import BATCH, Memory, as_clips, check_batch_size, check_samples, compute, execute, make_ops
+from spica.engine.inputs import as_clips, check_batch_size, check_samples
+from spica.engine.plan import layer_by_layer
+from spica.engine.runner import BATCH, Memory, compute, execute, make_ops
 from spica.engine.stream import Stream
 from spica.errors import SpicaError
 from spica.hardware.cost.activity import Activity, expected_activity, join, measure
@@ -22,6 +23,7 @@ from spica.hardware.mapping.partition import Cuttable, forward_pieces
 from spica.hardware.mapping.placement import Placement
 from spica.network import Network
 from spica.network.graph import accuracy, classes
+from spica.program import Segment
 from spica.semantics.reference import Reference
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from spica.engine.run import is_count
+from spica.engine.inputs import is_count
 from spica.errors import SpicaError
 from spica.network import Network
 from spica.network.graph import check_network

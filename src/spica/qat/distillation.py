@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spica.engine.run import check_frames
+from spica.engine.inputs import check_frames
 from spica.errors import SpicaError
 from spica.layers import Softmax
 from spica.network import Network

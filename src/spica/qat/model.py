@@ -8,7 +8,7 @@ import numpy as np
 
 import keras
 from keras import ops
-from spica.engine.run import check_frames
+from spica.engine.inputs import check_frames
 from spica.errors import SpicaError
 from spica.layers import WeightedLayer
 from spica.network import Network

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spica.engine.run import check_frames
+from spica.engine.inputs import check_frames
 from spica.errors import SpicaError
 from spica.layers import (
     Activation,

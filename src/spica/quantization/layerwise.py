@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from spica.engine.run import compute, make_ops
+from spica.engine.runner import compute, make_ops
 from spica.layers import DiagonalRecurrence, GlobalAverage, WeightedLayer
 from spica.layers.recurrent import states_of
 from spica.layers.temporal import Temporal

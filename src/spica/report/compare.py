@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spica.engine.run import to_input_integers
+from spica.engine.inputs import to_input_integers
 from spica.errors import SpicaError
 from spica.network import Network, TensorType
 from spica.util.table import table

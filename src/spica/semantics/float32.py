@@ -25,14 +25,17 @@ class Float32(Reference):
     def convolve(
         self, x: NDArray, kernel: NDArray, strides: Pair, padding: Padding, fill: NDArray, bound: int
     ) -> NDArray:
+        """Compute ``primitives.convolve``; sums from 2**24 on are rounded."""
         exact = primitives.convolve(x, kernel, strides, padding, fill, bound)
         return exact if bound < 1 << 24 else exact.astype(np.float32).astype(np.int64)
 
     def convolve_depthwise(self, x: NDArray, kernel: NDArray, strides: Pair, padding: Padding, bound: int) -> NDArray:
+        """Compute ``primitives.convolve_depthwise``; sums from 2**24 on are rounded."""
         exact = primitives.convolve_depthwise(x, kernel, strides, padding, bound)
         return exact if bound < 1 << 24 else exact.astype(np.float32).astype(np.int64)
 
     def apply_epilogue(self, acc: NDArray, epilogue: Epilogue) -> NDArray:
+        """Compute ``primitives.apply_epilogue``, every step rounded."""
         x = _saturate(acc.astype(np.float32), epilogue.value_bits)
         if epilogue.bias is not None:
             x = _saturate(x + epilogue.bias.astype(np.float32), epilogue.value_bits)
@@ -53,6 +56,7 @@ class Float32(Reference):
         return x.astype(np.int64)
 
     def turn(self, state: Complex, factor: Complex, x: NDArray, value_bits: int) -> Complex:
+        """Compute ``primitives.turn``, every product and sum rounded."""
         (real, imaginary), (cosine, sine) = ([a.astype(np.float32) for a in pair] for pair in (state, factor))
 
         def fit(a: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -64,16 +68,20 @@ class Float32(Reference):
 
 
 def _saturate(x: NDArray[np.float32], value_bits: int) -> NDArray[np.float32]:
-    """As ``primitives.saturate``; the upper bound itself is rounded: 2**27 - 1 becomes 2**27."""
+    """Clip like ``primitives.saturate``; the upper bound itself is rounded: 2**27 - 1 becomes 2**27."""
     limit = np.float32(2.0**value_bits)
     return np.clip(x, -limit, np.float32(limit - np.float32(1)))
 
 
 def sum_error(magnitudes: NDArray, terms: int) -> NDArray[np.float64]:
-    """How far a float32 sum of ``terms`` products can be from the exact one, whatever the order.
+    """Return how far a float32 sum of products can be from the exact one, whatever the order.
 
-    ``magnitudes`` is the sum of the products' magnitudes. Below 2**24 nothing rounds. Source: Higham, Accuracy and
-    Stability of Numerical Algorithms, 4.2: n u / (1 - n u) times the sum of magnitudes.
+    Below 2**24 nothing rounds. Source: Higham, Accuracy and Stability of Numerical Algorithms, 4.2: n u / (1 - n u)
+    times the sum of magnitudes.
+
+    Args:
+        magnitudes: sums of the products' magnitudes.
+        terms: number of products in each.
     """
     exact = magnitudes < 1 << 24
     return np.where(exact, 0.0, terms * UNIT / (1 - terms * UNIT) * magnitudes.astype(np.float64))

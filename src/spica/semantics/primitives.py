@@ -66,7 +66,7 @@ class Epilogue:
 
 def saturate(x: NDArray, value_bits: int) -> NDArray:
     """Clip to ``[-2**value_bits, 2**value_bits - 1]``."""
-    return np.clip(x, -(1 << value_bits), (1 << value_bits) - 1)
+    return x.clip(-(1 << value_bits), (1 << value_bits) - 1)
 
 
 def shift_round(x: NDArray[np.int64], shift: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -153,7 +153,7 @@ def apply_epilogue(acc: NDArray, epilogue: Epilogue) -> NDArray:
         acc = saturate(acc.sum(axis=(1, 2)), 32)
     if epilogue.multiplier is not None and epilogue.shift is not None:
         acc = saturate(acc * epilogue.multiplier, epilogue.buffer_bits)
-        acc = np.clip(shift_round(acc, epilogue.shift), epilogue.low, epilogue.high)
+        acc = shift_round(acc, epilogue.shift).clip(epilogue.low, epilogue.high)
     return acc.astype(epilogue.dtype)
 
 

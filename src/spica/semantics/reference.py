@@ -14,10 +14,16 @@ from spica.semantics.primitives import Complex, Epilogue
 
 
 class Reference:
-    """Integer primitives in plain numpy."""
+    """Integer primitives in plain numpy.
+
+    Attributes:
+        threads: how many threads it runs on.
+    """
+
+    threads = 1
 
     def forward(self, layer: Layer, read: Sequence[NDArray], types: Sequence[TensorType]) -> NDArray:
-        """A layer's output by its integer meaning."""
+        """Return a layer's output by its integer meaning."""
         return forward_integer(layer, read, types, self)
 
     convolve = staticmethod(primitives.convolve)
@@ -36,14 +42,18 @@ class Reference:
     def scan(
         self, x: NDArray, state: Complex, factor: Complex, arrive: Epilogue, leave: Epilogue, bits: int
     ) -> tuple[NDArray, Complex]:
-        """States (S, T, C, 2) of a recurrence, real and imaginary, after each step of ``x`` (S, T, C), and the last.
+        """Return the states of a complex recurrence after each step, and the last.
 
         Args:
-            x: what arrives, brought to the state's exponent by the epilogue ``arrive``.
-            state: it starts from (S, C) twice.
-            factor: of each channel (C,) twice.
-            leave: brings the updated state back to its own bits.
+            x: input (S, T, C) of S streams and T steps.
+            state: real and imaginary part (S, C) to start from.
+            factor: real and imaginary part (C,) that each step multiplies the state by.
+            arrive: epilogue that brings ``x`` to the state's exponent.
+            leave: epilogue that brings the new state back to its own bits.
             bits: value bits to which every product and sum saturates.
+
+        Returns:
+            States (S, T, C, 2), real and imaginary, and the two parts (S, C) of the last.
         """
         steps = self.apply_epilogue(x.reshape(-1, x.shape[-1]), arrive).reshape(x.shape)
         states = np.empty((*x.shape, 2), leave.dtype)

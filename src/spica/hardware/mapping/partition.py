@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from spica.engine.run import Memory, compute
+from spica.engine.runner import Memory, compute
 from spica.errors import SpicaError
 from spica.layers import (
     DEPTHWISE,

@@ -15,14 +15,23 @@ from hypothesis import strategies as st
 
 from spica import _native
 from spica.engine.native import Native
+from spica.engine.plan import plan
+from spica.program.lower import byte_planes
+from spica.program.native import build_native
 from spica.program.trace import Tracer, Untraceable
 from spica.semantics import primitives
 from spica.semantics.primitives import Epilogue
 from spica.semantics.reference import Reference
 from support.networks import SEEDS
+from support.programs import small_network
 
 RANGES = [(0, 1), (0, 15), (0, 255), (-128, 127), (0, 65535), (-1000, 70000), (-(1 << 22), 1 << 22)]
 CHANNELS = [1, 3, 4, 8, 17, 33, 64, 70, 130]
+
+
+def build(tracer: Tracer, inputs: list, outputs: list) -> _native.Program:
+    """The native program between two lists of traced values."""
+    return build_native(tracer.program(*(dict(zip("0123", values)) for values in (inputs, outputs))))
 
 
 @st.composite
@@ -80,7 +89,7 @@ def test_a_program_gives_what_the_primitives_give(data, seed):
     value = tracer.input(x.shape[1:], low, high, np.int32)
     try:
         made = tracer.apply_epilogue(getattr(tracer, name)(value, kernel, strides, padding, *fill, largest), epilogue)
-        program = tracer.build([value], [made])
+        program = build(tracer, [value], [made])
     except Untraceable:
         reach = largest + (0 if epilogue.bias is None else int(np.abs(epilogue.bias).max()))
         assert expected.max() >= 1 << 31 or reach >= 1 << 31 or reach * sums[0, ..., 0].size >= 1 << 31, epilogue
@@ -115,7 +124,7 @@ def test_programs_of_tokens_give_what_the_primitives_give(data, seed):
         assert 2 * width * max(high, -low) ** 2 * scale[0] >= 1 << 31 or epilogue.buffer_bits == 32
         return
     normal = tracer.normalise(q)
-    program = tracer.build([q, k, v], [mixed, normal])
+    program = build(tracer, [q, k, v], [mixed, normal])
     got = [np.empty(arrays.shape[1:], np.int64) for _ in range(2)]
     program.run([*arrays.astype(np.int32)], got, arrays.shape[1], draw(st.integers(1, 5)), draw(st.booleans()))
     np.testing.assert_array_equal(
@@ -138,7 +147,7 @@ def test_tokens_beyond_32_bits_are_left_to_the_reference(bits, channels):
         assert bits == 16 and channels == 512
         return
     got = np.empty(x.shape, np.int64)
-    tracer.build([value], [normal]).run([x.astype(np.int32)], [got], 1, 1, False)
+    build(tracer, [value], [normal]).run([x.astype(np.int32)], [got], 1, 1, False)
     np.testing.assert_array_equal(got, primitives.normalise(x))
 
 
@@ -188,7 +197,7 @@ def test_sums_beyond_32_bits_are_finished_in_64():
     value = tracer.input(x.shape[1:], -(1 << 22), 1 << 22, np.int32)
     made = tracer.apply_epilogue(tracer.convolve(value, kernel, *window), epilogue)
     got = np.empty((2, 3, 3, 20), np.int8)
-    tracer.build([value], [made]).run([x.astype(np.int32)], [got], 2, 2, False)
+    build(tracer, [value], [made]).run([x.astype(np.int32)], [got], 2, 2, False)
     np.testing.assert_array_equal(got, primitives.apply_epilogue(primitives.convolve(x, kernel, *window), epilogue))
 
 
@@ -239,7 +248,7 @@ STAGE = (None, None, None, None, 27, 32, False, 0, 255)
 def test_a_program_checks_the_arrays_of_a_run():
     tracer = Tracer()
     value = tracer.input((2, 2, 3), 0, 255, np.uint8)
-    program = tracer.build([value], [tracer.permute(value, (1, 0, 2))])
+    program = build(tracer, [value], [tracer.permute(value, (1, 0, 2))])
     x, y = np.zeros((2, 2, 2, 3), np.uint8), np.zeros((2, 2, 2, 3), np.uint8)
     program.run([x], [y], 2, 1, False)
     for inputs, outputs, samples in (([], [y], 2), ([x], [y], 3), ([x.astype(np.float32)], [y], 2)):
@@ -247,10 +256,33 @@ def test_a_program_checks_the_arrays_of_a_run():
             program.run(inputs, outputs, samples, 1, False)
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "windowed", "planes", "zero"),
+    [
+        (0, 255, False, 1, 0),
+        (-128, 127, True, 1, -128),
+        (0, 256, False, 0, 0),
+        (0, 65535, True, 2, 0),
+        (-1, 40000, True, 3, -(0x80 << 16) - (1 << 15)),
+        (-(1 << 31), (1 << 31) - 1, True, 4, -(1 << 31)),
+    ],
+)
+def test_byte_planes_follow_from_the_range(low, high, windowed, planes, zero):
+    assert byte_planes(low, high, windowed) == (planes, zero)
+
+
+def test_the_native_program_of_a_segment_is_built_once():
+    net = small_network()
+    (segment,) = plan(net, net.outputs)
+    assert plan(net, net.outputs)[0] is segment
+    assert segment.native is segment.native
+
+
 FORK = """
 import os
 from pathlib import Path
 import numpy as np
+from spica.program.native import build_native
 from spica.program.trace import Tracer
 from spica.semantics.primitives import Epilogue
 
@@ -258,7 +290,8 @@ tracer = Tracer()
 value = tracer.input((4, 4, 8), 0, 255, np.uint8)
 kernel, fill = np.ones((3, 3, 8, 64), np.int64), np.zeros(8, np.int64)
 sums = tracer.convolve(value, kernel, (1, 1), ((1, 1), (1, 1)), fill, 1 << 20)
-program = tracer.build([value], [tracer.apply_epilogue(sums, Epilogue(value_bits=31))])
+made = tracer.apply_epilogue(sums, Epilogue(value_bits=31))
+program = build_native(tracer.program({"x": value}, {"y": made}))
 
 def run():
     x, y = np.ones((4, 4, 4, 8), np.uint8), np.empty((4, 4, 4, 64), np.int64)
