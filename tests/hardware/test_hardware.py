@@ -43,7 +43,7 @@ def test_every_figure_and_rule_has_a_source(name):
     assert all(device.sources.values()) and all(rule.source for rule in device.rules)
 
 
-def test_a_device_takes_from_the_one_it_is_like():
+def test_a_device_takes_from_the_one_it_extends():
     first, small = load_device("AKD1000"), load_device("AKD1500")
     assert small.rules == first.rules and small.input_memory_bytes == first.input_memory_bytes
     assert small.sop_pj == 5.03 and small.sources["sop_pj"] != first.sources["sop_pj"]
@@ -91,14 +91,14 @@ def test_unknown_devices_are_refused_with_those_known():
         ('name = "AKD1000"', "name = 3", "name: must be a str"),
         ('name = "AKD1000"', 'name = "X"\ncolour = "red"', "colour: not a key"),
         ('name = "AKD1000"', "", "name is missing"),
-        ('name = "AKD1000"', 'name = "X"\nlike = "Y"', "like: device 'Y' is unknown"),
+        ('name = "AKD1000"', 'name = "X"\nextends = "Y"', "extends: device 'Y' is unknown"),
         ('tier = "transferred"', 'tier = "certain"', "tier is 'certain'"),
         ("nodes = { value = 20,", "knots = { value = 20,", "figures.knots: not a figure"),
         ("nodes = { value = 20,", "nodes = { value = -1,", "nodes is -1"),
         ("nodes = { value = 20,", "nodes = { ", r"figures.nodes: must be \{ value"),
         ("clock_mhz = {", "max_band_rows2 = {", "figures.max_band_rows2"),
         ('source = "devhub: a node is 4 NPs"', 'source = ""', "figures.nps_per_node.source"),
-        ('kind = "convolution"', 'kind = "telepathy"', "'telepathy' is not a kind"),
+        ('kind = "convolution"', 'kind = "telepathy"', "'telepathy' is not an op type"),
         ("input_height = { min = 5 }", "input_hight = { min = 5 }", "rule 1.input_hight: not a quantity"),
         ("input_height = { min = 5 }", "input_height = { least = 5 }", "rule 1.input_height: must be"),
         ("input_height = { min = 5 }", 'input_height = { min = "5" }', "rule 1.input_height.min"),
@@ -253,7 +253,7 @@ def with_layer(make) -> Network:
 )
 def test_kinds_that_the_device_lacks_are_found(make, kind):
     findings = [f for f in check(with_layer(make), "AKD1000") if f.layer == "extra"]
-    assert findings[0].kind == kind and "has no layer of kind" in findings[0].reason
+    assert findings[0].op_type == kind and "has no layer of kind" in findings[0].reason
 
 
 def test_reshaping_between_convolutions_is_found():
@@ -279,6 +279,6 @@ def test_a_float_network_is_refused():
 
 def test_rules_must_be_tables(tmp_path):
     path = tmp_path / "mine.toml"
-    path.write_text('name = "X"\nlike = "AKD1000"\nrule = [3]\n', "utf-8")
+    path.write_text('name = "X"\nextends = "AKD1000"\nrule = [3]\n', "utf-8")
     with pytest.raises(SpicaError, match="rule 1: must be a table"):
         load_device(path)

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 import spica
 from spica import SpicaError, zoo
-from spica.hardware import check, load_device, map_network
+from spica.hardware import check, load_device, map_network, specs
 from spica.hardware.cost.activity import expected_activity
-from spica.hardware.mapping.mesh import exchange
-from spica.hardware.mapping.placement import arrange, travel
+from spica.hardware.mapping.mesh import tile_traffic
+from spica.hardware.mapping.placement import arrange, wire_length
 from spica.layers import Dequantize, GlobalAverage, MaxPool
 from spica.network import Network
 from support.chip_networks import conv, dense, flatten, max_pool, network, quantized, separable
@@ -152,11 +152,11 @@ def smallest_memories(net: Network) -> tuple[int, int]:
     """Bytes for inputs and weights that let every layer be cut down to one row and one filter."""
     inputs, weights = 1, 1
     for layer in net.layers[2:]:
-        facts = net.facts(layer)
-        if facts.kind.endswith("convolution"):
+        spec = specs(net)[layer.name]
+        if spec.op_type.endswith("convolution"):
             (x,) = net.input_types(layer)
-            inputs = max(inputs, (1 + facts.halo) * x.shape[1] * x.channels * x.bits // 8 + 1)
-            weights = max(weights, (facts.shared_weight_bits + facts.weight_bits_per_filter) // 8 + 1)
+            inputs = max(inputs, (1 + spec.halo) * x.shape[1] * x.channels * x.bits // 8 + 1)
+            weights = max(weights, (spec.shared_weight_bits + spec.weight_bits_per_filter) // 8 + 1)
     return inputs, weights
 
 
@@ -173,10 +173,10 @@ def test_the_chip_gives_the_networks_integers(net, stretch, rows, samples):
     assert np.array_equal(chip.forward(x, batch_size=2, threads=1), expected)
     assert np.array_equal(chip.forward(x, engine="reference"), expected)
     for place in chip.placements[1:]:
-        layer, facts = net[place.layer], net.facts(net[place.layer])
-        if place.kind != "fully_connected":
+        layer, spec = net[place.layer], place.spec
+        if place.op_type != "fully_connected":
             filters = max(map(len, place.groups))
-            assert facts.shared_weight_bits + filters * facts.weight_bits_per_filter <= 8 * weights
+            assert spec.shared_weight_bits + filters * spec.weight_bits_per_filter <= 8 * weights
             if not isinstance(layer.pool, MaxPool):
                 (kind,) = net.input_types(layer)
                 held = max(len(band.rows) for band in place.bands)
@@ -190,12 +190,12 @@ def test_the_chip_gives_the_networks_integers(net, stretch, rows, samples):
 def test_layers_are_really_cut():
     net = network((16, 16, 3), conv(8), conv(12, pool=max_pool()), separable(12), separable(10, pool=GlobalAverage()))
     chip = map_network(net, ROOMY.replace(input_memory_bytes=250, weight_memory_bytes=140))
-    pieces = [(len(p.bands), len(p.groups)) for p in chip.placements]
-    assert pieces == [(1, 1), (16, 4), (3, 3), (3, 2)]
+    tiles = [(len(p.bands), len(p.groups)) for p in chip.placements]
+    assert tiles == [(1, 1), (16, 4), (3, 3), (3, 2)]
     x = np.random.default_rng(1).integers(0, 256, (4, 16, 16, 3)).astype(np.uint8)
     assert np.array_equal(chip.forward(x), net.forward(x))
     places = {place for p in chip.placements for place in p.nps}
-    assert len(places) == chip.nps == sum(b * g for b, g in pieces[1:])
+    assert len(places) == chip.nps == sum(b * g for b, g in tiles[1:])
 
 
 def test_akidanet_on_the_chip():
@@ -249,7 +249,7 @@ def test_networks_of_the_second_generation_give_their_integers_in_every_mode(pat
                 continue
             for ours, theirs in zip(as_list(chip.forward(x)), expected):
                 assert np.array_equal(ours, theirs)
-            assert {place.turn for place in chip.placements} == set(range(chip.passes))
+            assert {place.pass_index for place in chip.placements} == set(range(chip.passes))
 
 
 def as_list(y):
@@ -266,7 +266,7 @@ def test_passes_and_chips_give_the_networks_integers(mode):
         chip = map_network(net, device, mode=mode, chips=chips)
         assert np.array_equal(chip.forward(x), expected)
         for turn in range(chip.passes):
-            held = [np_ for place in chip.placements if place.turn == turn for np_ in place.nps]
+            held = [np_ for place in chip.placements if place.pass_index == turn for np_ in place.nps]
             assert len(held) == len(set(held)) and all(np_.chip < chips for np_ in held)
         cost = chip.statistics
         assert (cost.reload_bytes > 0) == (chip.passes > 1)
@@ -297,22 +297,22 @@ def test_nps_are_placed_near_those_that_they_exchange_events_with():
     places = [place for p in chip.placements for place in p.nps]
     assert len(set(places)) == chip.nps == 68
     assert max(p.row for p in places) < 4 and max(p.column for p in places) < 5
-    traffic, entry = exchange(net, chip.placements, expected_activity(net, 0.5))
+    traffic, entry = tile_traffic(net, chip.placements, expected_activity(net, 0.5))
     found = arrange(AKD1000, traffic, entry)
-    along = travel(AKD1000, range(68), traffic, entry)
+    along = wire_length(AKD1000, range(68), traffic, entry)
     scattered = np.random.default_rng(0).permutation(80)[:68]
-    assert travel(AKD1000, found, traffic, entry) <= 0.9 * along
-    assert travel(AKD1000, found, traffic, entry) <= 0.5 * travel(AKD1000, scattered, traffic, entry)
+    assert wire_length(AKD1000, found, traffic, entry) <= 0.9 * along
+    assert wire_length(AKD1000, found, traffic, entry) <= 0.5 * wire_length(AKD1000, scattered, traffic, entry)
 
 
 def test_exchanges_never_make_the_way_longer():
     generator = np.random.default_rng(3)
-    for pieces in (1, 5, 80):
-        traffic = generator.random((pieces, pieces)) * (generator.random((pieces, pieces)) < 0.2)
-        entry = generator.random(pieces)
+    for tiles in (1, 5, 80):
+        traffic = generator.random((tiles, tiles)) * (generator.random((tiles, tiles)) < 0.2)
+        entry = generator.random(tiles)
         found = arrange(AKD1000, traffic, entry)
-        assert len(set(found)) == pieces and max(found) < 80
-        assert travel(AKD1000, found, traffic, entry) <= travel(AKD1000, range(pieces), traffic, entry) + 1e-9
+        assert len(set(found)) == tiles and max(found) < 80
+        assert wire_length(AKD1000, found, traffic, entry) <= wire_length(AKD1000, range(tiles), traffic, entry) + 1e-9
 
 
 def test_every_event_reaches_the_nps_that_need_it():

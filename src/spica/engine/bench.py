@@ -130,7 +130,7 @@ def bench(net: Network, x: ArrayLike, *, threads: int | None = None, repeats: in
     for layer in net:
         if not layer.inputs:
             continue
-        macs, took = net.facts(layer).macs, spent.get(layer.name, 0.0) / (repeats * samples)
+        macs, took = net.macs(layer), spent.get(layer.name, 0.0) / (repeats * samples)
         density = counted.events[layer.name] / max(counted.inputs[layer.name], 1)
         rate = macs / took / 1e9 if took else 0.0
         kind = type(layer).__name__

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from spica.errors import SpicaError
 from spica.hardware.device.schema import Device
 from spica.hardware.mapping.api import map_network
+from spica.hardware.spec import specs
 from spica.network import Network
 
 QUANTITIES = {
@@ -40,8 +41,7 @@ def cost(
 
     def measured(net: Network) -> float:
         if quantity == "memory":
-            facts = [net.facts(layer) for layer in net]
-            return sum(f.filters * f.weight_bits_per_filter + f.shared_weight_bits for f in facts) / 8 / 1024
+            return sum(spec.weight_memory_bits for spec in specs(net).values()) / 8 / 1024
         chip = map_network(net, device)
         if quantity == "nps":
             return float(chip.nps)

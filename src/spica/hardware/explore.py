@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike
 from spica.errors import SpicaError
 from spica.hardware.cost.activity import TYPICAL_DENSITY
 from spica.hardware.cost.statistics import two_digits
-from spica.hardware.device.schema import FIGURES, Device, load_device
+from spica.hardware.device.load import load_device
+from spica.hardware.device.schema import FIGURES, Device
 from spica.hardware.mapping.api import map_network
 from spica.network import Network
 from spica.util.progress import progress
@@ -163,7 +164,7 @@ def _design(net: Network, device: Device, density: float | Mapping[str, float], 
     except SpicaError as error:
         return Design(values, problem=str(error))
     return Design(
-        values, cost.nps, cost.passes, cost.latency_ms, cost.fps, cost.energy_uj, cost.power_mw, cost.trust.tier
+        values, cost.nps, cost.passes, cost.latency_ms, cost.fps, cost.energy_uj, cost.power_mw, cost.confidence.tier
     )
 
 

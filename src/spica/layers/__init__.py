@@ -1,4 +1,4 @@
-"""Layers, a file for each family: record, shape rule, float meaning, integer meaning, facts for hardware."""
+"""Layers, a file for each family: record, shape rule, float meaning, integer meaning, multiply-accumulates."""
 
 from spica.layers.activation import Activation, Softmax
 from spica.layers.add import Add

@@ -22,7 +22,7 @@ def summary(net: Network) -> str:
     total = 0
     macs = 0
     for layer in net:
-        fact = net.facts(layer)
+        products = net.macs(layer)
         count = parameters(layer)
         bits = getattr(layer, "weight_bits", None)
         rows.append(
@@ -32,10 +32,10 @@ def summary(net: Network) -> str:
                 str(net.types[layer.name]),
                 f"int{bits}" if bits else ("float32" if count else ""),
                 f"{count:,}" if count else "",
-                f"{fact.macs:,}" if fact.macs else "",
+                f"{products:,}" if products else "",
             )
         )
         total += count
-        macs += fact.macs
+        macs += products
     kind = "integer" if net.is_integer else "float"
     return f"{net.name} ({kind} network)\n{table(rows)}\n{total:,} parameters, {macs:,} MACs a sample"

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spica.hardware.cost.confidence import Trust
+from spica.hardware.cost.confidence import Confidence
 from spica.hardware.cost.power import Power, power
-from spica.hardware.cost.timing import stream_interval
 from spica.hardware.device.schema import Device
 from spica.hardware.mapping.placement import NP
+from spica.hardware.spec import OpType
+from spica.util.renamed import renamed
 from spica.util.table import table
 
 
@@ -32,8 +33,8 @@ class LayerCost:
 
     Attributes:
         layer: its name.
-        kind: the hardware's name of it.
-        turn: the pass in which it runs, from 0.
+        op_type: what it is to the hardware.
+        pass_index: the pass in which it runs, from 0.
         nps: NPs that it has; 0 in the input-convolution unit.
         events: non-zero inputs a sample (counted).
         inputs: inputs a sample.
@@ -51,8 +52,8 @@ class LayerCost:
     """
 
     layer: str
-    kind: str
-    turn: int
+    op_type: OpType
+    pass_index: int
     nps: int
     events: float
     inputs: int
@@ -73,6 +74,12 @@ class LayerCost:
         """Fraction of the inputs that are zero."""
         return 1 - self.events / self.inputs
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain data; "kind" and "turn" are old names, kept until version 0.3."""
+        return asdict(self) | {"sparsity": self.sparsity, "kind": self.op_type, "turn": self.pass_index}
+
+    kind, turn = renamed("op_type"), renamed("pass_index")
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Statistics:
@@ -89,7 +96,7 @@ class Statistics:
         reload_bytes: weights loaded for a sample, where there are several passes.
         transfer_cycles, transfer_energy_uj: of loading them, and of packets between devices.
         layer_cycles, layer_energies: cycles and microjoules of each layer and sample ``(layers, N)``.
-        trust: tier and errors of what is modelled.
+        confidence: tier and errors of what is modelled.
     """
 
     network: str
@@ -106,7 +113,9 @@ class Statistics:
     transfer_energy_uj: float
     layer_cycles: NDArray[np.float64]
     layer_energies: NDArray[np.float64]
-    trust: Trust
+    confidence: Confidence
+
+    trust = renamed("confidence")
 
     @property
     def nps(self) -> int:
@@ -126,7 +135,7 @@ class Statistics:
     @property
     def sparsity(self) -> float:
         """Fraction of zeros among what layers send each other; the network's own input is left out."""
-        between = [cost for cost in self.layers if cost.kind != "input_convolution"]
+        between = [cost for cost in self.layers if cost.op_type is not OpType.INPUT_CONVOLUTION]
         return 1 - sum(c.events for c in between) / max(sum(c.inputs for c in between), 1)
 
     @property
@@ -144,7 +153,7 @@ class Statistics:
         """Milliseconds between results in a stream."""
         if self.passes > 1:
             return self.latency_ms
-        return float(stream_interval(self.layer_cycles).mean()) / self._cycles_per_ms
+        return float(_stream_interval(self.layer_cycles).mean()) / self._cycles_per_ms
 
     @property
     def bottleneck(self) -> LayerCost:
@@ -197,7 +206,7 @@ class Statistics:
 
     def band(self, figure: str) -> tuple[float, float]:
         """Where a modelled figure lies in 90 % of cases, by its name, such as "latency_ms" or "energy_uj"."""
-        return self.trust.band(figure, getattr(self, figure))
+        return self.confidence.band(figure, getattr(self, figure))
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain data: modelled figures with their 90 % bands, and the constants' sources."""
@@ -222,10 +231,10 @@ class Statistics:
             "dense_cycles": self.dense_cycles,
             "modelled": modelled,
             "power_meter": asdict(self.power),
-            "tier": self.trust.tier,
-            "reasons": list(self.trust.reasons),
+            "tier": self.confidence.tier,
+            "reasons": list(self.confidence.reasons),
             "sources": {name: device.sources[name] for name in SOURCES},
-            "layers": [asdict(cost) | {"sparsity": cost.sparsity} for cost in self.layers],
+            "layers": [cost.to_dict() for cost in self.layers],
         }
 
     def __str__(self) -> str:
@@ -235,7 +244,7 @@ class Statistics:
         for c in self.layers:
             row = (
                 c.layer,
-                c.kind,
+                c.op_type,
                 str(c.nps or "unit"),
                 f"{c.events:,.0f}",
                 f"{c.sparsity:.1%}",
@@ -245,7 +254,7 @@ class Statistics:
                 two_digits(c.latency_ms),
                 two_digits(c.energy_uj),
             )
-            rows.append(row if self.passes == 1 else (str(c.turn + 1), *row))
+            rows.append(row if self.passes == 1 else (str(c.pass_index + 1), *row))
         figures: list[tuple[str, ...]] = [("modelled", "value", "90 % band")]
         figures += [
             (words, two_digits(getattr(self, name)), " to ".join(map(two_digits, self.band(name))))
@@ -253,7 +262,7 @@ class Statistics:
         ]
         several = f"{self.chips} x " if self.chips > 1 else ""
         passes = f" in {self.passes} passes ({self.reload_bytes:,} bytes of weights loaded)" if self.passes > 1 else ""
-        reasons = f": {', '.join(self.trust.reasons)}" if self.trust.reasons else ""
+        reasons = f": {', '.join(self.confidence.reasons)}" if self.confidence.reasons else ""
         slowest = self.bottleneck
         return "\n".join(
             [
@@ -263,7 +272,7 @@ class Statistics:
                 "",
                 f"Bottleneck: {slowest.layer}, {slowest.cycles / self.cycles:.0%} of the cycles. "
                 f"Zeros save {1 - self.cycles / self.dense_cycles:.0%} of the cycles that dense activations would take",
-                f"Estimates, {self.trust.tier}{reasons} (modelled, not measured)",
+                f"Estimates, {self.confidence.tier}{reasons} (modelled, not measured)",
                 table(figures, left=1),
                 str(self.power),
                 "",
@@ -291,3 +300,11 @@ def two_digits(value: float) -> str:
     """A modelled figure in two significant digits: more would promise what the model does not hold."""
     rounded = float(f"{value:.2g}")
     return f"{rounded:,.0f}" if rounded >= 10 else f"{rounded:g}"
+
+
+def _stream_interval(cycles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return cycles between the results of a stream, given those of each layer and sample ``(layers, N)``.
+
+    A layer and the one after it cannot work on two samples at once, so the slowest neighbours set the pace.
+    """
+    return cycles[0] if len(cycles) == 1 else (cycles[:-1] + cycles[1:]).max(axis=0)
