@@ -1,4 +1,4 @@
-"""How fast a network runs on this machine, and what each layer takes of it."""
+"""Measure how fast a network runs on this machine, and the share of each layer."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class LayerBench:
 
 @dataclass(frozen=True)
 class Bench:
-    """What a benchmark measured.
+    """Results of a benchmark.
 
     Attributes:
         network: its name.
@@ -71,7 +71,7 @@ class Bench:
     layers: tuple[LayerBench, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """All figures as plain values."""
+        """Return all figures as plain values."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -153,7 +153,7 @@ def bench(net: Network, x: ArrayLike, *, threads: int | None = None, repeats: in
 
 
 def _spent(parts: Sequence[Segment]) -> dict[str, float]:
-    """Seconds so far in every layer that is in a native program."""
+    """Return the seconds so far in every layer that is in a native program."""
     total: dict[str, float] = defaultdict(float)
     for part in parts:
         if part.program is not None:
@@ -163,7 +163,7 @@ def _spent(parts: Sequence[Segment]) -> dict[str, float]:
 
 
 def _paths(parts: Sequence[Segment]) -> dict[str, str]:
-    """What path each layer took that has a choice."""
+    """Return the path that each layer took that has a choice."""
     taken = {}
     for part in parts:
         if part.program is not None:

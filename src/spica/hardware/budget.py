@@ -1,4 +1,4 @@
-"""What a network costs, as one number that a budget can bound."""
+"""The cost of a network as one number that a budget can bound."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ QUANTITIES = {
 def cost(
     quantity: str, device: str | Device = "AKD1000", samples: ArrayLike | None = None
 ) -> Callable[[Network], float]:
-    """A function from an integer network to what it costs.
+    """Return a function from an integer network to its cost.
 
     Args:
         quantity: "nps", "memory", "energy" or "latency".
@@ -35,9 +35,9 @@ def cost(
         SpicaError: for another quantity, or where samples are missing.
     """
     if quantity not in QUANTITIES:
-        raise SpicaError(f"{quantity!r} is no cost; choose {', '.join(QUANTITIES)}")
+        raise SpicaError(f"cost {quantity!r} is unknown; choose from {', '.join(QUANTITIES)}")
     if quantity in ("energy", "latency") and samples is None:
-        raise SpicaError(f"{quantity} depends on events; give samples")
+        raise SpicaError(f"{quantity} depends on the events of samples; give some")
 
     def measured(net: Network) -> float:
         if quantity == "memory":

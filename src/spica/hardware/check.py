@@ -47,7 +47,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether the device can run every layer."""
+        """True where the device can run every layer."""
         return not self.findings
 
     def __iter__(self) -> Iterator[Finding]:

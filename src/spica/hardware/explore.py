@@ -1,4 +1,4 @@
-"""Many imagined devices for one network: what each costs, and which of them no other beats."""
+"""Explore variants of a device for one network: what each costs, and which of them no other beats."""
 
 from __future__ import annotations
 
@@ -55,11 +55,12 @@ class Exploration:
 
     @property
     def pareto(self) -> tuple[Design, ...]:
-        """Designs than which none is as good in latency, energy, NPs and passes and better in one."""
+        """The Pareto front: designs that no other equals in latency, energy, NPs and passes and beats in one."""
         able = [d for d in self.designs if not d.problem]
         return tuple(d for d in able if not any(_beats(other, d) for other in able))
 
     def to_dict(self) -> dict[str, Any]:
+        """Return every design as plain data, and whether it is on the Pareto front."""
         best = self.pareto
         return {
             "network": self.network,
@@ -130,7 +131,7 @@ def explore(
 
 
 def measured_densities(net: Network, samples: ArrayLike) -> dict[str, float]:
-    """Share of non-zero values that each layer receives when samples run."""
+    """Return the share of non-zero values that each layer receives when samples run."""
     run = net.run(samples, count=True)
     return {name: run.events[name] / run.inputs[name] for name in run.events if run.inputs[name]}
 
@@ -138,7 +139,7 @@ def measured_densities(net: Network, samples: ArrayLike) -> dict[str, float]:
 def _spread(
     task: Callable[[dict[str, Any]], Design], points: list[dict[str, Any]], workers: int, address: str | None
 ) -> Iterable[Design]:
-    """Designs in the order of their points, made by a Ray cluster or by processes of this machine."""
+    """Yield designs in the order of their points, made by a Ray cluster or by processes of this machine."""
     if address is not None:
         try:
             from ray.util.multiprocessing import Pool
@@ -169,7 +170,7 @@ def _design(net: Network, device: Device, density: float | Mapping[str, float], 
 
 
 def _memories(device: Device, total: Any) -> dict[str, int]:
-    """Bytes of both memories of an NP together, split as the device's are."""
+    """Return the bytes of both memories of an NP together, split as the device's are."""
     if type(total) is not int or total < 2:
         raise SpicaError(f"sram is {total!r}, but must be a number of bytes")
     have = device.input_memory_bytes + device.weight_memory_bytes

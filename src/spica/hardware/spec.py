@@ -1,4 +1,4 @@
-"""What hardware must know of each layer, as one typed record: ``specs(net)`` gives those of a network.
+"""The specification of each layer for hardware, as a typed record: ``specs(net)`` gives those of a network.
 
 ``layer_spec`` is a ``functools.singledispatch`` with a rule for each family of layers. A new ``WindowedLayer`` or
 ``WeightedLayer`` is served by its base class's rule; other layers need one here, or the device refuses them.
@@ -56,7 +56,7 @@ from spica.semantics.primitives import Pair
 
 
 class OpType(StrEnum):
-    """What a layer is to the hardware; the values are the names in device files. Only ``NONE`` is falsy."""
+    """Type of a layer to the hardware; the values are the names in device files. Only ``NONE`` is falsy."""
 
     NONE = ""
     """Names or moves values, which routing does for nothing, or belongs to the host."""
@@ -86,7 +86,7 @@ class OpType(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LayerSpec:
-    """What hardware must know of one layer in its place in the network. Figures are those of one sample.
+    """Everything that hardware must know of one layer in its place in the network. Figures are of one sample.
 
     Attributes:
         op_type: what it is to the hardware.
@@ -152,7 +152,7 @@ class LayerSpec:
 
     @property
     def input_signed(self) -> bool:
-        """Whether what it reads (first) is signed."""
+        """True where what it reads (first) is signed."""
         return self.inputs[0].signed
 
     @property
@@ -194,17 +194,18 @@ def _specs(net: Network) -> dict[str, LayerSpec]:
         reads = bool(layer.inputs) and layer.inputs[0] in samples
         if isinstance(layer, Input) or (reads and isinstance(layer, RESCALING)):
             samples.add(layer.name)
-        op_type = spec.op_type
-        if inputs and inputs[0].is_float:
-            op_type = OpType.NONE
-        elif op_type is OpType.CONVOLUTION and reads and _is_picture(inputs[0]):
-            op_type = OpType.INPUT_CONVOLUTION
-        found[layer.name] = replace(spec, op_type=op_type, reads_samples=reads)
+        if reads:
+            convolves = spec.op_type is OpType.CONVOLUTION and _is_picture(inputs[0])
+            op_type = OpType.INPUT_CONVOLUTION if convolves else spec.op_type
+            spec = replace(spec, op_type=op_type, reads_samples=True)
+        if inputs and inputs[0].is_float and spec.op_type:
+            spec = replace(spec, op_type=OpType.NONE)
+        found[layer.name] = spec
     return found
 
 
 def _is_picture(x: TensorType) -> bool:
-    """Whether the input-convolution unit takes it; other inputs go to the NPs as events."""
+    """Return whether the input-convolution unit takes ``x``; other inputs go to the NPs as events."""
     return x.bits == 8 and not x.signed and x.channels in (1, 3)
 
 

@@ -1,4 +1,4 @@
-"""How far a modelled figure can be trusted: its tier, the reasons, and the band in which it lies in 90 % of cases."""
+"""Confidence in modelled figures: their tier, the reasons, and the band in which they lie in 90 % of cases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What learning one sample costs on a device, beside inferring it.
+"""The cost of learning one sample on a device, beside inferring it.
 
 No public measurement of a learning step is known. Here the winner's connections are read and written where they are
 kept, and each access costs the cycles and the energy that the device's file gives for a weight of a fully connected
@@ -61,14 +61,14 @@ class LearningStep:
 
 
 def learning_step(chip: MappedNetwork) -> LearningStep:
-    """Cost of learning one of the samples that ``chip`` ran last.
+    """Return the cost of learning one of the samples that ``chip`` ran last.
 
     Raises:
         SpicaError: where the network has no learning layer, or nothing has run yet.
     """
     layer = next((r for r in chip.network if isinstance(r, LearningDense)), None)
     if layer is None:
-        raise SpicaError(f"{chip.network.name}: it has no learning layer; spica.learn gives it one")
+        raise SpicaError(f"{chip.network.name}: has no learning layer; give it one with spica.learn")
     statistics, device = chip.statistics, chip.device
     cost = next(c for c in statistics.layers if c.layer == layer.name)
     accesses = ACCESSES[layer.rule] * len(layer.kernel)

@@ -1,4 +1,4 @@
-"""What a run cost, by layer and in all: events are counted; cycles, times and energies modelled from them."""
+"""The cost of a run, by layer and in all: events are counted; cycles, times and energies modelled from them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from spica.util.table import table
 
 @dataclass(frozen=True, kw_only=True)
 class NPCost:
-    """What one NP has to do for a sample: events it receives, synapse operations, cycles (modelled)."""
+    """The work of one NP for a sample: events it receives, synapse operations, cycles (modelled)."""
 
     np: NP
     events: float
@@ -83,7 +83,7 @@ class LayerCost:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Statistics:
-    """What the samples of a run cost on a device.
+    """The cost of the samples of a run on a device.
 
     Latency is that of one sample alone, the sum over layers. Rate, power and energy are those of a stream,
     where the next sample enters as soon as the slowest two neighbouring layers allow; in several passes there is
@@ -91,7 +91,7 @@ class Statistics:
 
     Attributes:
         mode, chips, passes: how the network was mapped.
-        dense_cycles: what a sample would take if no input of any layer were zero (modelled).
+        dense_cycles: cycles of a sample if no input of any layer were zero (modelled).
         input_bytes: of a sample.
         reload_bytes: weights loaded for a sample, where there are several passes.
         transfer_cycles, transfer_energy_uj: of loading them, and of packets between devices.
@@ -192,7 +192,7 @@ class Statistics:
 
     @property
     def power(self) -> Power:
-        """What a power meter would show while the host sends the samples one after the other, each alone."""
+        """Figures of a power meter while the host sends the samples one after the other, each alone."""
         device = self.device
         loaded = self.input_bytes * device.host_input_ns + self.reload_bytes * device.host_reload_ns
         host = device.host_ms + loaded * 1e-6
@@ -205,11 +205,11 @@ class Statistics:
         return self.device.clock_mhz * 1e3
 
     def band(self, figure: str) -> tuple[float, float]:
-        """Where a modelled figure lies in 90 % of cases, by its name, such as "latency_ms" or "energy_uj"."""
+        """Return where a modelled figure lies in 90 % of cases, by its name, such as "latency_ms" or "energy_uj"."""
         return self.confidence.band(figure, getattr(self, figure))
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain data: modelled figures with their 90 % bands, and the constants' sources."""
+        """Return everything as plain data: modelled figures with their 90 % bands, and the constants' sources."""
         device = self.device
         modelled = {}
         for name in MODELLED:
@@ -297,7 +297,7 @@ SOURCES = ("cycles_error", "sop_pj", "static_mw", "energy_factor")
 
 
 def two_digits(value: float) -> str:
-    """A modelled figure in two significant digits: more would promise what the model does not hold."""
+    """Return a modelled figure in two significant digits: more would promise what the model does not hold."""
     rounded = float(f"{value:.2g}")
     return f"{rounded:,.0f}" if rounded >= 10 else f"{rounded:g}"
 

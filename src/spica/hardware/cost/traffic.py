@@ -1,4 +1,4 @@
-"""What the mesh carries in a run: the packets that each layer receives, routed link by link."""
+"""Traffic on the mesh in a run: the packets that each layer receives, routed link by link."""
 
 from __future__ import annotations
 

@@ -160,7 +160,7 @@ class Device:
         return f"{self.name}: {self.description}; estimates are {self.tier}\n" + table([*rows, *kinds], left=3)
 
     def replace(self, **changes: Any) -> Device:
-        """The device with some figures changed: an imagined one, whose estimates are speculative.
+        """Return the device with some figures changed: an imagined one, whose estimates are speculative.
 
         Raises:
             SpicaError: for a name that is not a figure, or a value that none can have.

@@ -89,7 +89,7 @@ def _needed(rows: range, height: int, window: Pair, strides: Pair, padding: Padd
 @cut_rows.register(ConvTranspose2D)
 @cut_rows.register(DepthwiseConvTranspose2D)
 def _(layer: Transposed, x: TensorType, parts: int) -> tuple[Band, ...]:
-    """The padding of a band is what it crops from the rows that its kernel reaches."""
+    """As for any layer, but the padding of a band is what it crops from the rows that its kernel reaches."""
     _refuse_max_pool(layer)
     reach, stride = layer.kernel.shape[0], layer.strides[0]
     if reach < stride:

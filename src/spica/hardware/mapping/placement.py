@@ -92,6 +92,7 @@ def arrange(device: Device, traffic: NDArray[np.float64], from_input: NDArray[np
     It starts with the tiles in order along the mesh and exchanges the pair of NPs that saves most until none does.
 
     Args:
+        device: holds the mesh.
         traffic: events that tile i sends tile j ``(tiles, tiles)``.
         from_input: events that each tile receives from the input-convolution unit ``(tiles,)``.
 

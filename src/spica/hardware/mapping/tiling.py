@@ -1,4 +1,4 @@
-"""How many NPs each layer gets: the fewest that hold it, or more so that it is faster."""
+"""Tile layers over NPs: the fewest that hold each, or more so that it is faster."""
 
 from __future__ import annotations
 
