@@ -75,19 +75,11 @@ class Bench:
         return asdict(self)
 
     def __str__(self) -> str:
-        rows = [("layer", "kind", "µs", "MACs", "GMAC/s", "density", "path")]
+        rows: list[tuple[str, ...]] = [("layer", "kind", "µs", "MACs", "GMAC/s", "density", "path")]
         for layer in self.layers:
-            rows.append(
-                (
-                    layer.name,
-                    layer.kind,
-                    f"{layer.microseconds:.1f}" if layer.microseconds else "",
-                    f"{layer.macs:,}" if layer.macs else "",
-                    f"{layer.gmacs:.0f}" if layer.gmacs else "",
-                    f"{layer.density:.0%}",
-                    layer.path,
-                )
-            )
+            figures = [(layer.microseconds, ".1f"), (layer.macs, ","), (layer.gmacs, ".0f")]
+            texts = [format(value, spec) if value else "" for value, spec in figures]
+            rows.append((layer.name, layer.kind, *texts, f"{layer.density:.0%}", layer.path))
         return "\n".join(
             (
                 f"{self.network}: batch {self.batch}, {self.threads} threads, {self.instruction_set}",

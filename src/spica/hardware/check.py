@@ -64,12 +64,8 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the findings as plain data; "kind" is the old name of "op_type", kept until version 0.3."""
-        return {
-            "network": self.network,
-            "device": self.device,
-            "ok": self.ok,
-            "findings": [asdict(f) | {"kind": f.op_type} for f in self.findings],
-        }
+        findings = [asdict(f) | {"kind": f.op_type} for f in self.findings]
+        return {"network": self.network, "device": self.device, "ok": self.ok, "findings": findings}
 
 
 def check(net: Network, device: str | PathLike[str] | Device) -> Report:
@@ -127,12 +123,8 @@ def _followed_after_max_pool(layer: Layer, net: Network, device: Device) -> Iter
     readers = {specs(net)[reader.name].op_type for reader in net.consumers[layer.name]}
     if not readers or not readers <= set(device.after_max_pool):
         allowed = " or ".join(device.after_max_pool)
-        yield Finding(
-            layer.name,
-            spec.op_type,
-            f"only {allowed} may follow its max pooling",
-            "put a convolution after it, or pool in the convolution before",
-        )
+        remedy = "put a convolution after it, or pool in the convolution before"
+        yield Finding(layer.name, spec.op_type, f"only {allowed} may follow its max pooling", remedy)
 
 
 @singledispatch
@@ -148,11 +140,9 @@ def _flattened_for_dense(layer: Flatten | Reshape, net: Network, device: Device)
         return
     for reader in net.consumers[layer.name]:
         if specs(net)[reader.name].op_type not in (OpType.NONE, OpType.FULLY_CONNECTED):
+            reason = f"only a dense layer can read reshaped values (1x1xC), but {reader.name} does"
             yield Finding(
-                layer.name,
-                type(layer).__name__.lower(),
-                f"only a dense layer can read reshaped values (1x1xC), but {reader.name} does",
-                "remove the reshaping, or use a dense layer",
+                layer.name, type(layer).__name__.lower(), reason, "remove the reshaping, or use a dense layer"
             )
 
 
@@ -163,17 +153,8 @@ def _tables_follow(layer: LookUp, net: Network, device: Device) -> Iterator[Find
     before = layer.inputs[0]
     spec = specs(net)[before]
     if spec.op_type not in device.tables_after:
-        allowed = ", ".join(device.tables_after)
-        yield Finding(
-            layer.name,
-            OpType.ACTIVATION,
-            f"its table follows {before}, but must follow one of {allowed}",
-            "put a 1x1 convolution before it, or use a ReLU",
-        )
+        reason = f"its table follows {before}, but must follow one of {', '.join(device.tables_after)}"
+        yield Finding(layer.name, OpType.ACTIVATION, reason, "put a 1x1 convolution before it, or use a ReLU")
     elif spec.pool == "max":
-        yield Finding(
-            layer.name,
-            OpType.ACTIVATION,
-            f"{before} pools, and a table cannot follow max pooling",
-            "use a ReLU, or pool in a convolution after it",
-        )
+        reason = f"{before} pools, and a table cannot follow max pooling"
+        yield Finding(layer.name, OpType.ACTIVATION, reason, "use a ReLU, or pool in a convolution after it")

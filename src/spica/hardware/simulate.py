@@ -33,6 +33,7 @@ class MappedNetwork:
         network: the network; ``forward`` gives its integers, always.
         device: the device.
         schedule: where each layer runs, and how they follow one another.
+        placements, mode, chips, nps, passes: the schedule's.
     """
 
     def __init__(
@@ -40,33 +41,10 @@ class MappedNetwork:
     ) -> None:
         self.network = network
         self.device = device
-        self.schedule = Schedule(placements, mode, chips)
+        self.schedule = schedule = Schedule(placements, mode, chips)
+        self.placements, self.mode, self.chips = placements, mode, chips
+        self.nps, self.passes = schedule.nps, schedule.passes
         self._statistics: Statistics | None = None
-
-    @property
-    def placements(self) -> tuple[Placement, ...]:
-        """Where each layer runs, in the network's order."""
-        return self.schedule.placements
-
-    @property
-    def mode(self) -> str:
-        """How NPs were given out: "minimal", "all" or "fastest"."""
-        return self.schedule.mode
-
-    @property
-    def chips(self) -> int:
-        """Devices that share the network."""
-        return self.schedule.chips
-
-    @property
-    def nps(self) -> int:
-        """NPs in use, over all passes; the input-convolution unit is not among them."""
-        return self.schedule.nps
-
-    @property
-    def passes(self) -> int:
-        """Passes in which the network runs."""
-        return self.schedule.passes
 
     @property
     def statistics(self) -> Statistics:

@@ -9,46 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import partial, singledispatch
+from functools import singledispatch
 from math import prod
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from spica.layers import (
-    Activation,
-    Add,
-    Attention,
-    BufferTempConv,
-    Concatenate,
-    ConvTranspose2D,
-    Dense,
-    DepthwiseBufferTempConv,
-    DepthwiseConv2D,
-    DepthwiseConvTranspose2D,
-    Dequantize,
-    Flatten,
-    GlobalAverage,
-    GlobalAveragePooling2D,
-    Input,
-    LearningDense,
-    LookUp,
-    MadNormalization,
-    MaxPool,
-    MaxPool2D,
-    Permute,
-    Quantize,
-    QuantizeLinear,
-    Rescaling,
-    Reshape,
-    SeparableConv2D,
-    StatefulRecurrent,
-    Take,
-    TokenEmbedding,
-    WeightedLayer,
-)
+from spica import layers
 from spica.layers.learning import MEMORY_BITS
 from spica.layers.transposed import Transposed, padding_name
-from spica.layers.weighted import WindowedLayer
+from spica.layers.weighted import WeightedLayer, WindowedLayer
 from spica.network import Layer, Network, TensorType
 from spica.network.layer import infer, macs
 from spica.semantics import primitives
@@ -146,16 +115,6 @@ class LayerSpec:
     divisible: bool = False
 
     @property
-    def input_bits(self) -> int | None:
-        """Width of what it reads (first)."""
-        return self.inputs[0].bits
-
-    @property
-    def input_signed(self) -> bool:
-        """True where what it reads (first) is signed."""
-        return self.inputs[0].signed
-
-    @property
     def input_channels(self) -> int:
         """Channels of what it reads; all values where it is fully connected."""
         x = self.inputs[0]
@@ -171,8 +130,6 @@ class LayerSpec:
         """Bits of weight memory that all filters need together."""
         return self.weight_bits_per_filter * self.filters + self.shared_weight_bits
 
-
-# -- the specs of a network ------------------------------------------------------------------------------------------
 
 _SPECS: WeakKeyDictionary[Network, Mapping[str, LayerSpec]] = WeakKeyDictionary()
 
@@ -192,7 +149,7 @@ def _specs(net: Network) -> dict[str, LayerSpec]:
         inputs = net.input_types(layer)
         spec = layer_spec(layer, inputs, net.types[layer.name])
         reads = bool(layer.inputs) and layer.inputs[0] in samples
-        if isinstance(layer, Input) or (reads and isinstance(layer, RESCALING)):
+        if isinstance(layer, layers.Input) or (reads and isinstance(layer, RESCALING)):
             samples.add(layer.name)
         if reads:
             convolves = spec.op_type is OpType.CONVOLUTION and _is_picture(inputs[0])
@@ -209,201 +166,157 @@ def _is_picture(x: TensorType) -> bool:
     return x.bits == 8 and not x.signed and x.channels in (1, 3)
 
 
-# -- rules: what each layer is ---------------------------------------------------------------------------------------
-
 DEPTHWISE_MEMORY_BITS = 8
 """Bits that hardware keeps a depthwise weight of a separable layer in, whatever its precision."""
 
-RESCALING = (Rescaling, Quantize, QuantizeLinear)
+RESCALING = (layers.Rescaling, layers.Quantize, layers.QuantizeLinear)
 """Layers that the host applies to samples before the device has them."""
 
-PLAIN = dict.fromkeys((Input, Flatten, Reshape, Take, *RESCALING, Dequantize), OpType.NONE) | {
-    Add: OpType.ADD,
-    Concatenate: OpType.CONCATENATE,
-    MaxPool2D: OpType.MAX_POOL,
-    GlobalAveragePooling2D: OpType.GLOBAL_AVERAGE_POOL,
-    TokenEmbedding: OpType.TOKEN_EMBEDDING,
-    Permute: OpType.PERMUTE,
+MOVES = (layers.Input, layers.Flatten, layers.Reshape, layers.Take, *RESCALING, layers.Dequantize)
+OP_TYPES: dict[type, OpType] = dict.fromkeys(MOVES, OpType.NONE) | {
+    WindowedLayer: OpType.CONVOLUTION,
+    layers.SeparableConv2D: OpType.SEPARABLE_CONVOLUTION,
+    layers.DepthwiseConv2D: OpType.DEPTHWISE_CONVOLUTION,
+    layers.ConvTranspose2D: OpType.TRANSPOSED_CONVOLUTION,
+    layers.DepthwiseConvTranspose2D: OpType.DEPTHWISE_TRANSPOSED_CONVOLUTION,
+    layers.BufferTempConv: OpType.TEMPORAL_CONVOLUTION,
+    layers.DepthwiseBufferTempConv: OpType.DEPTHWISE_TEMPORAL_CONVOLUTION,
+    layers.StatefulRecurrent: OpType.RECURRENT,
+    layers.Dense: OpType.PROJECTION,
+    layers.Attention: OpType.ATTENTION,
+    layers.MadNormalization: OpType.NORMALIZATION,
+    layers.LearningDense: OpType.FULLY_CONNECTED,
+    layers.Add: OpType.ADD,
+    layers.Concatenate: OpType.CONCATENATE,
+    layers.Activation: OpType.ACTIVATION,
+    layers.LookUp: OpType.ACTIVATION,
+    layers.MaxPool2D: OpType.MAX_POOL,
+    layers.GlobalAveragePooling2D: OpType.GLOBAL_AVERAGE_POOL,
+    layers.TokenEmbedding: OpType.TOKEN_EMBEDDING,
+    layers.Permute: OpType.PERMUTE,
 }
-"""Layers of which only the type matters."""
+"""Op types of layers by their class, or the nearest of its bases."""
 
 Types = Sequence[TensorType]
 
 
-def _spec(layer: Layer, inputs: Types, output: TensorType, op_type: OpType, **own: Any) -> LayerSpec:
+def _spec(layer: Layer, inputs: Types, output: TensorType, **own: Any) -> LayerSpec:
     """Return the spec of any layer; ``own`` says what its type adds."""
-    common = {"output_shape": output.shape, "output_bits": output.bits, "macs": macs(layer, inputs)}
-    return LayerSpec(op_type=op_type, inputs=tuple(inputs), **common | own)
+    op_type = next((OP_TYPES[cls] for cls in type(layer).__mro__ if cls in OP_TYPES), OpType.OTHER)
+    common = {"op_type": op_type, "inputs": tuple(inputs), "output_shape": output.shape, "output_bits": output.bits}
+    return LayerSpec(**common | {"macs": macs(layer, inputs)} | own)
 
 
 @singledispatch
 def layer_spec(layer: Any, inputs: Types, output: TensorType) -> LayerSpec:
     """Return what hardware must know of ``layer``, wherever it stands, given the types of its inputs and its output."""
-    return _spec(layer, inputs, output, OpType.OTHER)
-
-
-for _record, _op_type in PLAIN.items():
-    layer_spec.register(_record, partial(_spec, op_type=_op_type))
+    return _spec(layer, inputs, output)
 
 
 @layer_spec.register
-def _(layer: Activation, inputs: Types, output: TensorType) -> LayerSpec:
-    return _spec(layer, inputs, output, OpType.ACTIVATION, activation="relu")
+def _(layer: layers.Activation, inputs: Types, output: TensorType) -> LayerSpec:
+    return _spec(layer, inputs, output, activation="relu")
 
 
 @layer_spec.register
-def _(layer: LookUp, inputs: Types, output: TensorType) -> LayerSpec:
-    return _spec(layer, inputs, output, OpType.ACTIVATION, activation=layer.function)
+def _(layer: layers.LookUp, inputs: Types, output: TensorType) -> LayerSpec:
+    return _spec(layer, inputs, output, activation=layer.function)
 
 
-def _weighted(layer: Any, inputs: Types, output: TensorType, op_type: OpType, taps: int, **own: Any) -> LayerSpec:
+def _weighted(layer: Any, inputs: Types, output: TensorType, taps: int = 1, **own: Any) -> LayerSpec:
     """Return the spec of a layer whose kernel is ``(taps, C, F)``, or ``(taps, F)`` where it is channelwise."""
-    pool, filters, bits = layer.pool, output.channels, layer.weight_bits or 32
+    pool, filters, channelwise = layer.pool, output.channels, isinstance(layer, layers.DEPTHWISE)
     outputs = prod(output.shape if pool is None else infer(replace(layer, pool=None), inputs).shape)
     weighted = {
         "output_bits": output.bits if layer.requantize is not None else None,
         "weight_bits": layer.weight_bits,
         "activation": "none" if layer.activation is None else "relu",
-        "fan_out": taps * (1 if own.get("channelwise") else filters),
-        "weight_bits_per_filter": layer.kernel.size // filters * bits,
+        "fan_out": taps * (1 if channelwise else filters),
+        "weight_bits_per_filter": layer.kernel.size // filters * (layer.weight_bits or 32),
         "outputs": outputs,
         "filters": filters,
+        "channelwise": channelwise,
         "divisible": True,
     }
-    if isinstance(pool, MaxPool):
+    if isinstance(pool, layers.MaxPool):
         weighted |= {"pool": "max", "pool_size": pool.size, "pool_strides": pool.strides}
-    elif isinstance(pool, GlobalAverage):
+    elif isinstance(pool, layers.GlobalAverage):
         weighted |= {"pool": "global_average", "pooled_area": outputs // filters}
-    return _spec(layer, inputs, output, op_type, **weighted | own)
+    return _spec(layer, inputs, output, **weighted | own)
 
 
 @layer_spec.register
 def _(layer: WeightedLayer, inputs: Types, output: TensorType) -> LayerSpec:
-    return _weighted(layer, inputs, output, OpType.OTHER, 1)
+    return _weighted(layer, inputs, output)
 
 
 @layer_spec.register
-def _(layer: Dense, inputs: Types, output: TensorType) -> LayerSpec:
-    op_type = OpType.PROJECTION if prod(inputs[0].shape[:-1]) > 1 else OpType.FULLY_CONNECTED
-    return _weighted(layer, inputs, output, op_type, 1, outputs=0)  # its measured cost has no term for them
+def _(layer: layers.Dense, inputs: Types, output: TensorType) -> LayerSpec:
+    own: dict[str, Any] = {"op_type": OpType.FULLY_CONNECTED} if prod(inputs[0].shape[:-1]) == 1 else {}
+    return _weighted(layer, inputs, output, outputs=0, **own)  # its measured cost has no term for outputs
 
 
-def _windowed(layer: Any, inputs: Types, output: TensorType, op_type: OpType, **own: Any) -> LayerSpec:
-    """Return the spec of a layer that slides its kernel over an image."""
-    (x,), window, strides = inputs, layer.window, layer.strides
-    padding = primitives.resolve_padding(layer.padding, (x.shape[0], x.shape[1]), window, strides, layer.name)
-    same = tuple(primitives.same_padding(s, k, t) for s, k, t in zip(x.shape, window, strides))
-    own |= {
-        "input_height": x.shape[0],
-        "input_width": x.shape[1],
+@layer_spec.register
+def _(layer: WindowedLayer, inputs: Types, output: TensorType) -> LayerSpec:
+    height, width = inputs[0].shape[:2]
+    window, strides = layer.window, layer.strides
+    padding = primitives.resolve_padding(layer.padding, (height, width), window, strides, layer.name)
+    same = tuple(primitives.same_padding(s, k, t) for s, k, t in zip((height, width), window, strides))
+    own = {
+        "input_height": height,
+        "input_width": width,
         "kernel": window,
         "strides": strides,
         "padding": "same" if padding == same else "valid" if padding == ((0, 0), (0, 0)) else "custom",
         "halo": window[0] - 1,
     }
-    # Of a separable layer too: measured on hardware, an event costs as much as in a full convolution.
-    return _weighted(layer, inputs, output, op_type, prod(window), **own)
+    return _weighted(layer, inputs, output, prod(window), **own)
 
 
 @layer_spec.register
-def _(layer: WindowedLayer, inputs: Types, output: TensorType) -> LayerSpec:
-    return _windowed(layer, inputs, output, OpType.CONVOLUTION)
-
-
-@layer_spec.register
-def _(layer: DepthwiseConv2D, inputs: Types, output: TensorType) -> LayerSpec:
-    return _windowed(layer, inputs, output, OpType.DEPTHWISE_CONVOLUTION, channelwise=True)
-
-
-@layer_spec.register
-def _(layer: SeparableConv2D, inputs: Types, output: TensorType) -> LayerSpec:
+def _(layer: layers.SeparableConv2D, inputs: Types, output: TensorType) -> LayerSpec:
+    # Measured on hardware, an event costs as much as in a full convolution, so its fan-out is that.
     shared = layer.depthwise_kernel.size * DEPTHWISE_MEMORY_BITS
-    return _windowed(layer, inputs, output, OpType.SEPARABLE_CONVOLUTION, shared_weight_bits=shared)
+    return replace(layer_spec.dispatch(WindowedLayer)(layer, inputs, output), shared_weight_bits=shared)
 
 
-def _transposed(layer: Transposed, inputs: Types, output: TensorType, op_type: OpType, **own: Any) -> LayerSpec:
-    kernel, padding = layer.kernel.shape[:2], padding_name(layer)
-    own |= {"kernel": kernel, "strides": layer.strides[:1] * 2, "padding": padding}  # rules bound the step down alone
-    return _weighted(layer, inputs, output, op_type, prod(kernel), **own)
-
-
-@layer_spec.register
-def _(layer: ConvTranspose2D, inputs: Types, output: TensorType) -> LayerSpec:
-    return _transposed(layer, inputs, output, OpType.TRANSPOSED_CONVOLUTION)
+@layer_spec.register(layers.ConvTranspose2D)
+@layer_spec.register(layers.DepthwiseConvTranspose2D)
+def _(layer: Transposed, inputs: Types, output: TensorType) -> LayerSpec:
+    kernel, strides = layer.kernel.shape[:2], layer.strides[:1] * 2  # device rules bound the step down alone
+    own = {"kernel": kernel, "strides": strides, "padding": padding_name(layer)}
+    return _weighted(layer, inputs, output, prod(kernel), **own)
 
 
 @layer_spec.register
-def _(layer: DepthwiseConvTranspose2D, inputs: Types, output: TensorType) -> LayerSpec:
-    return _transposed(layer, inputs, output, OpType.DEPTHWISE_TRANSPOSED_CONVOLUTION, channelwise=True)
-
-
-def _temporal(layer: Any, inputs: Types, output: TensorType, op_type: OpType, **own: Any) -> LayerSpec:
-    return _weighted(layer, inputs, output, op_type, layer.frames, frames=layer.frames, **own)
+def _(layer: layers.Temporal, inputs: Types, output: TensorType) -> LayerSpec:
+    return _weighted(layer, inputs, output, layer.frames, frames=layer.frames)
 
 
 @layer_spec.register
-def _(layer: BufferTempConv, inputs: Types, output: TensorType) -> LayerSpec:
-    return _temporal(layer, inputs, output, OpType.TEMPORAL_CONVOLUTION)
+def _(layer: layers.MadNormalization, inputs: Types, output: TensorType) -> LayerSpec:
+    memory = output.channels * (layer.weight_bits or 32)
+    own = {"weight_bits": layer.weight_bits, "shared_weight_bits": memory, "input_height": output.shape[0]}
+    return _spec(layer, inputs, output, outputs=prod(output.shape), fan_out=1, divisible=True, **own)
 
 
 @layer_spec.register
-def _(layer: DepthwiseBufferTempConv, inputs: Types, output: TensorType) -> LayerSpec:
-    return _temporal(layer, inputs, output, OpType.DEPTHWISE_TEMPORAL_CONVOLUTION, channelwise=True)
-
-
-@layer_spec.register
-def _(layer: MadNormalization, inputs: Types, output: TensorType) -> LayerSpec:
-    return _spec(
-        layer,
-        inputs,
-        output,
-        OpType.NORMALIZATION,
-        input_height=inputs[0].shape[0],
-        weight_bits=layer.weight_bits,
-        outputs=prod(output.shape),
-        fan_out=1,
-        shared_weight_bits=output.channels * (layer.weight_bits or 32),
-        divisible=True,
-    )
-
-
-@layer_spec.register
-def _(layer: Attention, inputs: Types, output: TensorType) -> LayerSpec:
+def _(layer: layers.Attention, inputs: Types, output: TensorType) -> LayerSpec:
     tokens, channels = output.shape
-    return _spec(
-        layer,
-        inputs,
-        output,
-        OpType.ATTENTION,
-        input_height=tokens,
-        outputs=tokens * (channels + layer.heads * tokens),
-        filters=channels,
-        group_step=channels // layer.heads,
-        channelwise=True,
-        divisible=True,
-    )
+    own = {"filters": channels, "group_step": channels // layer.heads, "channelwise": True, "divisible": True}
+    outputs = tokens * (channels + layer.heads * tokens)
+    return _spec(layer, inputs, output, input_height=tokens, outputs=outputs, **own)
 
 
 @layer_spec.register
-def _(layer: StatefulRecurrent, inputs: Types, output: TensorType) -> LayerSpec:
-    # One part of each complex number leaves.
-    return _spec(
-        layer, inputs, output, OpType.RECURRENT, output_shape=output.shape[:-1], fan_out=4, filters=inputs[0].channels
-    )
+def _(layer: layers.StatefulRecurrent, inputs: Types, output: TensorType) -> LayerSpec:
+    sent = output.shape[:-1]  # one part of each complex number leaves
+    return _spec(layer, inputs, output, output_shape=sent, fan_out=4, filters=inputs[0].channels)
 
 
 @layer_spec.register
-def _(layer: LearningDense, inputs: Types, output: TensorType) -> LayerSpec:
+def _(layer: layers.LearningDense, inputs: Types, output: TensorType) -> LayerSpec:
     rows, neurons = layer.kernel.shape
-    return _spec(
-        layer,
-        inputs,
-        output,
-        OpType.FULLY_CONNECTED,
-        output_bits=None,
-        weight_bits=1,
-        outputs=neurons,
-        fan_out=neurons,
-        weight_bits_per_filter=rows * (1 + (MEMORY_BITS if layer.memory.shape[1] else 0)),
-        filters=neurons,
-    )
+    memory = rows * (1 + (MEMORY_BITS if layer.memory.shape[1] else 0))
+    own = {"output_bits": None, "weight_bits": 1, "weight_bits_per_filter": memory}
+    return _spec(layer, inputs, output, outputs=neurons, fan_out=neurons, filters=neurons, **own)

@@ -19,23 +19,15 @@ def parameters(layer: Layer) -> int:
 
 def summary(net: Network) -> str:
     """Return a table of the layers: type, output, weights and multiply-accumulates."""
-    rows = [("layer", "kind", "output", "weights", "parameters", "MACs")]
-    total = 0
-    macs = 0
+    rows: list[tuple[str, ...]] = [("layer", "kind", "output", "weights", "parameters", "MACs")]
+    total = macs = 0
     for layer in net:
         products = net.macs(layer)
         count = parameters(layer)
         bits = getattr(layer, "weight_bits", None)
-        rows.append(
-            (
-                layer.name,
-                type(layer).__name__,
-                str(net.types[layer.name]),
-                f"int{bits}" if bits else ("float32" if count else ""),
-                f"{count:,}" if count else "",
-                f"{products:,}" if products else "",
-            )
-        )
+        weights = f"int{bits}" if bits else "float32" if count else ""
+        figures = [f"{n:,}" if n else "" for n in (count, products)]
+        rows.append((layer.name, type(layer).__name__, str(net.types[layer.name]), weights, *figures))
         total += count
         macs += products
     kind = "integer" if net.is_integer else "float"

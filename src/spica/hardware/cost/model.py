@@ -10,7 +10,7 @@ from spica.hardware.cost.activity import Activity, expect
 from spica.hardware.cost.confidence import judge
 from spica.hardware.cost.statistics import LayerCost, NPCost, Statistics
 from spica.hardware.cost.traffic import route_traffic
-from spica.hardware.cost.units import TRANSFERS, unit_of
+from spica.hardware.cost.units import TRANSFERS, UNITS
 from spica.hardware.device.schema import Device
 from spica.hardware.mapping.passes import Schedule
 from spica.hardware.mapping.placement import Placement
@@ -57,7 +57,7 @@ def _layer(
     net: Network, device: Device, place: Placement, placed: Mapping[str, Placement], received: Activity
 ) -> tuple[LayerCost, np.ndarray, np.ndarray]:
     """Return the averages of one layer, and the cycles and microjoules of each sample in it."""
-    spec, unit, samples = place.spec, unit_of(place.op_type), received.samples
+    spec, unit, samples = place.spec, UNITS[place.op_type], received.samples
     cycles = _cycles(device, place, received)
     sops = received.events.sum(axis=1) * spec.fan_out
     traffic = route_traffic(net, place, placed, received)
@@ -90,7 +90,7 @@ def _layer(
 def _cycles(device: Device, place: Placement, received: Activity) -> np.ndarray:
     """Return the cycles of each sample in a layer."""
     rows, filters = [band.rows for band in place.bands], max(map(len, place.groups))
-    return unit_of(place.op_type).cycles(device, place, rows, filters, received)
+    return UNITS[place.op_type].cycles(device, place, rows, filters, received)
 
 
 def _dense_cycles(device: Device, place: Placement) -> float:
@@ -100,7 +100,7 @@ def _dense_cycles(device: Device, place: Placement) -> float:
 
 def _by_np(device: Device, place: Placement, received: Activity) -> Iterator[NPCost]:
     """Yield what each NP of a layer has to do."""
-    spec, unit = place.spec, unit_of(place.op_type)
+    spec, unit = place.spec, UNITS[place.op_type]
     for number, np_ in enumerate(place.nps):
         band, group = divmod(number, len(place.groups))
         rows, filters = place.bands[band].rows, len(place.groups[group])

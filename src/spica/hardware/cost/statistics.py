@@ -242,18 +242,9 @@ class Statistics:
         header = ("layer", "kind", "NPs", "events", "sparsity", "SOPs", "cycles", "link", "ms", "uJ")
         rows: list[tuple[str, ...]] = [header if self.passes == 1 else ("pass", *header)]
         for c in self.layers:
-            row = (
-                c.layer,
-                c.op_type,
-                str(c.nps or "unit"),
-                f"{c.events:,.0f}",
-                f"{c.sparsity:.1%}",
-                f"{c.sops:,.0f}",
-                f"{c.cycles:,.0f}",
-                f"{c.link_load:.0%}",
-                two_digits(c.latency_ms),
-                two_digits(c.energy_uj),
-            )
+            counted = (str(c.nps or "unit"), f"{c.events:,.0f}", f"{c.sparsity:.1%}", f"{c.sops:,.0f}")
+            modelled = (f"{c.cycles:,.0f}", f"{c.link_load:.0%}", two_digits(c.latency_ms), two_digits(c.energy_uj))
+            row = (c.layer, c.op_type, *counted, *modelled)
             rows.append(row if self.passes == 1 else (str(c.pass_index + 1), *row))
         figures: list[tuple[str, ...]] = [("modelled", "value", "90 % band")]
         figures += [

@@ -14,19 +14,9 @@ from spica.errors import SpicaError
 from spica.hardware.device.rules import MAPPABLE, Rule, parse_rule
 from spica.hardware.device.schema import FIGURES, Device
 
-KEYS: dict[str, type] = {
-    "name": str,
-    "extends": str,
-    "description": str,
-    "tier": str,
-    "figures": dict,
-    "np_kinds": dict,
-    "auxiliary": dict,
-    "unsupported": dict,
-    "order": dict,
-    "rule": list,
-    "extra_rules": list,
-}
+KEYS: dict[str, type] = dict.fromkeys(("name", "extends", "description", "tier"), str)
+KEYS |= dict.fromkeys(("figures", "np_kinds", "auxiliary", "unsupported", "order"), dict)
+KEYS |= dict.fromkeys(("rule", "extra_rules"), list)
 """Keys of a device file, and the type of each."""
 
 OLD_KEYS = {"like": "extends", "beside": "auxiliary", "further_rule": "extra_rules"}

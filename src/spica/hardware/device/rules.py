@@ -37,6 +37,9 @@ class Quantity(NamedTuple):
 
 
 RESIZE = "resize the samples or change the strides before"
+END_WITH_RELU = "end what it reads with a ReLU, or give unsigned samples"
+FEWER = "use fewer filters or a smaller kernel"
+NARROW_OUTPUT = "quantise its activations to a width that is allowed"
 CHANGE_PADDING = (
     "change the padding, then train again; PyTorch's is ZeroPad2d((0, 1, 0, 1)) before a 3x3 kernel of stride 2"
 )
@@ -45,20 +48,16 @@ QUANTITIES = {
     "input_height": Quantity("input height", RESIZE, lambda s: s.input_height),
     "input_width": Quantity("input width", RESIZE, lambda s: s.input_width),
     "input_channels": Quantity("input channels", "change the filters or channels before", lambda s: s.input_channels),
-    "input_bits": Quantity("input bits", "quantise what it reads to a width that is allowed", lambda s: s.input_bits),
-    "input_signed": Quantity(
-        "signed input", "end what it reads with a ReLU, or give unsigned samples", lambda s: s.input_signed
+    "input_bits": Quantity(
+        "input bits", "quantise what it reads to a width that is allowed", lambda s: s.inputs[0].bits
     ),
+    "input_signed": Quantity("signed input", END_WITH_RELU, lambda s: s.inputs[0].signed),
     "kernel": Quantity("kernel", "change the kernel, then train again", lambda s: size_in_rules(s.kernel)),
     "stride": Quantity("stride", "change the stride, then train again", lambda s: size_in_rules(s.strides)),
     "padding": Quantity("padding", CHANGE_PADDING, lambda s: s.padding),
-    "filters": Quantity(
-        "filters", "use fewer filters or a smaller kernel", lambda s: s.filters if s.weight_bits_per_filter else None
-    ),
+    "filters": Quantity("filters", FEWER, lambda s: s.filters if s.weight_bits_per_filter else None),
     "weight_bits": Quantity("weight bits", "quantise its weights to a width that is allowed", lambda s: s.weight_bits),
-    "output_bits": Quantity(
-        "output bits", "quantise its activations to a width that is allowed", lambda s: s.output_bits
-    ),
+    "output_bits": Quantity("output bits", NARROW_OUTPUT, lambda s: s.output_bits),
     "fifo": Quantity("frames in its buffer", "change the depth of its kernel, then train again", lambda s: s.frames),
     "pooled_area": Quantity("pixels of the pooled image", "pool or stride more before it", lambda s: s.pooled_area),
     "pool": Quantity("pooling", "move the pooling to a later layer", lambda s: s.pool),

@@ -174,18 +174,8 @@ class Device:
         return dataclasses.replace(self, **changes, tier=TIERS[-1], sources={**self.sources, **changed})
 
 
-MAY_BE_ZERO = {
-    "row_cycles",
-    "event_cycles",
-    "output_cycles",
-    "host_ms",
-    "host_input_ns",
-    "host_reload_ns",
-    "weight_energy_share",
-    "hop_pj",
-    "chip_link_pj",
-    "reload_pj",
-}
+MAY_BE_ZERO = frozenset(("row_cycles", "event_cycles", "output_cycles", "host_ms", "host_input_ns", "host_reload_ns"))
+MAY_BE_ZERO |= {"weight_energy_share", "hop_pj", "chip_link_pj", "reload_pj"}
 
 FIGURES = {f.name: str(f.type) for f in fields(Device) if f.type in ("int", "float")}
 """The numbers that a device file gives, and whether each is an "int" or a "float"."""

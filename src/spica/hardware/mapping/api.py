@@ -13,8 +13,9 @@ from spica.hardware.device.load import load_device
 from spica.hardware.device.schema import Device
 from spica.hardware.mapping.mesh import tile_traffic
 from spica.hardware.mapping.partition import cut_rows, split
+from spica.hardware.mapping.passes import Tiles
 from spica.hardware.mapping.placement import NP, Band, Placement, arrange, coordinates
-from spica.hardware.mapping.tiling import Tiles, Tiling, tile, weights_are_external
+from spica.hardware.mapping.tiling import Tiling, tile, weights_are_external
 from spica.hardware.simulate import MappedNetwork
 from spica.hardware.spec import specs
 from spica.network import Network

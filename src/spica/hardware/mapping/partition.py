@@ -10,25 +10,13 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from spica import layers
 from spica.engine.run import Memory, compute
 from spica.errors import SpicaError
 from spica.hardware.mapping.placement import Band, Placement
-from spica.layers import (
-    Attention,
-    ConvTranspose2D,
-    Dense,
-    DepthwiseConvTranspose2D,
-    GlobalAverage,
-    MadNormalization,
-    MaxPool,
-    Requantize,
-    Temporal,
-    WeightedLayer,
-    weighted,
-)
 from spica.layers.epilogue import output_epilogue, pool_arguments
 from spica.layers.transposed import Transposed
-from spica.layers.weighted import WindowedLayer
+from spica.layers.weighted import WeightedLayer, WindowedLayer, convolved_shape
 from spica.network import TensorType
 from spica.network.layer import infer, initial_state
 from spica.semantics import primitives
@@ -57,7 +45,7 @@ def cut_rows(layer: Any, x: TensorType, parts: int) -> tuple[Band, ...]:
 
 
 @cut_rows.register
-def _(layer: Temporal, x: TensorType, parts: int) -> tuple[Band, ...]:
+def _(layer: layers.Temporal, x: TensorType, parts: int) -> tuple[Band, ...]:
     _refuse_max_pool(layer)
     return tuple(Band(rows) for rows in split(x.shape[0], parts))
 
@@ -65,9 +53,9 @@ def _(layer: Temporal, x: TensorType, parts: int) -> tuple[Band, ...]:
 @cut_rows.register
 def _(layer: WindowedLayer, x: TensorType, parts: int) -> tuple[Band, ...]:
     window, strides, rows_in = layer.window, layer.strides, x.shape[0]
-    height, width = weighted.convolved_shape(layer, x, window, strides, layer.padding)
+    height, width = convolved_shape(layer, x, window, strides, layer.padding)
     padding = primitives.resolve_padding(layer.padding, (rows_in, x.shape[1]), window, strides, layer.name)
-    if not isinstance(layer.pool, MaxPool):
+    if not isinstance(layer.pool, layers.MaxPool):
         return tuple(_needed(rows, rows_in, window, strides, padding) for rows in split(height, parts))
     size, pool_strides, pool_padding = pool_arguments(layer, layer.pool, (1, height, width))
     pooled = primitives.output_size(height, size[0], pool_strides[0], pool_padding[0])
@@ -86,8 +74,8 @@ def _needed(rows: range, height: int, window: Pair, strides: Pair, padding: Padd
     return Band(held, ((held.start - first, last - held.stop), padding[1]))
 
 
-@cut_rows.register(ConvTranspose2D)
-@cut_rows.register(DepthwiseConvTranspose2D)
+@cut_rows.register(layers.ConvTranspose2D)
+@cut_rows.register(layers.DepthwiseConvTranspose2D)
 def _(layer: Transposed, x: TensorType, parts: int) -> tuple[Band, ...]:
     """As for any layer, but the padding of a band is what it crops from the rows that its kernel reaches."""
     _refuse_max_pool(layer)
@@ -108,7 +96,7 @@ def _(layer: Transposed, x: TensorType, parts: int) -> tuple[Band, ...]:
 
 
 def _refuse_max_pool(layer: WeightedLayer) -> None:
-    if isinstance(layer.pool, MaxPool):
+    if isinstance(layer.pool, layers.MaxPool):
         raise SpicaError(
             f"{layer.name}: max pooling in a {type(layer).__name__} cannot be shared by several NPs; "
             "pool in a convolution with a sliding window"
@@ -147,7 +135,7 @@ def take_filters(layer: Filtered, filters: Sequence[int]) -> Filtered:
     )
 
 
-def _part_of_requantize(stage: Requantize | None, filters: Sequence[int] | NDArray) -> Requantize | None:
+def _part_of_requantize(stage: layers.Requantize | None, filters: Sequence[int] | NDArray) -> layers.Requantize | None:
     """Return an output epilogue for only some of its filters."""
     if stage is None:
         return None
@@ -157,16 +145,14 @@ def _part_of_requantize(stage: Requantize | None, filters: Sequence[int] | NDArr
 
 # -- running tile by tile --------------------------------------------------------------------------------------------
 
+Arrays = Sequence[NDArray]
+Types = Sequence[TensorType]
+Attention = layers.Attention
+ByToken = layers.Dense | layers.MadNormalization
+
 
 @singledispatch
-def run_tiles(
-    layer: Any,
-    place: Placement,
-    inputs: Sequence[NDArray],
-    types: Sequence[TensorType],
-    ops: Reference,
-    memory: Memory,
-) -> NDArray:
+def run_tiles(layer: Any, place: Placement, inputs: Arrays, types: Types, ops: Reference, memory: Memory) -> NDArray:
     """Return the output of a layer that several NPs share, computed band by band and group by group.
 
     A global average needs every row: bands hand on the sums of their accumulators, and the epilogue follows the sum
@@ -184,16 +170,9 @@ def run_tiles(
 
 
 @run_tiles.register
-def _(
-    layer: WeightedLayer,
-    place: Placement,
-    inputs: Sequence[NDArray],
-    types: Sequence[TensorType],
-    ops: Reference,
-    memory: Memory,
-) -> NDArray:
+def _(layer: WeightedLayer, place: Placement, inputs: Arrays, types: Types, ops: Reference, memory: Memory) -> NDArray:
     (x,), (kind,) = inputs, types
-    channelwise, averaged = place.spec.channelwise, isinstance(layer.pool, GlobalAverage)
+    channelwise, averaged = place.spec.channelwise, isinstance(layer.pool, layers.GlobalAverage)
     whole = replace(layer, pool=None, requantize=None) if averaged else layer
     outputs = []
     for i, band in enumerate(place.bands):
@@ -219,14 +198,7 @@ def _(
 
 
 @run_tiles.register
-def _(
-    layer: Dense | MadNormalization,
-    place: Placement,
-    inputs: Sequence[NDArray],
-    types: Sequence[TensorType],
-    ops: Reference,
-    memory: Memory,
-) -> NDArray:
+def _(layer: ByToken, place: Placement, inputs: Arrays, types: Types, ops: Reference, memory: Memory) -> NDArray:
     (x,), (kind,), groups = inputs, types, place.groups
     tiles = [take_filters(layer, filters) for filters in groups] if len(groups) > 1 else [layer]
     outputs = []
@@ -238,14 +210,7 @@ def _(
 
 
 @run_tiles.register
-def _(
-    layer: Attention,
-    place: Placement,
-    inputs: Sequence[NDArray],
-    types: Sequence[TensorType],
-    ops: Reference,
-    memory: Memory,
-) -> NDArray:
+def _(layer: Attention, place: Placement, inputs: Arrays, types: Types, ops: Reference, memory: Memory) -> NDArray:
     size, made = inputs[0].shape[-1] // layer.heads, []
     for channels in place.groups:
         held = [np.ascontiguousarray(x[..., channels.start : channels.stop]) for x in inputs]
@@ -276,5 +241,5 @@ def _with_padding(layer: Filtered, band: Band) -> Filtered:
     """Return the layer with the padding of a band, its pooling's too."""
     if band.padding is None:
         return layer
-    pool = replace(layer.pool, padding=band.pool_padding) if isinstance(layer.pool, MaxPool) else layer.pool
+    pool = replace(layer.pool, padding=band.pool_padding) if isinstance(layer.pool, layers.MaxPool) else layer.pool
     return replace(layer, padding=band.padding, pool=pool)  # type: ignore[call-arg]

@@ -10,21 +10,29 @@ from spica.hardware.device.schema import Device
 from spica.hardware.mapping.placement import Placement
 
 
-def pack(device: Device, nps: Mapping[str, int]) -> list[list[str]]:
-    """Return names of layers that fit a device together, in order and in the fewest bins.
+@dataclass(frozen=True)
+class Tiles:
+    """Bands of rows and groups of filters that a layer is cut into; no band in the input-convolution unit."""
 
-    Args:
-        device: the device.
-        nps: NPs that each layer needs, at most the device's.
-    """
+    bands: int
+    groups: int
+
+    @property
+    def nps(self) -> int:
+        """NPs that hold them, one each."""
+        return self.bands * self.groups
+
+
+def pack(device: Device, tiles: Mapping[str, Tiles]) -> list[list[str]]:
+    """Return names of layers whose tiles fit a device together, in order and in the fewest bins."""
     bins: list[list[str]] = [[]]
     left = device.nps
-    for name, need in nps.items():
-        if need > left:
+    for name, need in tiles.items():
+        if need.nps > left:
             bins.append([])
             left = device.nps
         bins[-1].append(name)
-        left -= need
+        left -= need.nps
     return bins
 
 

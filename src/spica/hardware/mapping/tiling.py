@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from spica.errors import SpicaError
 from spica.hardware.device.schema import Device
-from spica.hardware.mapping.passes import pack
+from spica.hardware.mapping.passes import Tiles, pack
 from spica.hardware.spec import LayerSpec, OpType
 
 WIDEST_SPLIT = 16
@@ -16,19 +16,6 @@ WIDEST_SPLIT = 16
 This number and one cap on filters for all layers are ours: with them the NPs of every mode are those that the vendor
 publishes for AKD1500, of seven networks in "all" and five of six in "fastest", where the sixth has 134 instead of 132.
 """
-
-
-@dataclass(frozen=True)
-class Tiles:
-    """Bands of rows and groups of filters that a layer is cut into; no band in the input-convolution unit."""
-
-    bands: int
-    groups: int
-
-    @property
-    def nps(self) -> int:
-        """NPs that hold them, one each."""
-        return self.bands * self.groups
 
 
 @dataclass(frozen=True)
@@ -63,7 +50,7 @@ def tile(specs: Mapping[str, LayerSpec], device: Device, mode: str, chips: int, 
     for name, need in fewest.items():
         if need.nps > device.nps:
             raise SpicaError(_too_large(name, need, device))
-    least = Tiling(fewest, _pack(device, fewest))
+    least = Tiling(fewest, pack(device, fewest))
     growing = {name for name, spec in on_nps.items() if _can_grow(spec, device)}
     if mode == "minimal" or not growing:
         return least
@@ -75,14 +62,10 @@ def tile(specs: Mapping[str, LayerSpec], device: Device, mode: str, chips: int, 
     found = least
     for cap in range(widest, lowest - 1, -1):
         tiles = {name: _capped(t, on_nps[name], cap) if name in growing else t for name, t in fewest.items()}
-        if max(t.nps for t in tiles.values()) > device.nps or len(bins := _pack(device, tiles)) > most:
+        if max(t.nps for t in tiles.values()) > device.nps or len(bins := pack(device, tiles)) > most:
             break
         found = Tiling(tiles, bins)
     return found
-
-
-def _pack(device: Device, tiles: dict[str, Tiles]) -> list[list[str]]:
-    return pack(device, {name: t.nps for name, t in tiles.items()})
 
 
 def _can_grow(spec: LayerSpec, device: Device) -> bool:
