@@ -257,7 +257,7 @@ def _(layer: layers.Dense, inputs: Types, output: TensorType) -> LayerSpec:
 
 
 @layer_spec.register
-def _(layer: WindowedLayer, inputs: Types, output: TensorType) -> LayerSpec:
+def _windowed(layer: WindowedLayer, inputs: Types, output: TensorType) -> LayerSpec:
     height, width = inputs[0].shape[:2]
     window, strides = layer.window, layer.strides
     padding = primitives.resolve_padding(layer.padding, (height, width), window, strides, layer.name)
@@ -277,7 +277,7 @@ def _(layer: WindowedLayer, inputs: Types, output: TensorType) -> LayerSpec:
 def _(layer: layers.SeparableConv2D, inputs: Types, output: TensorType) -> LayerSpec:
     # Measured on hardware, an event costs as much as in a full convolution, so its fan-out is that.
     shared = layer.depthwise_kernel.size * DEPTHWISE_MEMORY_BITS
-    return replace(layer_spec.dispatch(WindowedLayer)(layer, inputs, output), shared_weight_bits=shared)
+    return replace(_windowed(layer, inputs, output), shared_weight_bits=shared)
 
 
 @layer_spec.register(layers.ConvTranspose2D)
