@@ -41,32 +41,21 @@ def packets(place: Placement, origin: Placement, events: NDArray) -> NDArray[np.
     height, channels = shape[0], shape[-1]
     if len(events) == 1 and events.shape[1] != channels:  # flattened: rows in order, channels within each pixel
         events = events.reshape(height, -1, channels).sum(axis=1)
-    rows = split(len(events), len(origin.bands))
     groups = origin.groups if origin.groups[-1].stop == channels else (range(channels),) * len(origin.groups)
+    readers = place.groups if place.spec.channelwise else (range(channels),) * len(place.groups)
+    whole = [range(len(events))] * len(place.bands)
+    bands = [band.rows for band in place.bands] if len(place.bands) > 1 else whole
+    sent = _corners(split(len(events), len(origin.bands)), groups)[:, None]
+    needed = _corners(bands, readers)[None]
+    (bottom, right), (top, left) = np.minimum(sent, needed)[..., 2:].T, np.maximum(sent, needed)[..., :2].T
+    top, left = np.minimum(top, bottom), np.minimum(left, right)  # nothing in common: no area
     total = np.pad(events.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
-
-    def count(band: range, group: range) -> float:
-        if not band or not group:
-            return 0.0
-        (top, bottom), (left, right) = (band.start, band.stop), (group.start, group.stop)
-        return float(total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left])
-
-    everything = range(channels)
-    return np.array(
-        [
-            [
-                count(_common(sent, band.rows if len(place.bands) > 1 else sent), _common(group, reader))
-                for band in place.bands
-                for reader in (place.groups if place.spec.channelwise else [everything] * len(place.groups))
-            ]
-            for sent in rows
-            for group in groups
-        ]
-    )
+    return (total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left]).T
 
 
-def _common(a: range, b: range) -> range:
-    return range(max(a.start, b.start), min(a.stop, b.stop))
+def _corners(rows: Sequence[range], channels: Sequence[range]) -> NDArray[np.int64]:
+    """Return first row, first channel, last row and last channel (both exclusive) of each tile ``(tiles, 4)``."""
+    return np.array([(r.start, c.start, r.stop, c.stop) for r in rows for c in channels])
 
 
 def tile_traffic(
