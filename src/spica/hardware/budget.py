@@ -37,7 +37,7 @@ def cost(
     if quantity not in QUANTITIES:
         raise SpicaError(f"cost {quantity!r} is unknown; choose from {', '.join(QUANTITIES)}")
     if quantity in ("energy", "latency") and samples is None:
-        raise SpicaError(f"{quantity} depends on the events of samples; give some")
+        raise SpicaError(f"{quantity} depends on the events in samples; give samples")
 
     def measured(net: Network) -> float:
         if quantity == "memory":
