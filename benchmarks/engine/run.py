@@ -48,7 +48,7 @@ def machine() -> dict[str, object]:
 
 
 def macs(net: Network) -> int:
-    return sum(net.facts(layer).macs for layer in net)
+    return sum(net.macs(layer) for layer in net)
 
 
 def study(name: str, density: float | None, batches: list[int], threads: list[int], repeats: int) -> list[dict]:

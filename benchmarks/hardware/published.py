@@ -17,6 +17,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent.parent / "tests"))
 
 from spica import zoo  # noqa: E402
+from spica.hardware import specs  # noqa: E402
 from spica.layers import GlobalAverage  # noqa: E402
 from spica.network import Network  # noqa: E402
 from spica.zoo.builders.backbone import BLOCKS  # noqa: E402
@@ -85,7 +86,7 @@ def second_generation(
 
 def densities(name: str, net: Network, mean_sparsity: float) -> tuple[dict[str, float], str]:
     """Share of non-zero values that each layer receives, and whether that is "published" or "scaled"."""
-    layers = [layer.name for layer in net if layer.inputs and net.facts(layer).kind]
+    layers = [layer.name for layer in net if layer.inputs and specs(net)[layer.name].op_type]
     if name.startswith("akidanet_imagenet") and not name.startswith("akidanet_imagenet_100"):
         alpha, resolution = name.split("_")[2:]
         model = f"imagenet_a{alpha}_{resolution}"

@@ -28,7 +28,7 @@ def test_every_layer_is_timed_and_says_its_path(network):
     assert list(layers) == [layer.name for layer in network if layer.inputs]
     assert layers["conv_0"].density == 0 and layers["conv_0"].microseconds > 0
     assert layers["pointwise_1"].path in ("dense", "events") and layers["depthwise_1"].path == ""
-    assert layers["conv_0"].macs == network.facts(network["conv_0"]).macs
+    assert layers["conv_0"].macs == network.macs(network["conv_0"])
     assert found.batch == 4 and 0 < found.p50_ms <= found.p99_ms and found.peak_gmacs > 0
     assert found.samples_per_second == pytest.approx(4 / found.p50_ms * 1e3)
     assert "pointwise_1" in str(found) and "samples a second" in str(found)

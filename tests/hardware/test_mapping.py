@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +11,7 @@ from hypothesis import strategies as st
 
 import spica
 from spica import SpicaError, zoo
-from spica.hardware import check, load_device, map_network
-from spica.hardware.cost.activity import expected_activity
-from spica.hardware.mapping.mesh import exchange
-from spica.hardware.mapping.placement import arrange, travel
+from spica.hardware import check, load_device, map_network, specs
 from spica.layers import Dequantize, GlobalAverage, MaxPool
 from spica.network import Network
 from support.chip_networks import conv, dense, flatten, max_pool, network, quantized, separable
@@ -152,11 +147,11 @@ def smallest_memories(net: Network) -> tuple[int, int]:
     """Bytes for inputs and weights that let every layer be cut down to one row and one filter."""
     inputs, weights = 1, 1
     for layer in net.layers[2:]:
-        facts = net.facts(layer)
-        if facts.kind.endswith("convolution"):
+        spec = specs(net)[layer.name]
+        if spec.op_type.endswith("convolution"):
             (x,) = net.input_types(layer)
-            inputs = max(inputs, (1 + facts.halo) * x.shape[1] * x.channels * x.bits // 8 + 1)
-            weights = max(weights, (facts.shared_weight_bits + facts.weight_bits_per_filter) // 8 + 1)
+            inputs = max(inputs, (1 + spec.halo) * x.shape[1] * x.channels * x.bits // 8 + 1)
+            weights = max(weights, (spec.shared_weight_bits + spec.weight_bits_per_filter) // 8 + 1)
     return inputs, weights
 
 
@@ -173,10 +168,10 @@ def test_the_chip_gives_the_networks_integers(net, stretch, rows, samples):
     assert np.array_equal(chip.forward(x, batch_size=2, threads=1), expected)
     assert np.array_equal(chip.forward(x, engine="reference"), expected)
     for place in chip.placements[1:]:
-        layer, facts = net[place.layer], net.facts(net[place.layer])
-        if place.kind != "fully_connected":
+        layer, spec = net[place.layer], place.spec
+        if place.op_type != "fully_connected":
             filters = max(map(len, place.groups))
-            assert facts.shared_weight_bits + filters * facts.weight_bits_per_filter <= 8 * weights
+            assert spec.shared_weight_bits + filters * spec.weight_bits_per_filter <= 8 * weights
             if not isinstance(layer.pool, MaxPool):
                 (kind,) = net.input_types(layer)
                 held = max(len(band.rows) for band in place.bands)
@@ -190,12 +185,12 @@ def test_the_chip_gives_the_networks_integers(net, stretch, rows, samples):
 def test_layers_are_really_cut():
     net = network((16, 16, 3), conv(8), conv(12, pool=max_pool()), separable(12), separable(10, pool=GlobalAverage()))
     chip = map_network(net, ROOMY.replace(input_memory_bytes=250, weight_memory_bytes=140))
-    pieces = [(len(p.bands), len(p.groups)) for p in chip.placements]
-    assert pieces == [(1, 1), (16, 4), (3, 3), (3, 2)]
+    tiles = [(len(p.bands), len(p.groups)) for p in chip.placements]
+    assert tiles == [(1, 1), (16, 4), (3, 3), (3, 2)]
     x = np.random.default_rng(1).integers(0, 256, (4, 16, 16, 3)).astype(np.uint8)
     assert np.array_equal(chip.forward(x), net.forward(x))
     places = {place for p in chip.placements for place in p.nps}
-    assert len(places) == chip.nps == sum(b * g for b, g in pieces[1:])
+    assert len(places) == chip.nps == sum(b * g for b, g in tiles[1:])
 
 
 def test_akidanet_on_the_chip():
@@ -249,7 +244,7 @@ def test_networks_of_the_second_generation_give_their_integers_in_every_mode(pat
                 continue
             for ours, theirs in zip(as_list(chip.forward(x)), expected):
                 assert np.array_equal(ours, theirs)
-            assert {place.turn for place in chip.placements} == set(range(chip.passes))
+            assert {place.pass_index for place in chip.placements} == set(range(chip.passes))
 
 
 def as_list(y):
@@ -266,7 +261,7 @@ def test_passes_and_chips_give_the_networks_integers(mode):
         chip = map_network(net, device, mode=mode, chips=chips)
         assert np.array_equal(chip.forward(x), expected)
         for turn in range(chip.passes):
-            held = [np_ for place in chip.placements if place.turn == turn for np_ in place.nps]
+            held = [np_ for place in chip.placements if place.pass_index == turn for np_ in place.nps]
             assert len(held) == len(set(held)) and all(np_.chip < chips for np_ in held)
         cost = chip.statistics
         assert (cost.reload_bytes > 0) == (chip.passes > 1)
@@ -288,47 +283,7 @@ def test_memory_is_moved_where_it_can_be():
     assert map_network(plain, fixed, fit_memory=True).device.input_memory_bytes == 2000
 
 
-# -- places and limits ---------------------------------------------------------------------------------------
-
-
-def test_nps_are_placed_near_those_that_they_exchange_events_with():
-    net = quantized(zoo.akidanet(1.0, 160))
-    chip = map_network(net, "AKD1000")
-    places = [place for p in chip.placements for place in p.nps]
-    assert len(set(places)) == chip.nps == 68
-    assert max(p.row for p in places) < 4 and max(p.column for p in places) < 5
-    traffic, entry = exchange(net, chip.placements, expected_activity(net, 0.5))
-    found = arrange(AKD1000, traffic, entry)
-    along = travel(AKD1000, range(68), traffic, entry)
-    scattered = np.random.default_rng(0).permutation(80)[:68]
-    assert travel(AKD1000, found, traffic, entry) <= 0.9 * along
-    assert travel(AKD1000, found, traffic, entry) <= 0.5 * travel(AKD1000, scattered, traffic, entry)
-
-
-def test_exchanges_never_make_the_way_longer():
-    generator = np.random.default_rng(3)
-    for pieces in (1, 5, 80):
-        traffic = generator.random((pieces, pieces)) * (generator.random((pieces, pieces)) < 0.2)
-        entry = generator.random(pieces)
-        found = arrange(AKD1000, traffic, entry)
-        assert len(set(found)) == pieces and max(found) < 80
-        assert travel(AKD1000, found, traffic, entry) <= travel(AKD1000, range(pieces), traffic, entry) + 1e-9
-
-
-def test_every_event_reaches_the_nps_that_need_it():
-    """Packets are counted by hand: each event goes to each group, and to each band whose rows hold it."""
-    net = network((12, 12, 3), conv(8), conv(12), conv(6, 3))
-    device = ROOMY.replace(input_memory_bytes=300, weight_memory_bytes=200)
-    chip = map_network(net, device)
-    x = np.random.default_rng(6).integers(0, 256, (2, 12, 12, 3)).astype(np.uint8)
-    chip.forward(x)
-    tensors = net.run(x, keep=["layer_1", "layer_2"]).tensors
-    for place, cost, name in zip(chip.placements[1:], chip.statistics.layers[1:], ("layer_1", "layer_2")):
-        held = sum(np.count_nonzero(tensors[name][:, b.rows.start : b.rows.stop]) for b in place.bands)
-        assert cost.packets == held * len(place.groups) / 2
-        assert cost.hops >= 0 and cost.link_load >= 0
-        assert sum(np_.events for np_ in cost.by_np) == cost.packets
-        assert max(np_.cycles for np_ in cost.by_np) == pytest.approx(cost.cycles)
+# -- limits -------------------------------------------------------------------------------------------------
 
 
 def test_a_network_too_large_says_which_layer_and_by_how_much():
@@ -378,80 +333,3 @@ def test_bad_samples_and_options_are_refused():
     for density, words in ((1.5, "density of .* is 1.5"), ({"nobody": 0.5}, "'nobody' is not a layer")):
         with pytest.raises(SpicaError, match=words):
             chip.estimate(density)
-
-
-# -- costs ---------------------------------------------------------------------------------------------------
-
-
-def test_the_vendors_sweep_of_one_layer():
-    """3x3, 32x32x32 to 32 filters on an NP of AKD1500: 679,844 cycles x density + 25,577 (measured)."""
-    chip = map_network(network((32, 32, 32), separable(32), conv(32), bits=4), "AKD1500")
-    for density in (0.1, 0.3, 0.5, 0.8):
-        assert chip.estimate(density).layers[1].cycles == pytest.approx(679_844 * density + 25_577, rel=0.15)
-    assert chip.estimate(0).layers[1].cycles == 308
-
-
-def test_an_estimate_is_what_random_inputs_of_that_density_cost():
-    chip = map_network(network((20, 20, 8), separable(8), separable(6, strides=2), bits=4), "AKD1500", mode="all")
-    generator = np.random.default_rng(8)
-    x = generator.integers(1, 16, (64, 20, 20, 8)).astype(np.uint8) * (generator.random((64, 20, 20, 8)) < 0.3)
-    chip.forward(x)
-    real = chip.statistics
-    guess = chip.estimate({cost.layer: 1 - cost.sparsity for cost in real.layers})
-    assert guess.layers[0].cycles == pytest.approx(real.layers[0].cycles, rel=0.03)
-    assert guess.sops == pytest.approx(real.sops) and guess.dynamic_energy_uj == pytest.approx(real.dynamic_energy_uj)
-
-
-def test_sparser_inputs_cost_less():
-    chip = map_network(network((16, 16, 8), separable(8, pool=GlobalAverage()), dense(4), bits=4), "AKD1000")
-    x = np.random.default_rng(3).integers(1, 16, (8, 16, 16, 8)).astype(np.uint8)
-    costs = []
-    for keep in (1.0, 0.5, 0.1, 0.0):
-        chip.forward(x * (np.random.default_rng(4).random(x.shape) < keep))
-        costs.append(chip.statistics)
-    assert costs[0].layers[0].sparsity == 0 and costs[-1].layers[0].cycles == 308
-    assert costs[0].cycles == pytest.approx(costs[0].dense_cycles)
-    assert all(s.dense_cycles == costs[0].dense_cycles and "Zeros save" in str(s) for s in costs)
-    for a, b in pairwise(costs):
-        assert a.energy_uj > b.energy_uj and a.latency_ms > b.latency_ms and a.fps < b.fps
-    for a, b in pairwise(s.layers[0] for s in costs):
-        assert a.sparsity < b.sparsity
-        assert a.events > b.events and a.cycles > b.cycles and a.energy_uj > b.energy_uj
-
-
-def test_totals_add_up():
-    net = network((16, 16, 3), conv(8), conv(8), separable(8, pool=GlobalAverage()), dense(4))
-    chip = map_network(net, "AKD1000")
-    chip.forward(np.random.default_rng(5).integers(0, 256, (8, 16, 16, 3)).astype(np.uint8))
-    s = chip.statistics
-    times = [cost.latency_ms for cost in s.layers]
-    assert s.latency_ms == pytest.approx(sum(times))
-    assert s.interval_ms == pytest.approx(max(a + b for a, b in pairwise(times)))
-    assert s.fps == pytest.approx(1000 / s.interval_ms)
-    assert s.power_mw == pytest.approx(s.energy_uj / s.interval_ms)
-    assert s.energy_uj == pytest.approx(s.dynamic_energy_uj + s.static_energy_uj)
-    assert s.layers[1].sops == s.layers[1].events * 9 * 8
-    assert s.layers[1].energy_uj == pytest.approx(s.layers[1].sops * 8.1e-6)
-    assert s.nps == chip.nps == 3
-    for figure in ("latency_ms", "fps", "energy_uj", "power_mw"):
-        low, high = s.band(figure)
-        assert low < getattr(s, figure) < high
-
-
-def test_larger_kernels_have_an_energy_of_their_own():
-    chip = map_network(network((8, 8, 1), conv(4), conv(4, 5)), "AKD1000")
-    chip.forward(np.full((1, 8, 8, 1), 200, np.uint8))
-    cost = chip.statistics.layers[1]
-    assert cost.energy_uj == pytest.approx(cost.sops * 11.8e-6)
-
-
-def test_estimates_are_shown_as_such():
-    chip = map_network(network((8, 8, 1), conv(4), conv(4, pool=GlobalAverage())), "AKD1000")
-    chip.forward(np.full((2, 8, 8, 1), 200, np.uint8))
-    text = str(chip.statistics)
-    for words in ("modelled, not measured", "90 % band", "transferred", "unknown", "layer_2"):
-        assert words in text
-    data = json.loads(json.dumps(chip.statistics.to_dict()))
-    assert data["tier"] == "transferred" and data["nps"] == 1 and len(data["layers"]) == 2
-    assert data["modelled"]["energy_uj"]["low"] < data["modelled"]["energy_uj"]["value"]
-    assert "assumed" in data["sources"]["static_mw"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import spica
 from spica import SpicaError
-from spica.hardware.device.schema import load_device
+from spica.hardware import load_device
 from spica.layers import (
     Attention,
     Gelu,
@@ -154,8 +154,9 @@ def test_it_runs_on_a_device_with_transformers(quantized, mode):
     chip = spica.map(quantized, "AKIDA2-8-VIT", mode=mode)
     np.testing.assert_array_equal(chip.forward(IMAGES), quantized.forward(IMAGES))
     statistics = chip.statistics
-    assert statistics.trust.tier == "speculative" and "layers of transformers" in " ".join(statistics.trust.reasons)
-    attention = next(cost for cost in statistics.layers if cost.kind == "attention")
+    assert statistics.confidence.tier == "speculative"
+    assert "layers of transformers" in " ".join(statistics.confidence.reasons)
+    attention = next(cost for cost in statistics.layers if cost.op_type == "attention")
     tokens, width = quantized.types[attention.layer].shape
     assert attention.inputs == 3 * tokens * width
     assert attention.cycles > 2 * tokens * tokens * width / 32 / attention.nps
@@ -163,8 +164,8 @@ def test_it_runs_on_a_device_with_transformers(quantized, mode):
 
 def test_other_devices_refuse_it_by_name(quantized):
     report = spica.check(quantized, "AKIDA2-6")
-    assert {f.kind for f in report} == {"attention", "normalization", "token_embedding", "projection", "activation"}
-    assert all("AKIDA2-8-VIT" in f.remedy for f in report if f.kind in ("attention", "normalization"))
+    assert {f.op_type for f in report} == {"attention", "normalization", "token_embedding", "projection", "activation"}
+    assert all("AKIDA2-8-VIT" in f.remedy for f in report if f.op_type in ("attention", "normalization"))
 
 
 def test_tokens_and_heads_are_shared_out_where_memory_is_short(quantized):

@@ -145,7 +145,7 @@ def networks_section() -> str:
         cycles = cost.cycles / float(r["cycles"]) - 1
         dynamic = cost.dynamic_energy_uj * 1e-3 / float(r["dynamic_mj"]) - 1
         total = cost.power.energy_mj / float(r["total_mj"]) - 1 if r["total_mj"] else None
-        low, high = cost.trust.band("cycles", cost.cycles)
+        low, high = cost.confidence.band("cycles", cost.cycles)
         small = "arrhythmia" in r["network"] or "ds_cnn" in r["network"]
         group = f"{'3x3' if not small else 'small'}, {r['use']}, sparsity {how}"
         for name, error in (("cycles", cycles), ("dynamic energy", dynamic), ("total energy", total)):

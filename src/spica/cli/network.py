@@ -33,7 +33,7 @@ def summary(network: NetworkFile, json: Json = False) -> None:
             "name": layer.name,
             "kind": type(layer).__name__,
             "output": str(net.types[layer.name]),
-            "macs": net.facts(layer).macs,
+            "macs": net.macs(layer),
         }
         for layer in net
     ]

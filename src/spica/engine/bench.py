@@ -152,7 +152,7 @@ def _layers(net: Network, counted: Run, spent: dict[str, float], paths: dict[str
     for layer in net:
         if not layer.inputs:
             continue
-        name, macs, took = layer.name, net.facts(layer).macs, spent.get(layer.name, 0.0)
+        name, macs, took = layer.name, net.macs(layer), spent.get(layer.name, 0.0)
         density = counted.events[name] / max(counted.inputs[name], 1)
         rate = macs / took / 1e9 if took else 0.0
         layers.append(LayerBench(name, type(layer).__name__, took * 1e6, macs, rate, density, paths.get(name, "")))

@@ -5,12 +5,14 @@ from spica.hardware.check import Finding, Report, check
 from spica.hardware.cost.learning import LearningStep, learning_step
 from spica.hardware.cost.power import Power
 from spica.hardware.cost.statistics import LayerCost, NPCost, Statistics, two_digits
-from spica.hardware.device.schema import Device, device_names, load_device
+from spica.hardware.device.load import device_names, load_device
+from spica.hardware.device.schema import Device
 from spica.hardware.explore import Design, Exploration, explore
 from spica.hardware.legalize.fix import Fixed, fix
 from spica.hardware.mapping.api import MODES, map_network
 from spica.hardware.mapping.placement import NP, Placement
 from spica.hardware.simulate import MappedNetwork
+from spica.hardware.spec import LayerSpec, OpType, specs
 
 __all__ = [
     "MODES",
@@ -21,9 +23,11 @@ __all__ = [
     "Finding",
     "Fixed",
     "LayerCost",
+    "LayerSpec",
     "LearningStep",
     "MappedNetwork",
     "NPCost",
+    "OpType",
     "Placement",
     "Power",
     "Report",
@@ -36,5 +40,6 @@ __all__ = [
     "learning_step",
     "load_device",
     "map_network",
+    "specs",
     "two_digits",
 ]

@@ -1,4 +1,4 @@
-"""What a network costs, as one number that a budget can bound."""
+"""The cost of a network as one number that a budget can bound."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from spica.errors import SpicaError
 from spica.hardware.device.schema import Device
 from spica.hardware.mapping.api import map_network
+from spica.hardware.spec import specs
 from spica.network import Network
 
 QUANTITIES = {
@@ -23,7 +24,7 @@ QUANTITIES = {
 def cost(
     quantity: str, device: str | Device = "AKD1000", samples: ArrayLike | None = None
 ) -> Callable[[Network], float]:
-    """A function from an integer network to what it costs.
+    """Return a function from an integer network to its cost.
 
     Args:
         quantity: "nps", "memory", "energy" or "latency".
@@ -34,14 +35,13 @@ def cost(
         SpicaError: for another quantity, or where samples are missing.
     """
     if quantity not in QUANTITIES:
-        raise SpicaError(f"{quantity!r} is no cost; choose {', '.join(QUANTITIES)}")
+        raise SpicaError(f"cost {quantity!r} is unknown; choose from {', '.join(QUANTITIES)}")
     if quantity in ("energy", "latency") and samples is None:
-        raise SpicaError(f"{quantity} depends on events; give samples")
+        raise SpicaError(f"{quantity} depends on the events in samples; give samples")
 
     def measured(net: Network) -> float:
         if quantity == "memory":
-            facts = [net.facts(layer) for layer in net]
-            return sum(f.filters * f.weight_bits_per_filter + f.shared_weight_bits for f in facts) / 8 / 1024
+            return sum(spec.weight_memory_bits for spec in specs(net).values()) / 8 / 1024
         chip = map_network(net, device)
         if quantity == "nps":
             return float(chip.nps)

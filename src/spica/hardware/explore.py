@@ -1,4 +1,4 @@
-"""Many imagined devices for one network: what each costs, and which of them no other beats."""
+"""Explore variants of a device for one network: what each costs, and which of them no other beats."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike
 from spica.errors import SpicaError
 from spica.hardware.cost.activity import TYPICAL_DENSITY
 from spica.hardware.cost.statistics import two_digits
-from spica.hardware.device.schema import FIGURES, Device, load_device
+from spica.hardware.device.load import load_device
+from spica.hardware.device.schema import FIGURES, Device
 from spica.hardware.mapping.api import map_network
 from spica.network import Network
 from spica.util.progress import progress
@@ -54,11 +55,12 @@ class Exploration:
 
     @property
     def pareto(self) -> tuple[Design, ...]:
-        """Designs than which none is as good in latency, energy, NPs and passes and better in one."""
+        """The Pareto front: designs that no other equals in latency, energy, NPs and passes and beats in one."""
         able = [d for d in self.designs if not d.problem]
         return tuple(d for d in able if not any(_beats(other, d) for other in able))
 
     def to_dict(self) -> dict[str, Any]:
+        """Return every design as plain data, and whether it is on the Pareto front."""
         best = self.pareto
         return {
             "network": self.network,
@@ -129,7 +131,7 @@ def explore(
 
 
 def measured_densities(net: Network, samples: ArrayLike) -> dict[str, float]:
-    """Share of non-zero values that each layer receives when samples run."""
+    """Return the share of non-zero values that each layer receives when samples run."""
     run = net.run(samples, count=True)
     return {name: run.events[name] / run.inputs[name] for name in run.events if run.inputs[name]}
 
@@ -137,7 +139,7 @@ def measured_densities(net: Network, samples: ArrayLike) -> dict[str, float]:
 def _spread(
     task: Callable[[dict[str, Any]], Design], points: list[dict[str, Any]], workers: int, address: str | None
 ) -> Iterable[Design]:
-    """Designs in the order of their points, made by a Ray cluster or by processes of this machine."""
+    """Yield designs in the order of their points, made by a Ray cluster or by processes of this machine."""
     if address is not None:
         try:
             from ray.util.multiprocessing import Pool
@@ -163,12 +165,12 @@ def _design(net: Network, device: Device, density: float | Mapping[str, float], 
     except SpicaError as error:
         return Design(values, problem=str(error))
     return Design(
-        values, cost.nps, cost.passes, cost.latency_ms, cost.fps, cost.energy_uj, cost.power_mw, cost.trust.tier
+        values, cost.nps, cost.passes, cost.latency_ms, cost.fps, cost.energy_uj, cost.power_mw, cost.confidence.tier
     )
 
 
 def _memories(device: Device, total: Any) -> dict[str, int]:
-    """Bytes of both memories of an NP together, split as the device's are."""
+    """Return the bytes of both memories of an NP together, split as the device's are."""
     if type(total) is not int or total < 2:
         raise SpicaError(f"sram is {total!r}, but must be a number of bytes")
     have = device.input_memory_bytes + device.weight_memory_bytes

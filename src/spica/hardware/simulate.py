@@ -1,4 +1,4 @@
-"""A network on a device: runs as the device would, piece by piece, and meters what that costs."""
+"""A network on a device: runs as the device would, tile by tile, and models what that costs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from spica.engine.runner import BATCH, Memory, compute, execute, make_ops
 from spica.engine.stream import Stream
 from spica.errors import SpicaError
 from spica.hardware.cost.activity import Activity, expected_activity, join, measure
-from spica.hardware.cost.model import meter
+from spica.hardware.cost.model import model_cost
 from spica.hardware.cost.statistics import Statistics
 from spica.hardware.device.schema import Device
-from spica.hardware.mapping.partition import Cuttable, forward_pieces
+from spica.hardware.mapping.partition import run_tiles
+from spica.hardware.mapping.passes import Schedule
 from spica.hardware.mapping.placement import Placement
 from spica.network import Network
 from spica.network.graph import accuracy, classes
@@ -33,9 +34,8 @@ class MappedNetwork:
     Attributes:
         network: the network; ``forward`` gives its integers, always.
         device: the device.
-        placements: where each layer runs, in the network's order.
-        mode: how NPs were given out: "minimal", "all" or "fastest".
-        chips: devices that share the network.
+        schedule: where each layer runs, and how they follow one another.
+        placements, mode, chips, nps, passes: the schedule's.
     """
 
     def __init__(
@@ -43,25 +43,14 @@ class MappedNetwork:
     ) -> None:
         self.network = network
         self.device = device
-        self.placements = placements
-        self.mode = mode
-        self.chips = chips
-        self._places = {placement.layer: placement for placement in placements}
+        self.schedule = schedule = Schedule(placements, mode, chips)
+        self.placements, self.mode, self.chips = placements, mode, chips
+        self.nps, self.passes = schedule.nps, schedule.passes
         self._statistics: Statistics | None = None
 
     @property
-    def nps(self) -> int:
-        """NPs in use, over all passes; the input-convolution unit is not among them."""
-        return sum(len(placement.nps) for placement in self.placements)
-
-    @property
-    def passes(self) -> int:
-        """Passes in which the network runs."""
-        return 1 + max((placement.turn for placement in self.placements), default=0)
-
-    @property
     def statistics(self) -> Statistics:
-        """What the last ``forward`` cost.
+        """Cost of the last ``forward``.
 
         Raises:
             SpicaError: before the first.
@@ -73,7 +62,7 @@ class MappedNetwork:
     def forward(
         self, x: ArrayLike, *, engine: str = "native", threads: int | None = None, batch_size: int = BATCH
     ) -> NDArray | list[NDArray]:
-        """Outputs (float32) for a batch, computed band by band and group by group, and metered.
+        """Return outputs (float32) for a batch, computed band by band and group by group; ``statistics`` is its cost.
 
         Args:
             x: samples ``(N, H, W, C)`` or ``(N, C)`` of the input's integer type; a list where there are several. A
@@ -106,34 +95,34 @@ class MappedNetwork:
     def step(
         self, ops: Reference, memory: Memory, seen: dict[str, list[Activity]], part: Segment, read: list[NDArray]
     ) -> list[NDArray]:
-        """One layer as the device runs it, piece by piece; what it receives is added to ``seen``."""
+        """Run one layer as the device does, tile by tile; add what it receives to ``seen``."""
         (layer,) = part.layers
         types = self.network.input_types(layer)
-        place = self._places.get(layer.name)
+        place = self.schedule.by_layer.get(layer.name)
         if place is not None:
             seen[layer.name].append(measure(*read))
-            if isinstance(layer, Cuttable) and len(place.nps) > 1:
-                return [forward_pieces(layer, place.bands, place.groups, read, types, ops, memory)]
+            if len(place.nps) > 1:
+                return [run_tiles(layer, place, read, types, ops, memory)]
         return [compute(layer, read, types, ops, memory)]
 
     def count(self, seen: Mapping[str, Sequence[Activity]]) -> None:
         """Make ``statistics`` those of what was seen."""
-        self._statistics = self._meter({name: join(parts) for name, parts in seen.items()})
+        self._statistics = self._cost({name: join(parts) for name, parts in seen.items()})
 
     def stream(self, **options: Any) -> ChipStream:
         """Open a stream of frames through the device; see ``spica.engine.Stream``. Options: ``engine``, ``threads``."""
         return ChipStream(self, **options)
 
     def predict(self, x: ArrayLike, **options: Any) -> NDArray[np.int64]:
-        """Class label of every sample, as ``Network.predict``; options as ``forward``."""
+        """Return the class label of every sample, as ``Network.predict``; options as ``forward``."""
         return classes(self.network, self.forward(x, **options))
 
     def evaluate(self, x: ArrayLike, labels: ArrayLike, **options: Any) -> float:
-        """Fraction of samples whose predicted class is the label, 0 to 1; options as ``forward``."""
+        """Return the fraction of samples whose predicted class is the label, 0 to 1; options as ``forward``."""
         return accuracy(self.predict(x, **options), labels)
 
     def estimate(self, density: float | Mapping[str, float]) -> Statistics:
-        """What a sample would cost whose layers receive a share ``density`` of non-zero values, without running any.
+        """Return what a sample would cost whose layers receive a share ``density`` of non-zero values; run none.
 
         Args:
             density: 0 to 1, for all layers or by name of the layer that receives.
@@ -141,10 +130,10 @@ class MappedNetwork:
         Raises:
             SpicaError: for a density that is none.
         """
-        return self._meter(expected_activity(self.network, density))
+        return self._cost(expected_activity(self.network, density))
 
-    def _meter(self, activity: Mapping[str, Activity]) -> Statistics:
-        return meter(self.network, self.device, self.placements, activity, mode=self.mode, chips=self.chips)
+    def _cost(self, activity: Mapping[str, Activity]) -> Statistics:
+        return model_cost(self.network, self.device, self.schedule, activity)
 
     def __repr__(self) -> str:
         name, device = self.network.name, self.device
@@ -165,8 +154,9 @@ class ChipStream(Stream):
         self._seen: dict[str, list[Activity]] = {}
 
     def push(self, frames: ArrayLike) -> NDArray | list[NDArray]:
+        """Take the next frames, as ``Stream.push``, and make the device's ``statistics`` theirs."""
         self._seen = defaultdict(list)
-        self._rest = None  # a device meters empty frames too
+        self._rest = None  # empty frames cost a device something too
         outputs = super().push(frames)
         self.chip.count(self._seen)
         return outputs

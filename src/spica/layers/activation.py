@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from spica.layers import weighted
 from spica.layers.epilogue import ReLU, Requantize, output_epilogue, requantized_type
-from spica.network.layer import Facts, Layer, Ops, facts, forward_float, forward_integer, infer, record
+from spica.network.layer import Layer, Ops, forward_float, forward_integer, infer, record
 from spica.network.types import TensorType
 
 
@@ -40,11 +40,6 @@ def _(layer: Activation, inputs: Sequence[NDArray], types: Sequence[TensorType],
         layer.requantize, infer(layer, types), value_bits=32, relu=True, ceiling=layer.function.max_value
     )
     return ops.apply_epilogue(inputs[0], epilogue)
-
-
-@facts.register
-def _(layer: Activation, inputs: Sequence[TensorType], output: TensorType) -> Facts:
-    return Facts(kind="activation")
 
 
 @record

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from spica.errors import SpicaError
 from spica.layers.epilogue import ReLU, Requantize, output_epilogue, requantized_type
-from spica.network.layer import Facts, Layer, Ops, facts, forward_float, forward_integer, infer, record
+from spica.network.layer import Layer, Ops, forward_float, forward_integer, infer, record
 from spica.network.types import TensorType
 
 SUM_BITS = 31
@@ -74,8 +74,3 @@ def _(layer: Add, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: O
         ceiling=None if relu is None else relu.max_value,
     )
     return ops.apply_epilogue(total, epilogue)
-
-
-@facts.register
-def _(layer: Add, inputs: Sequence[TensorType], output: TensorType) -> Facts:
-    return Facts(kind="add", limits={"input_bits": max(x.bits or 0 for x in inputs), "output_bits": output.bits})

@@ -7,6 +7,7 @@ as docs/explanation/arithmetic.md says; no public reference of it exists.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from spica.errors import SpicaError
 from spica.layers import weighted
 from spica.layers.epilogue import Requantize, output_epilogue, requantized_type, shift_left
 from spica.layers.weighted import WeightedLayer
-from spica.network.layer import Facts, Layer, Ops, facts, forward_float, forward_integer, infer, record
+from spica.network.layer import Layer, Ops, forward_float, forward_integer, infer, macs, record
 from spica.network.types import TensorType
 from spica.semantics.primitives import NORM_BITS
 
@@ -186,48 +187,15 @@ def _(layer: Attention, inputs: Sequence[NDArray], types: Sequence[TensorType], 
     return ops.apply_epilogue(acc, output_epilogue(layer.requantize, infer(layer, types), value_bits=ACCUMULATOR_BITS))
 
 
-def _limits(inputs: Sequence[TensorType], output: TensorType) -> dict:
-    """The quantities of a layer on tokens that device rules bound; tokens are rows."""
-    x = inputs[0]
-    return {
-        "input_height": x.shape[0],
-        "input_channels": x.channels,
-        "input_bits": x.bits,
-        "input_signed": x.signed,
-        "output_bits": output.bits,
-    }
+@macs.register
+def _(layer: MadNormalization, inputs: Sequence[TensorType]) -> int:
+    return prod(inputs[0].shape)
 
 
-@facts.register
-def _(layer: TokenEmbedding, inputs: Sequence[TensorType], output: TensorType) -> Facts:
-    return Facts(kind="token_embedding", limits=_limits(inputs, output), outputs=output.shape[0] * output.channels)
-
-
-@facts.register
-def _(layer: MadNormalization, inputs: Sequence[TensorType], output: TensorType) -> Facts:
-    values = output.shape[0] * output.channels
-    limits = _limits(inputs, output) | {"weight_bits": layer.weight_bits}
-    return Facts(
-        kind="normalization",
-        limits=limits,
-        macs=values,
-        outputs=values,
-        fan_out=1,
-        shared_weight_bits=output.channels * (layer.weight_bits or 32),
-    )
-
-
-@facts.register
-def _(layer: Attention, inputs: Sequence[TensorType], output: TensorType) -> Facts:
-    tokens, channels = output.shape
-    return Facts(
-        kind="attention",
-        limits=_limits(inputs, output),
-        macs=2 * tokens * tokens * channels,
-        outputs=tokens * (channels + layer.heads * tokens),
-        filters=channels,
-        group_step=channels // layer.heads,
-    )
+@macs.register
+def _(layer: Attention, inputs: Sequence[TensorType]) -> int:
+    tokens, channels = inputs[0].shape
+    return 2 * tokens * tokens * channels
 
 
 @record

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from spica.errors import SpicaError
 from spica.layers import weighted
 from spica.layers.weighted import WindowedLayer
-from spica.network.layer import Facts, Ops, facts, forward_float, forward_integer, infer, record
+from spica.network.layer import Ops, forward_float, forward_integer, infer, record
 from spica.network.types import TensorType
 from spica.semantics import primitives
 
@@ -63,18 +63,3 @@ def _(layer: Conv2D, inputs: Sequence[NDArray], types: Sequence[TensorType], ops
     bound = weighted.bound(peak, kernel)
     acc = ops.convolve(x, kernel, layer.strides, weighted.padding_of(layer, layer.kernel, x), fill, bound)
     return ops.apply_epilogue(acc, weighted.epilogue_of(layer, acc.shape, infer(layer, types)))
-
-
-@facts.register
-def _(layer: Conv2D, inputs: Sequence[TensorType], output: TensorType) -> Facts:
-    kh, kw, channels, filters = layer.kernel.shape
-    return weighted.windowed_facts(
-        layer,
-        layer.kernel,
-        inputs[0],
-        output,
-        kind="convolution",
-        weights=layer.kernel.size,
-        fan_out=kh * kw * filters,
-        weight_bits_per_filter=kh * kw * channels * (layer.weight_bits or 32),
-    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from spica.errors import SpicaError
 from spica.layers import weighted
 from spica.layers.weighted import WeightedLayer
-from spica.network.layer import Facts, Ops, facts, forward_float, forward_integer, infer, record
+from spica.network.layer import Ops, forward_float, forward_integer, infer, record
 from spica.network.types import TensorType
 
 
@@ -50,17 +49,3 @@ def _(layer: Dense, inputs: Sequence[NDArray], types: Sequence[TensorType], ops:
     acc = ops.convolve(pixels, kernel[None, None], (1, 1), no_padding, no_fill, bound)
     acc = acc.reshape(*x.shape[:-1], -1)
     return ops.apply_epilogue(acc, weighted.epilogue_of(layer, acc.shape, infer(layer, types)))
-
-
-@facts.register
-def _(layer: Dense, inputs: Sequence[TensorType], output: TensorType) -> Facts:
-    (x,) = inputs
-    channels, filters = layer.kernel.shape
-    return Facts(
-        kind="fully_connected" if prod(x.shape[:-1]) == 1 else "projection",
-        limits=weighted.neural_limits(layer, x, output),
-        macs=prod(x.shape[:-1]) * layer.kernel.size,
-        fan_out=filters,
-        weight_bits_per_filter=channels * (layer.weight_bits or 32),
-        filters=filters,
-    )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from spica.errors import SpicaError
 from spica.layers import weighted
 from spica.layers.weighted import WindowedLayer
-from spica.network.layer import Facts, Ops, facts, forward_float, forward_integer, infer, record
+from spica.network.layer import Ops, forward_float, forward_integer, infer, record
 from spica.network.types import TensorType
 from spica.semantics import primitives
 
@@ -50,18 +50,3 @@ def _(layer: DepthwiseConv2D, inputs: Sequence[NDArray], types: Sequence[TensorT
     bound = weighted.bound(weighted.largest(kind), layer.kernel)
     acc = ops.convolve_depthwise(x, layer.kernel, layer.strides, weighted.padding_of(layer, layer.kernel, x), bound)
     return ops.apply_epilogue(acc, weighted.epilogue_of(layer, acc.shape, infer(layer, types)))
-
-
-@facts.register
-def _(layer: DepthwiseConv2D, inputs: Sequence[TensorType], output: TensorType) -> Facts:
-    area = layer.kernel.shape[0] * layer.kernel.shape[1]
-    return weighted.windowed_facts(
-        layer,
-        layer.kernel,
-        inputs[0],
-        output,
-        kind="depthwise_convolution",
-        weights=layer.kernel.size,
-        fan_out=area,
-        weight_bits_per_filter=area * (layer.weight_bits or 32),
-    )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from spica.errors import SpicaError
 from spica.layers import weighted
-from spica.network.layer import Facts, Layer, Ops, facts, forward_integer, infer, record
+from spica.network.layer import Layer, Ops, forward_integer, infer, macs, record
 from spica.network.types import TensorType
 from spica.semantics.primitives import Epilogue
 
@@ -107,22 +107,6 @@ def _(layer: LearningDense, inputs: Sequence[NDArray], types: Sequence[TensorTyp
     return pooled.reshape(len(x), -1)
 
 
-@facts.register
-def _(layer: LearningDense, inputs: Sequence[TensorType], output: TensorType) -> Facts:
-    rows, neurons = layer.kernel.shape
-    (x,) = inputs
-    return Facts(
-        kind="fully_connected",
-        limits={
-            "input_bits": x.bits,
-            "input_signed": x.signed,
-            "input_channels": rows,
-            "weight_bits": 1,
-            "filters": neurons,
-        },
-        macs=layer.kernel.size,
-        outputs=neurons,
-        fan_out=neurons,
-        weight_bits_per_filter=rows * (1 + (MEMORY_BITS if layer.memory.shape[1] else 0)),
-        filters=neurons,
-    )
+@macs.register
+def _(layer: LearningDense, inputs: Sequence[TensorType]) -> int:
+    return layer.kernel.size

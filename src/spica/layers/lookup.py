@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from spica.errors import SpicaError
 from spica.layers import weighted
 from spica.layers.epilogue import Requantize, output_epilogue, requantized_type
-from spica.network.layer import Facts, Layer, Ops, facts, forward_integer, infer, record
+from spica.network.layer import Layer, Ops, forward_integer, infer, record
 from spica.network.types import TensorType
 
 
@@ -50,8 +50,3 @@ def _(layer: LookUp, inputs: Sequence[TensorType]) -> TensorType:
 def _(layer: LookUp, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
     entries = ops.look_up(inputs[0], layer.table, types[0].range[0])
     return ops.apply_epilogue(entries, output_epilogue(layer.requantize, infer(layer, types), value_bits=32))
-
-
-@facts.register
-def _(layer: LookUp, inputs: Sequence[TensorType], output: TensorType) -> Facts:
-    return Facts(kind="activation", limits={"activation": layer.function})

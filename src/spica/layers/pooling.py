@@ -18,7 +18,7 @@ from spica.layers.epilogue import (
     requantized_type,
     shift_left,
 )
-from spica.network.layer import Facts, Layer, Ops, facts, forward_float, forward_integer, infer, record
+from spica.network.layer import Layer, Ops, forward_float, forward_integer, infer, record
 from spica.network.types import TensorType
 from spica.semantics import primitives
 from spica.semantics.primitives import Epilogue
@@ -54,11 +54,6 @@ def _(layer: MaxPool2D, inputs: Sequence[NDArray], types: Sequence[TensorType], 
     return ops.apply_epilogue(x, Epilogue(value_bits=62, pool=pool, low=low, high=high, dtype=kind.dtype))
 
 
-@facts.register
-def _(layer: MaxPool2D, inputs: Sequence[TensorType], output: TensorType) -> Facts:
-    return Facts(kind="max_pool")
-
-
 @record
 class GlobalAveragePooling2D(Layer):
     """Global average pooling over height and width: ``(H, W, C)`` to ``(C,)``."""
@@ -89,8 +84,3 @@ def _(layer: GlobalAveragePooling2D, inputs: Sequence[NDArray], types: Sequence[
     epilogue = output_epilogue(layer.requantize, infer(layer, types), value_bits=AVERAGE_BITS, average=True)
     x, shift = inputs[0], weighted.input_shift(types[0])
     return ops.apply_epilogue(shift_left(x, shift, WIDEST_BUFFER, ops) if shift.any() else x, epilogue)
-
-
-@facts.register
-def _(layer: GlobalAveragePooling2D, inputs: Sequence[TensorType], output: TensorType) -> Facts:
-    return Facts(kind="global_average_pool")

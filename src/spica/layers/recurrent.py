@@ -6,6 +6,7 @@ A sample is a stretch of time steps ``(T, C)``; the batch axis goes on in time, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from spica.errors import SpicaError
 from spica.layers import weighted
 from spica.layers.epilogue import Requantize, output_epilogue, requantized_type
-from spica.network.layer import Facts, Layer, Ops, State, facts, forward_stateful, infer, record, state_types
+from spica.network.layer import Layer, Ops, State, forward_stateful, infer, macs, record, state_types
 from spica.network.types import TensorType
 from spica.semantics.primitives import Epilogue
 
@@ -126,7 +127,6 @@ def _(
     return states.real.reshape(inputs[0].shape), (states[:, -1].real, states[:, -1].imag)
 
 
-@facts.register
-def _(layer: StatefulRecurrent, inputs: Sequence[TensorType], output: TensorType) -> Facts:
-    steps, channels = inputs[0].shape
-    return Facts(kind="recurrent", macs=4 * steps * channels, fan_out=4, filters=channels)
+@macs.register
+def _(layer: StatefulRecurrent, inputs: Sequence[TensorType]) -> int:
+    return 4 * prod(inputs[0].shape)

@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 from spica.errors import SpicaError
 from spica.layers import weighted
 from spica.layers.weighted import WindowedLayer
-from spica.network.layer import Facts, Ops, facts, forward_float, forward_integer, infer, record
+from spica.network.layer import Ops, forward_float, forward_integer, infer, record
 from spica.network.types import TensorType
 from spica.semantics import primitives
-
-DEPTHWISE_MEMORY_BITS = 8
-"""Bits that hardware keeps a depthwise weight of a separable layer in, whatever its precision."""
+from spica.semantics.primitives import Pair
 
 
 @record
@@ -28,6 +26,11 @@ class SeparableConv2D(WindowedLayer):
     depthwise_kernel: NDArray
     kernel: NDArray
     accumulator_bits: int = 31
+
+    @property
+    def window(self) -> Pair:
+        """Height and width of the depthwise kernel."""
+        return self.depthwise_kernel.shape[:2]
 
 
 @infer.register
@@ -76,20 +79,3 @@ def _(layer: SeparableConv2D, inputs: Sequence[NDArray], types: Sequence[TensorT
     bound = weighted.bound(min(middle_bound, 1 << layer.accumulator_bits), pointwise)
     acc = ops.convolve(middle, pointwise, (1, 1), ((0, 0), (0, 0)), np.zeros(kind.channels, np.int64), bound)
     return ops.apply_epilogue(acc, weighted.epilogue_of(layer, acc.shape, infer(layer, types)))
-
-
-@facts.register
-def _(layer: SeparableConv2D, inputs: Sequence[TensorType], output: TensorType) -> Facts:
-    kh, kw, channels = layer.depthwise_kernel.shape
-    filters = layer.kernel.shape[1]
-    return weighted.windowed_facts(
-        layer,
-        layer.depthwise_kernel,
-        inputs[0],
-        output,
-        kind="separable_convolution",
-        weights=layer.depthwise_kernel.size + layer.kernel.size,
-        fan_out=kh * kw * filters,  # measured on hardware: an event costs as much as in a full convolution
-        weight_bits_per_filter=channels * (layer.weight_bits or 32),
-        shared_weight_bits=kh * kw * channels * DEPTHWISE_MEMORY_BITS,
-    )

@@ -17,10 +17,8 @@ from spica.errors import SpicaError
 from spica.layers import weighted
 from spica.layers.weighted import WeightedLayer
 from spica.network.layer import (
-    Facts,
     Ops,
     State,
-    facts,
     forward_float,
     forward_integer,
     forward_stateful,
@@ -139,19 +137,3 @@ def _(layer: DepthwiseBufferTempConv, inputs: Sequence[NDArray], types: Sequence
 def _finished(layer: Temporal, acc: NDArray, kind: TensorType, ops: Ops) -> NDArray:
     acc = acc.reshape(len(acc), *kind.shape[:2], acc.shape[-1])
     return ops.apply_epilogue(acc, weighted.epilogue_of(layer, acc.shape, infer(layer, [kind])))
-
-
-@facts.register
-def _(layer: Temporal, inputs: Sequence[TensorType], output: TensorType) -> Facts:
-    (x,) = inputs
-    depthwise = isinstance(layer, DepthwiseBufferTempConv)
-    depth = len(layer.kernel)
-    return Facts(
-        kind="depthwise_temporal_convolution" if depthwise else "temporal_convolution",
-        limits=weighted.neural_limits(layer, x, output) | {"fifo": depth},
-        macs=x.shape[0] * x.shape[1] * layer.kernel.size,
-        outputs=x.shape[0] * x.shape[1] * output.channels,
-        fan_out=depth * (1 if depthwise else output.channels),
-        weight_bits_per_filter=layer.kernel.size // output.channels * (layer.weight_bits or 32),
-        filters=output.channels,
-    )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from spica.errors import SpicaError
 from spica.layers import weighted
 from spica.layers.weighted import WeightedLayer
-from spica.network.layer import Facts, Ops, facts, forward_float, forward_integer, infer, record
+from spica.network.layer import Ops, forward_float, forward_integer, infer, record
 from spica.network.types import TensorType
 from spica.semantics import primitives
 from spica.semantics.primitives import Padding, Pair
@@ -136,29 +136,10 @@ def _(layer: DepthwiseConvTranspose2D, inputs: Sequence[NDArray], types: Sequenc
     return ops.apply_epilogue(acc, weighted.epilogue_of(layer, acc.shape, infer(layer, types)))
 
 
-def _padding_name(layer: Transposed) -> str:
-    """ "same" and "valid" as device rules know them, whichever way the padding is given."""
+def padding_name(layer: Transposed) -> str:
+    """Return "same", "valid" or "custom", whichever way the padding is given."""
     for name in ("same", "valid"):
         plain = replace(layer, padding=name)
         if _spread_padding(plain, 8, 8) == _spread_padding(layer, 8, 8):
             return name
     return "custom"
-
-
-@facts.register(ConvTranspose2D)
-@facts.register(DepthwiseConvTranspose2D)
-def _(layer: Transposed, inputs: Sequence[TensorType], output: TensorType) -> Facts:
-    (x,) = inputs
-    kh, kw = layer.kernel.shape[:2]
-    depthwise = isinstance(layer, DepthwiseConvTranspose2D)
-    reached = 1 if depthwise else output.channels
-    window = {"kernel": kh if kh == kw else f"{kh}x{kw}", "stride": layer.strides[0], "padding": _padding_name(layer)}
-    return Facts(
-        kind="depthwise_transposed_convolution" if depthwise else "transposed_convolution",
-        limits=weighted.neural_limits(layer, x, output) | window,
-        macs=x.shape[0] * x.shape[1] * layer.kernel.size,
-        outputs=_output_size(layer, x.shape[0], 0) * _output_size(layer, x.shape[1], 1) * output.channels,
-        fan_out=kh * kw * reached,
-        weight_bits_per_filter=layer.kernel.size // output.channels * (layer.weight_bits or 32),
-        filters=output.channels,
-    )

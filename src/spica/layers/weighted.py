@@ -8,7 +8,8 @@ replaces them with integers and fills the fields from ``weight_bits`` on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ from spica.layers.epilogue import (
     requantized_type,
     shift_left,
 )
-from spica.network.layer import Facts, Layer, Ops
+from spica.network.layer import Layer, Ops, macs
 from spica.network.types import TensorType
 from spica.semantics import primitives
 from spica.semantics.primitives import Epilogue, Padding, Pair
@@ -72,6 +73,11 @@ class WindowedLayer(WeightedLayer):
 
     strides: tuple[int, int] = (1, 1)
     padding: str | tuple[tuple[int, int], tuple[int, int]] = "same"
+
+    @property
+    def window(self) -> Pair:
+        """Height and width of the kernel."""
+        return self.kernel.shape[:2]  # type: ignore[attr-defined]
 
 
 WEIGHT_RANGE = {1: (-1, 1), 2: (-2, 1), 4: (-8, 7), 8: (-128, 127)}
@@ -247,45 +253,19 @@ def bound(peak: int, kernel: NDArray) -> int:
     return peak * int((np.maximum(kernel, 0).sum(axis=axes) - np.minimum(kernel, 0).sum(axis=axes)).max())
 
 
-def neural_limits(layer: WeightedLayer, x: TensorType, output: TensorType) -> dict:
-    """The quantities of a neural layer that device rules bound."""
-    pool = layer.pool
-    return {
-        "input_bits": x.bits,
-        "input_signed": x.signed,
-        "input_channels": x.channels,
-        "weight_bits": layer.weight_bits,
-        "filters": output.channels,
-        "pool": "none" if pool is None else "max" if isinstance(pool, MaxPool) else "global_average",
-        "pool_size": "x".join(map(str, pool.size)) if isinstance(pool, MaxPool) else None,
-        "pool_stride": "x".join(map(str, pool.strides)) if isinstance(pool, MaxPool) else None,
-        "activation": "none" if layer.activation is None else "relu",
-        "output_bits": output.bits if layer.requantize is not None else None,
-        "output_signed": output.signed,
-    }
+@macs.register
+def _(layer: WeightedLayer, inputs: Sequence[TensorType]) -> int:
+    """Every weight meets every position of the input."""
+    return prod(inputs[0].shape[:-1]) * weight_count(layer)
 
 
-def windowed_facts(layer: WindowedLayer, kernel: NDArray, x: TensorType, output: TensorType, **facts) -> Facts:
-    """Facts of a layer that slides ``kernel`` (kh, kw, ...) over ``x``; ``facts`` says what is its own."""
-    (kh, kw), strides, padding = kernel.shape[:2], layer.strides, padding_of(layer, kernel, x)
-    height, width = x.shape[:2]
-    same = tuple(primitives.same_padding(s, k, t) for s, k, t in zip((height, width), (kh, kw), strides))
-    window = {
-        "input_height": height,
-        "input_width": width,
-        "kernel": kh if kh == kw else f"{kh}x{kw}",
-        "stride": strides[0] if strides[0] == strides[1] else f"{strides[0]}x{strides[1]}",
-        "padding": "same" if padding == same else "valid" if padding == ((0, 0), (0, 0)) else "custom",
-    }
-    rows, columns = convolved_shape(layer, x, (kh, kw), strides, layer.padding)
-    if isinstance(layer.pool, GlobalAverage):
-        window["pooled_area"] = rows * columns
-    weights = facts.pop("weights")
-    return Facts(
-        limits=neural_limits(layer, x, output) | window,
-        macs=rows * columns * weights,
-        outputs=rows * columns * output.channels,
-        halo=kh - 1,
-        filters=output.channels,
-        **facts,
-    )
+@macs.register
+def _(layer: WindowedLayer, inputs: Sequence[TensorType]) -> int:
+    """Every weight meets every position of the window."""
+    rows, columns = convolved_shape(layer, inputs[0], layer.window, layer.strides, layer.padding)
+    return rows * columns * weight_count(layer)
+
+
+def weight_count(layer: WeightedLayer) -> int:
+    """Return the number of weights in all kernels of a layer."""
+    return sum(getattr(layer, f.name).size for f in fields(layer) if "kernel" in f.name)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spica.errors import SpicaError
-from spica.network.layer import Layer, check_fields, facts, infer, state_types
+from spica.network.layer import Layer, check_fields, infer, macs, state_types
 from spica.network.types import TensorType
 
 
@@ -91,9 +91,9 @@ class Network:
     def input_types(self, layer: Layer) -> list[TensorType]:
         return [self.types[i] for i in layer.inputs]
 
-    def facts(self, layer: Layer):
-        """What hardware must know of one of this network's layers (see ``Facts``)."""
-        return facts(layer, self.input_types(layer), self.types[layer.name])
+    def macs(self, layer: Layer) -> int:
+        """Return the multiply-accumulates that one sample costs one of this network's layers."""
+        return macs(layer, self.input_types(layer))
 
     # -- running ---------------------------------------------------------------------------------------------
 

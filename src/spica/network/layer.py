@@ -9,14 +9,14 @@ A layer is a frozen dataclass of plain fields. What it means is said by the func
 ``forward_integer`` what it computes on integers, written with the primitives of ``Ops``
 ``remembered``      types of what a layer with memory keeps from frame to frame; nothing for most
 ``forward_stateful`` as the two above, for a layer with memory
-``facts``           what hardware asks of it: kind, kernel, filters, bits, memory, fan-out
+``macs``            multiply-accumulates of one sample; 0 for most
 ==================  ========================================================================
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, singledispatch
 from types import UnionType
 from typing import Any, Protocol, TypeVar, Union, dataclass_transform, get_args, get_origin, get_type_hints
@@ -47,35 +47,6 @@ class Layer:
 
     name: str
     inputs: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Facts:
-    """What the hardware needs to know of one layer in its place in the network.
-
-    Attributes:
-        kind: the hardware's name of the layer ("input_convolution", "convolution", ...); "" costs nothing.
-        limits: the quantities that device rules bound, such as kernel, stride, filters, weight_bits.
-        macs: multiply-accumulates of one dense sample.
-        outputs: values that it makes of one sample, before pooling.
-        fan_out: synapses that one input event reaches on chip (kernel area x filters).
-        weight_bits_per_filter: bits of weight memory that one filter needs.
-        shared_weight_bits: bits of weight memory that every group of filters needs again.
-        halo: extra input rows a band of rows needs (kernel height - 1).
-        filters: output channels that can be split over processors; 0 if they cannot.
-        group_step: filters that stay together when they are.
-    """
-
-    kind: str = ""
-    limits: dict[str, Any] = field(default_factory=dict)
-    macs: int = 0
-    outputs: int = 0
-    fan_out: int = 0
-    weight_bits_per_filter: int = 0
-    shared_weight_bits: int = 0
-    halo: int = 0
-    filters: int = 0
-    group_step: int = 1
 
 
 def check_fields(value: Any, where: str) -> None:
@@ -185,6 +156,6 @@ def forward_stateful(
 
 
 @singledispatch
-def facts(layer: Any, inputs: Sequence[TensorType], output: TensorType) -> Facts:
-    """What hardware must know of ``layer``; nothing for a layer that only moves data."""
-    return Facts()
+def macs(layer: Any, inputs: Sequence[TensorType]) -> int:
+    """Return the multiply-accumulates of one sample if no value is zero; 0 for a layer without products."""
+    return 0

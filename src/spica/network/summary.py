@@ -12,30 +12,23 @@ from spica.util.table import table
 
 
 def parameters(layer: Layer) -> int:
-    """Number of weights and biases in a layer."""
+    """Return the number of weights and biases in a layer."""
     arrays = (getattr(layer, f.name) for f in fields(layer) if "kernel" in f.name or f.name == "bias")
     return sum(a.size for a in arrays if isinstance(a, np.ndarray))
 
 
 def summary(net: Network) -> str:
-    rows = [("layer", "kind", "output", "weights", "parameters", "MACs")]
-    total = 0
-    macs = 0
+    """Return a table of the layers: type, output, weights and multiply-accumulates."""
+    rows: list[tuple[str, ...]] = [("layer", "kind", "output", "weights", "parameters", "MACs")]
+    total = macs = 0
     for layer in net:
-        fact = net.facts(layer)
+        products = net.macs(layer)
         count = parameters(layer)
         bits = getattr(layer, "weight_bits", None)
-        rows.append(
-            (
-                layer.name,
-                type(layer).__name__,
-                str(net.types[layer.name]),
-                f"int{bits}" if bits else ("float32" if count else ""),
-                f"{count:,}" if count else "",
-                f"{fact.macs:,}" if fact.macs else "",
-            )
-        )
+        weights = f"int{bits}" if bits else "float32" if count else ""
+        figures = [f"{n:,}" if n else "" for n in (count, products)]
+        rows.append((layer.name, type(layer).__name__, str(net.types[layer.name]), weights, *figures))
         total += count
-        macs += fact.macs
+        macs += products
     kind = "integer" if net.is_integer else "float"
     return f"{net.name} ({kind} network)\n{table(rows)}\n{total:,} parameters, {macs:,} MACs a sample"

@@ -100,8 +100,6 @@ def _check(network: Network) -> None:
 
 def _shares(network: Network) -> dict[str, float]:
     """Each tensor's share of the synapse operations that the network does if every value is an event."""
-    work = {
-        layer.name: sum(network.facts(reader).macs for reader in network.consumers[layer.name]) for layer in network
-    }
+    work = {layer.name: sum(network.macs(reader) for reader in network.consumers[layer.name]) for layer in network}
     total = sum(work.values()) or 1.0
     return {name: done / total for name, done in work.items()}

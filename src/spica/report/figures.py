@@ -131,7 +131,7 @@ def draw_mesh(axes: Any, chip: MappedNetwork) -> None:
 
     used = set()
     for index, place in enumerate(chip.placements):
-        held = [place_ for place_ in place.nps if place.turn == place_.chip == 0]
+        held = [place_ for place_ in place.nps if place.pass_index == place_.chip == 0]
         for i, (_, row, column, slot) in enumerate(held):
             used.add((row, column, slot))
             square(row, column, slot, colours(index % 10), place.layer if i == 0 else None)

@@ -150,7 +150,7 @@ def to_facts(taught: Taught, seconds: float) -> dict[str, Any]:
         "engine_inference_ms": taught.inference_ms,
         "engine_learning_ms": taught.learning_ms,
         "device": inference.device.name,
-        "tier": inference.trust.tier,
+        "tier": inference.confidence.tier,
         "seconds": seconds,
     }
 

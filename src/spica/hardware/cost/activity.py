@@ -1,4 +1,4 @@
-"""What a layer receives: its events by row and channel, measured on samples or expected from a density."""
+"""Activity: the events that a layer receives by row and channel, measured on samples or expected from a density."""
 
 from __future__ import annotations
 
@@ -34,11 +34,12 @@ class Activity:
 
     @property
     def samples(self) -> int:
+        """Samples that were counted."""
         return len(self.events)
 
 
 def measure(*inputs: NDArray) -> Activity:
-    """Activity of samples ``(N, H, W, C)``, ``(N, T, C)`` or ``(N, C)``, counted; of all inputs that a layer reads."""
+    """Count the events of samples ``(N, H, W, C)``, ``(N, T, C)`` or ``(N, C)`` in all inputs that a layer reads."""
     return _together([_measure(x) for x in inputs])
 
 
@@ -54,7 +55,7 @@ def _measure(x: NDArray) -> Activity:
 
 
 def expect(kinds: Sequence[TensorType], density: float) -> Activity:
-    """Mean activity of inputs of these types whose values are non-zero with probability ``density`` each."""
+    """Return the mean activity of inputs of these types whose values are non-zero with probability ``density`` each."""
     return _together([_expect(kind, density) for kind in kinds])
 
 
@@ -71,7 +72,7 @@ def _expect(kind: TensorType, density: float) -> Activity:
 
 
 def _together(parts: Sequence[Activity]) -> Activity:
-    """Activity of all that a layer reads; its inputs have as many rows."""
+    """Return the activity of all that a layer reads; its inputs have as many rows."""
     return Activity(
         np.sum([part.events for part in parts], axis=0),
         np.sum([part.runs for part in parts], axis=0),
@@ -81,7 +82,7 @@ def _together(parts: Sequence[Activity]) -> Activity:
 
 
 def join(parts: Sequence[Activity]) -> Activity:
-    """Activity of all samples of a run, whose batches were measured one by one."""
+    """Return the activity of all samples of a run, whose batches were measured one by one."""
     return Activity(
         np.concatenate([part.events for part in parts]),
         np.concatenate([part.runs for part in parts]),
@@ -91,7 +92,11 @@ def join(parts: Sequence[Activity]) -> Activity:
 
 
 def expected_activity(net: Network, density: float | Mapping[str, float]) -> dict[str, Activity]:
-    """What each layer receives if a share ``density`` of its inputs is not zero."""
+    """Return the activity of each layer if a share ``density`` of its inputs is not zero.
+
+    Raises:
+        SpicaError: for an unknown layer, or a density that is not a share of 0 to 1.
+    """
     by_layer = density if isinstance(density, Mapping) else dict.fromkeys([layer.name for layer in net], density)
     for name, value in by_layer.items():
         if name not in net.types:

@@ -1,4 +1,4 @@
-"""What learning one sample costs on a device, beside inferring it.
+"""The cost of learning one sample on a device, beside inferring it.
 
 No public measurement of a learning step is known. Here the winner's connections are read and written where they are
 kept, and each access costs the cycles and the energy that the device's file gives for a weight of a fully connected
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from spica.errors import SpicaError
 from spica.hardware.cost.statistics import Statistics, two_digits
 from spica.hardware.simulate import MappedNetwork
+from spica.hardware.spec import specs
 from spica.layers import LearningDense
 from spica.util.table import table
 
@@ -43,7 +44,7 @@ class LearningStep:
     statistics: Statistics
 
     def __str__(self) -> str:
-        inference, band = self.statistics, self.statistics.trust.band
+        inference, band = self.statistics, self.statistics.confidence.band
         figures: list[tuple[str, ...]] = [("learning one sample", "value", "90 % band")]
         for name, words in (("latency_ms", "latency, inference included, ms"), ("energy_uj", "of it dynamic, uJ")):
             value = self.latency_ms if name == "latency_ms" else self.energy_uj + inference.dynamic_energy_uj
@@ -60,22 +61,21 @@ class LearningStep:
 
 
 def learning_step(chip: MappedNetwork) -> LearningStep:
-    """Cost of learning one of the samples that ``chip`` ran last.
+    """Return the cost of learning one of the samples that ``chip`` ran last.
 
     Raises:
         SpicaError: where the network has no learning layer, or nothing has run yet.
     """
     layer = next((r for r in chip.network if isinstance(r, LearningDense)), None)
     if layer is None:
-        raise SpicaError(f"{chip.network.name}: it has no learning layer; spica.learn gives it one")
+        raise SpicaError(f"{chip.network.name}: has no learning layer; give it one with spica.learn")
     statistics, device = chip.statistics, chip.device
-    facts = chip.network.facts(layer)
     cost = next(c for c in statistics.layers if c.layer == layer.name)
     accesses = ACCESSES[layer.rule] * len(layer.kernel)
     cycles = accesses * (device.external_dense_cycles if cost.external_weights else device.dense_cycles)
     return LearningStep(
         nps=cost.nps,
-        memory_bytes=facts.weight_bits_per_filter * facts.filters // 8,
+        memory_bytes=specs(chip.network)[layer.name].weight_memory_bits // 8,
         accesses=accesses,
         cycles=cycles,
         latency_ms=statistics.latency_ms + cycles / (device.clock_mhz * 1e3),

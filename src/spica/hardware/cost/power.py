@@ -36,7 +36,7 @@ class Power:
 
 
 def power(floor_mw: float, times_ms: NDArray[np.float64], energies_uj: NDArray[np.float64]) -> Power:
-    """Power of samples that took ``times_ms`` each and ``energies_uj`` beyond the floor."""
+    """Return the power of samples that took ``times_ms`` each and ``energies_uj`` beyond the floor."""
     each = floor_mw + energies_uj / times_ms
     average = floor_mw + energies_uj.sum() / times_ms.sum()
     return Power(

@@ -1,4 +1,4 @@
-"""What a run cost, by layer and in all: events are counted; cycles, times and energies modelled from them."""
+"""The cost of a run, by layer and in all: events are counted; cycles, times and energies modelled from them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spica.hardware.cost.confidence import Trust
+from spica.hardware.cost.confidence import Confidence
 from spica.hardware.cost.power import Power, power
-from spica.hardware.cost.timing import stream_interval
 from spica.hardware.device.schema import Device
 from spica.hardware.mapping.placement import NP
+from spica.hardware.spec import OpType
+from spica.util.renamed import renamed
 from spica.util.table import table
 
 
 @dataclass(frozen=True, kw_only=True)
 class NPCost:
-    """What one NP has to do for a sample: events it receives, synapse operations, cycles (modelled)."""
+    """The work of one NP for a sample: events it receives, synapse operations, cycles (modelled)."""
 
     np: NP
     events: float
@@ -32,8 +33,8 @@ class LayerCost:
 
     Attributes:
         layer: its name.
-        kind: the hardware's name of it.
-        turn: the pass in which it runs, from 0.
+        op_type: what it is to the hardware.
+        pass_index: the pass in which it runs, from 0.
         nps: NPs that it has; 0 in the input-convolution unit.
         events: non-zero inputs a sample (counted).
         inputs: inputs a sample.
@@ -51,8 +52,8 @@ class LayerCost:
     """
 
     layer: str
-    kind: str
-    turn: int
+    op_type: OpType
+    pass_index: int
     nps: int
     events: float
     inputs: int
@@ -73,10 +74,16 @@ class LayerCost:
         """Fraction of the inputs that are zero."""
         return 1 - self.events / self.inputs
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain data; "kind" and "turn" are old names, kept until version 0.3."""
+        return asdict(self) | {"sparsity": self.sparsity, "kind": self.op_type, "turn": self.pass_index}
+
+    kind, turn = renamed("op_type"), renamed("pass_index")
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Statistics:
-    """What the samples of a run cost on a device.
+    """The cost of the samples of a run on a device.
 
     Latency is that of one sample alone, the sum over layers. Rate, power and energy are those of a stream,
     where the next sample enters as soon as the slowest two neighbouring layers allow; in several passes there is
@@ -84,12 +91,12 @@ class Statistics:
 
     Attributes:
         mode, chips, passes: how the network was mapped.
-        dense_cycles: what a sample would take if no input of any layer were zero (modelled).
+        dense_cycles: cycles of a sample if no input of any layer were zero (modelled).
         input_bytes: of a sample.
         reload_bytes: weights loaded for a sample, where there are several passes.
         transfer_cycles, transfer_energy_uj: of loading them, and of packets between devices.
         layer_cycles, layer_energies: cycles and microjoules of each layer and sample ``(layers, N)``.
-        trust: tier and errors of what is modelled.
+        confidence: tier and errors of what is modelled.
     """
 
     network: str
@@ -106,7 +113,9 @@ class Statistics:
     transfer_energy_uj: float
     layer_cycles: NDArray[np.float64]
     layer_energies: NDArray[np.float64]
-    trust: Trust
+    confidence: Confidence
+
+    trust = renamed("confidence")
 
     @property
     def nps(self) -> int:
@@ -126,7 +135,7 @@ class Statistics:
     @property
     def sparsity(self) -> float:
         """Fraction of zeros among what layers send each other; the network's own input is left out."""
-        between = [cost for cost in self.layers if cost.kind != "input_convolution"]
+        between = [cost for cost in self.layers if cost.op_type is not OpType.INPUT_CONVOLUTION]
         return 1 - sum(c.events for c in between) / max(sum(c.inputs for c in between), 1)
 
     @property
@@ -144,7 +153,7 @@ class Statistics:
         """Milliseconds between results in a stream."""
         if self.passes > 1:
             return self.latency_ms
-        return float(stream_interval(self.layer_cycles).mean()) / self._cycles_per_ms
+        return float(_stream_interval(self.layer_cycles).mean()) / self._cycles_per_ms
 
     @property
     def bottleneck(self) -> LayerCost:
@@ -183,7 +192,7 @@ class Statistics:
 
     @property
     def power(self) -> Power:
-        """What a power meter would show while the host sends the samples one after the other, each alone."""
+        """Figures of a power meter while the host sends the samples one after the other, each alone."""
         device = self.device
         loaded = self.input_bytes * device.host_input_ns + self.reload_bytes * device.host_reload_ns
         host = device.host_ms + loaded * 1e-6
@@ -196,11 +205,11 @@ class Statistics:
         return self.device.clock_mhz * 1e3
 
     def band(self, figure: str) -> tuple[float, float]:
-        """Where a modelled figure lies in 90 % of cases, by its name, such as "latency_ms" or "energy_uj"."""
-        return self.trust.band(figure, getattr(self, figure))
+        """Return where a modelled figure lies in 90 % of cases, by its name, such as "latency_ms" or "energy_uj"."""
+        return self.confidence.band(figure, getattr(self, figure))
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain data: modelled figures with their 90 % bands, and the constants' sources."""
+        """Return everything as plain data: modelled figures with their 90 % bands, and the constants' sources."""
         device = self.device
         modelled = {}
         for name in MODELLED:
@@ -222,10 +231,10 @@ class Statistics:
             "dense_cycles": self.dense_cycles,
             "modelled": modelled,
             "power_meter": asdict(self.power),
-            "tier": self.trust.tier,
-            "reasons": list(self.trust.reasons),
+            "tier": self.confidence.tier,
+            "reasons": list(self.confidence.reasons),
             "sources": {name: device.sources[name] for name in SOURCES},
-            "layers": [asdict(cost) | {"sparsity": cost.sparsity} for cost in self.layers],
+            "layers": [cost.to_dict() for cost in self.layers],
         }
 
     def __str__(self) -> str:
@@ -233,19 +242,10 @@ class Statistics:
         header = ("layer", "kind", "NPs", "events", "sparsity", "SOPs", "cycles", "link", "ms", "uJ")
         rows: list[tuple[str, ...]] = [header if self.passes == 1 else ("pass", *header)]
         for c in self.layers:
-            row = (
-                c.layer,
-                c.kind,
-                str(c.nps or "unit"),
-                f"{c.events:,.0f}",
-                f"{c.sparsity:.1%}",
-                f"{c.sops:,.0f}",
-                f"{c.cycles:,.0f}",
-                f"{c.link_load:.0%}",
-                two_digits(c.latency_ms),
-                two_digits(c.energy_uj),
-            )
-            rows.append(row if self.passes == 1 else (str(c.turn + 1), *row))
+            counted = (str(c.nps or "unit"), f"{c.events:,.0f}", f"{c.sparsity:.1%}", f"{c.sops:,.0f}")
+            modelled = (f"{c.cycles:,.0f}", f"{c.link_load:.0%}", two_digits(c.latency_ms), two_digits(c.energy_uj))
+            row = (c.layer, c.op_type, *counted, *modelled)
+            rows.append(row if self.passes == 1 else (str(c.pass_index + 1), *row))
         figures: list[tuple[str, ...]] = [("modelled", "value", "90 % band")]
         figures += [
             (words, two_digits(getattr(self, name)), " to ".join(map(two_digits, self.band(name))))
@@ -253,7 +253,7 @@ class Statistics:
         ]
         several = f"{self.chips} x " if self.chips > 1 else ""
         passes = f" in {self.passes} passes ({self.reload_bytes:,} bytes of weights loaded)" if self.passes > 1 else ""
-        reasons = f": {', '.join(self.trust.reasons)}" if self.trust.reasons else ""
+        reasons = f": {', '.join(self.confidence.reasons)}" if self.confidence.reasons else ""
         slowest = self.bottleneck
         return "\n".join(
             [
@@ -263,7 +263,7 @@ class Statistics:
                 "",
                 f"Bottleneck: {slowest.layer}, {slowest.cycles / self.cycles:.0%} of the cycles. "
                 f"Zeros save {1 - self.cycles / self.dense_cycles:.0%} of the cycles that dense activations would take",
-                f"Estimates, {self.trust.tier}{reasons} (modelled, not measured)",
+                f"Estimates, {self.confidence.tier}{reasons} (modelled, not measured)",
                 table(figures, left=1),
                 str(self.power),
                 "",
@@ -288,6 +288,14 @@ SOURCES = ("cycles_error", "sop_pj", "static_mw", "energy_factor")
 
 
 def two_digits(value: float) -> str:
-    """A modelled figure in two significant digits: more would promise what the model does not hold."""
+    """Return a modelled figure in two significant digits: more would promise what the model does not hold."""
     rounded = float(f"{value:.2g}")
     return f"{rounded:,.0f}" if rounded >= 10 else f"{rounded:g}"
+
+
+def _stream_interval(cycles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return cycles between the results of a stream, given those of each layer and sample ``(layers, N)``.
+
+    A layer and the one after it cannot work on two samples at once, so the slowest neighbours set the pace.
+    """
+    return cycles[0] if len(cycles) == 1 else (cycles[:-1] + cycles[1:]).max(axis=0)

@@ -1,1 +1,1 @@
-"""Devices as data: the schema, the catalog of TOML files, and the rules a device sets."""
+"""Devices as data: what a device is, its rules on layers, the catalogue, and reading a user's file."""

@@ -1,52 +1,70 @@
-"""Layer rules as data: what a device asks of each kind of layer, read from its file."""
+"""Layer rules as data: what a device asks of each op type, read from its file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from spica.errors import SpicaError
+from spica.hardware.spec import LayerSpec, OpType
+from spica.util.renamed import renamed
 
-KINDS = (
-    "input_convolution",
-    "convolution",
-    "separable_convolution",
-    "depthwise_convolution",
-    "transposed_convolution",
-    "depthwise_transposed_convolution",
-    "temporal_convolution",
-    "depthwise_temporal_convolution",
-    "recurrent",
-    "projection",
-    "attention",
-    "normalization",
-    "fully_connected",
+_ALL = list(OpType)
+MAPPABLE = tuple(_ALL[_ALL.index(OpType.INPUT_CONVOLUTION) : _ALL.index(OpType.FULLY_CONNECTED) + 1])
+"""Op types that a device file can have rules on: those that NPs and the input-convolution unit compute."""
+
+
+def size_in_rules(size: tuple[int, int] | None) -> int | str | None:
+    """Return a height and width as device files spell it: a square one as a number, others as "3x5"."""
+    return size[0] if size and size[0] == size[1] else area_in_rules(size)
+
+
+def area_in_rules(size: tuple[int, int] | None) -> str | None:
+    """Return a height and width as device files spell that of pooling: "2x2"."""
+    return size and "x".join(map(str, size))
+
+
+class Quantity(NamedTuple):
+    """What a rule can bound: its name in words, what to do where it is broken, and its value in a layer's spec.
+
+    ``None`` is the value in a layer that has no such quantity.
+    """
+
+    words: str
+    remedy: str
+    value: Callable[[LayerSpec], int | str | None]
+
+
+RESIZE = "resize the samples or change the strides before"
+END_WITH_RELU = "end what it reads with a ReLU, or give unsigned samples"
+FEWER = "use fewer filters or a smaller kernel"
+NARROW_OUTPUT = "quantise its activations to a width that is allowed"
+CHANGE_PADDING = (
+    "change the padding, then train again; PyTorch's is ZeroPad2d((0, 1, 0, 1)) before a 3x3 kernel of stride 2"
 )
-"""Kinds of layers that a network can be mapped with."""
 
 QUANTITIES = {
-    "input_height": ("input height", "resize the samples or change the strides before"),
-    "input_width": ("input width", "resize the samples or change the strides before"),
-    "input_channels": ("input channels", "change the filters or channels before"),
-    "input_bits": ("input bits", "quantise what it reads to a width that is allowed"),
-    "input_signed": ("signed input", "end what it reads with a ReLU, or give unsigned samples"),
-    "kernel": ("kernel", "change the kernel, then train again"),
-    "stride": ("stride", "change the stride, then train again"),
-    "padding": (
-        "padding",
-        "change the padding, then train again; PyTorch's is ZeroPad2d((0, 1, 0, 1)) before a 3x3 kernel of stride 2",
+    "input_height": Quantity("input height", RESIZE, lambda s: s.input_height),
+    "input_width": Quantity("input width", RESIZE, lambda s: s.input_width),
+    "input_channels": Quantity("input channels", "change the filters or channels before", lambda s: s.input_channels),
+    "input_bits": Quantity(
+        "input bits", "quantise what it reads to a width that is allowed", lambda s: s.inputs[0].bits
     ),
-    "filters": ("filters", "use fewer filters or a smaller kernel"),
-    "weight_bits": ("weight bits", "quantise its weights to a width that is allowed"),
-    "output_bits": ("output bits", "quantise its activations to a width that is allowed"),
-    "fifo": ("frames in its buffer", "change the depth of its kernel, then train again"),
-    "pooled_area": ("pixels of the pooled image", "pool or stride more before it"),
-    "pool": ("pooling", "move the pooling to a later layer"),
-    "pool_size": ("pooling size", "change the pooling size"),
-    "pool_stride": ("pooling stride", "change the pooling stride"),
+    "input_signed": Quantity("signed input", END_WITH_RELU, lambda s: s.inputs[0].signed),
+    "kernel": Quantity("kernel", "change the kernel, then train again", lambda s: size_in_rules(s.kernel)),
+    "stride": Quantity("stride", "change the stride, then train again", lambda s: size_in_rules(s.strides)),
+    "padding": Quantity("padding", CHANGE_PADDING, lambda s: s.padding),
+    "filters": Quantity("filters", FEWER, lambda s: s.filters if s.weight_bits_per_filter else None),
+    "weight_bits": Quantity("weight bits", "quantise its weights to a width that is allowed", lambda s: s.weight_bits),
+    "output_bits": Quantity("output bits", NARROW_OUTPUT, lambda s: s.output_bits),
+    "fifo": Quantity("frames in its buffer", "change the depth of its kernel, then train again", lambda s: s.frames),
+    "pooled_area": Quantity("pixels of the pooled image", "pool or stride more before it", lambda s: s.pooled_area),
+    "pool": Quantity("pooling", "move the pooling to a later layer", lambda s: s.pool),
+    "pool_size": Quantity("pooling size", "change the pooling size", lambda s: area_in_rules(s.pool_size)),
+    "pool_stride": Quantity("pooling stride", "change the pooling stride", lambda s: area_in_rules(s.pool_strides)),
 }
-"""What rules can bound, by key of ``Facts.limits``: its name in words, and what to do where it is broken."""
+"""What rules can bound, by the name that device files use."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +76,7 @@ class Bound:
     maximum: int | None = None
 
     def admits(self, value: Any) -> bool:
+        """Return whether a quantity may have this value."""
         if self.allowed is not None:
             return value in self.allowed
         low = value if self.minimum is None else self.minimum
@@ -74,38 +93,40 @@ class Bound:
 
 @dataclass(frozen=True)
 class Rule:
-    """Bounds on one kind of layer.
+    """Bounds on the layers of one op type.
 
     Attributes:
-        kind: one of ``KINDS``.
+        op_type: one of ``MAPPABLE``.
         when: values that the layer's quantities must have for the rule to hold; none: it always holds.
         bounds: what each quantity may be. A quantity that a layer lacks (``None``) is not bound.
         source: where the rule is documented.
     """
 
-    kind: str
+    op_type: OpType
     when: Mapping[str, Any]
     bounds: Mapping[str, Bound]
     source: str
 
-    def breaches(self, limits: Mapping[str, Any]) -> Iterator[tuple[str, Any, Bound]]:
-        """Quantity, value and bound of everything in ``limits`` (see ``Facts``) that breaks the rule."""
-        if any(limits.get(name) != value for name, value in self.when.items()):
+    kind = renamed("op_type")
+
+    def breaches(self, spec: LayerSpec) -> Iterator[tuple[str, Any, Bound]]:
+        """Yield name, value and bound of every quantity of a layer of this op type that breaks the rule."""
+        if any(QUANTITIES[name].value(spec) != value for name, value in self.when.items()):
             return
         for name, bound in self.bounds.items():
-            value = limits.get(name)
+            value = QUANTITIES[name].value(spec)
             if value is not None and not bound.admits(value):
                 yield name, value, bound
 
 
 def parse_rule(where: str, table: Any) -> Rule:
-    """A rule from its TOML table; ``where`` names the file and the rule in errors."""
+    """Return a rule from its TOML table; ``where`` names the file and the rule in errors."""
     if not isinstance(table, dict):
         raise SpicaError(f"{where}: must be a table")
     table = dict(table)
     kind, source, when = table.pop("kind", None), table.pop("source", None), table.pop("when", {})
-    if kind not in KINDS:
-        raise SpicaError(f"{where}.kind: {kind!r} is not a kind of layer; choose from {', '.join(KINDS)}")
+    if kind not in MAPPABLE:
+        raise SpicaError(f"{where}.kind: {kind!r} is not an op type of a layer; choose from {', '.join(MAPPABLE)}")
     if not isinstance(source, str) or not source:
         raise SpicaError(f"{where}.source: must say where the rule is documented, or 'assumed'")
     if not isinstance(when, dict):
@@ -113,7 +134,7 @@ def parse_rule(where: str, table: Any) -> Rule:
     if unknown := [name for name in (*when, *table) if name not in QUANTITIES]:
         raise SpicaError(f"{where}.{unknown[0]}: not a quantity; choose from {', '.join(QUANTITIES)}")
     bounds = {name: _parse_bound(f"{where}.{name}", value) for name, value in table.items()}
-    return Rule(kind, when, bounds, source)
+    return Rule(OpType(kind), when, bounds, source)
 
 
 def _parse_bound(where: str, table: Any) -> Bound:

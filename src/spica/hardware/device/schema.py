@@ -1,21 +1,19 @@
-"""Devices as data: read from the catalogue or from a file of the user's, checked, and varied."""
+"""A device as data: its figures, its rules, where each comes from, and variants of it."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from importlib import resources
-from os import PathLike
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from spica.errors import SpicaError
-from spica.hardware.device.rules import KINDS, Rule, parse_rule
+from spica.hardware.device.rules import Rule
+from spica.util.renamed import renamed
 from spica.util.table import table
 
 TIERS = ("calibrated", "interpolated", "transferred", "speculative")
@@ -69,10 +67,10 @@ class Device:
         energy_factor, far_energy_factor: energies lie between value / factor and value x factor, 90 % of cases.
         np_kinds: kinds of processors and units, and what each takes, with its source; for people.
         rules: what is asked of layers.
-        beside: kinds of layers that are computed beside the NPs, each with its source.
-        unsupported: what to do about kinds of layers that the device lacks, by kind.
-        after_max_pool: kinds of layers that may read what a (separable) convolution max-pooled; empty: any.
-        tables_after: kinds of layers whose output may go through a look-up table.
+        auxiliary: op types that units beside the NPs compute, each with its source.
+        unsupported: what to do about op types that the device lacks.
+        after_max_pool: op types that may read what a (separable) convolution max-pooled; empty: any.
+        tables_after: op types whose output may go through a look-up table.
         sources: where each figure comes from, or "assumed".
     """
 
@@ -123,7 +121,7 @@ class Device:
     far_energy_factor: float
     np_kinds: Mapping[str, str]
     rules: tuple[Rule, ...]
-    beside: Mapping[str, str]
+    auxiliary: Mapping[str, str]
     unsupported: Mapping[str, str]
     after_max_pool: tuple[str, ...]
     tables_after: tuple[str, ...]
@@ -148,10 +146,12 @@ class Device:
         """NPs in the mesh; the input-convolution unit is beside them."""
         return self.nodes * self.nps_per_node
 
-    @property
-    def kinds(self) -> frozenset[str]:
-        """Kinds of layers that the device computes, on NPs or beside them."""
-        return frozenset((*(rule.kind for rule in self.rules), *self.beside))
+    @cached_property
+    def op_types(self) -> frozenset[str]:
+        """Op types that the device computes, on NPs or in auxiliary units."""
+        return frozenset((*(rule.op_type for rule in self.rules), *self.auxiliary))
+
+    kinds, beside = renamed("op_types"), renamed("auxiliary")
 
     def __str__(self) -> str:
         rows: list[tuple[str, ...]] = [("figure", "value", "source")]
@@ -160,7 +160,7 @@ class Device:
         return f"{self.name}: {self.description}; estimates are {self.tier}\n" + table([*rows, *kinds], left=3)
 
     def replace(self, **changes: Any) -> Device:
-        """The device with some figures changed: an imagined one, whose estimates are speculative.
+        """Return the device with some figures changed: an imagined one, whose estimates are speculative.
 
         Raises:
             SpicaError: for a name that is not a figure, or a value that none can have.
@@ -174,133 +174,8 @@ class Device:
         return dataclasses.replace(self, **changes, tier=TIERS[-1], sources={**self.sources, **changed})
 
 
-MAY_BE_ZERO = {
-    "row_cycles",
-    "event_cycles",
-    "output_cycles",
-    "host_ms",
-    "host_input_ns",
-    "host_reload_ns",
-    "weight_energy_share",
-    "hop_pj",
-    "chip_link_pj",
-    "reload_pj",
-}
+MAY_BE_ZERO = frozenset(("row_cycles", "event_cycles", "output_cycles", "host_ms", "host_input_ns", "host_reload_ns"))
+MAY_BE_ZERO |= {"weight_energy_share", "hop_pj", "chip_link_pj", "reload_pj"}
 
 FIGURES = {f.name: str(f.type) for f in fields(Device) if f.type in ("int", "float")}
 """The numbers that a device file gives, and whether each is an "int" or a "float"."""
-
-
-def device_names() -> list[str]:
-    """Names of the devices in the catalogue."""
-    return sorted(_catalogue())
-
-
-def load_device(device: str | PathLike[str] | Device) -> Device:
-    """A device by its name in the catalogue or the path of a TOML file; a ``Device`` is returned as it is.
-
-    Raises:
-        SpicaError: where there is no such device, or its file is wrong; it says which key.
-    """
-    if isinstance(device, Device):
-        return device
-    name = str(device)
-    if entry := _catalogue().get(name.upper()):
-        return _parse(name.upper(), entry.read_text("utf-8"))
-    if not name.endswith(".toml"):
-        raise SpicaError(f"device {name!r} is unknown; choose from {', '.join(device_names())}, or give a .toml file")
-    try:
-        return _parse(name, Path(device).read_text("utf-8"))
-    except OSError as error:
-        raise SpicaError(f"{name}: cannot be read ({error.strerror}); check the path") from None
-    except UnicodeDecodeError:
-        raise SpicaError(f"{name}: not a text file; give a TOML file") from None
-
-
-def _catalogue() -> dict[str, Any]:
-    """The catalogue's files by the names of their devices."""
-    entries = resources.files("spica.hardware.device").joinpath("catalog").iterdir()
-    return {e.name.removesuffix(".toml").upper(): e for e in entries if e.name.endswith(".toml")}
-
-
-def _parse(where: str, text: str) -> Device:
-    """The device that a TOML file's text describes; what it lacks is taken from the device it is ``like``."""
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SpicaError(f"{where}: not TOML ({error}); correct the file") from None
-    known: dict[str, type] = {
-        "name": str,
-        "like": str,
-        "description": str,
-        "tier": str,
-        "figures": dict,
-        "np_kinds": dict,
-        "beside": dict,
-        "unsupported": dict,
-        "order": dict,
-        "rule": list,
-        "further_rule": list,
-    }
-    for key, value in table.items():
-        if key not in known:
-            raise SpicaError(f"{where}: {key}: not a key of a device file; choose from {', '.join(known)}")
-        if not isinstance(value, known[key]):
-            raise SpicaError(f"{where}: {key}: must be a {known[key].__name__}, but is {value!r:.40}")
-    parts = _inherited(where, table.pop("like", None))
-    parts |= {key: table[key] for key in ("name", "description", "tier") if key in table}
-    figures, sources = _parse_figures(where, table.get("figures", {}))
-    parts |= figures
-    parts["sources"] = {**parts.get("sources", {}), **sources}
-    if "rule" in table:
-        parts["rules"] = _parse_rules(f"{where}: rule", table["rule"])
-    if "further_rule" in table:
-        parts["rules"] = (*parts.get("rules", ()), *_parse_rules(f"{where}: further_rule", table["further_rule"]))
-    for key in ("np_kinds", "beside", "unsupported"):
-        if key in table:
-            parts[key] = _texts(f"{where}: {key}", table[key])
-    if "order" in table:
-        parts |= _parse_order(f"{where}: order", table["order"])
-    if missing := [f.name for f in fields(Device) if f.name not in parts]:
-        raise SpicaError(f"{where}: {missing[0]} is missing; give it, or name a device that this is 'like'")
-    return Device(**parts)
-
-
-def _parse_rules(where: str, tables: list) -> tuple[Rule, ...]:
-    return tuple(parse_rule(f"{where} {i}", rule) for i, rule in enumerate(tables, start=1))
-
-
-def _inherited(where: str, like: str | None) -> dict[str, Any]:
-    if like is None:
-        return {}
-    if like.upper() not in (known := device_names()):
-        raise SpicaError(f"{where}: like: device {like!r} is unknown; choose from {', '.join(known)}")
-    base = load_device(like)
-    return {f.name: getattr(base, f.name) for f in fields(Device)}
-
-
-def _parse_figures(where: str, table: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    for key, entry in table.items():
-        if key not in FIGURES:
-            raise SpicaError(f"{where}: figures.{key}: not a figure of a device; choose from {', '.join(FIGURES)}")
-        if not isinstance(entry, dict) or set(entry) != {"value", "source"}:
-            raise SpicaError(f'{where}: figures.{key}: must be {{ value = ..., source = "..." }}')
-        if not isinstance(entry["source"], str) or not entry["source"]:
-            raise SpicaError(f"{where}: figures.{key}.source: must say where it comes from, or 'assumed'")
-    return {key: e["value"] for key, e in table.items()}, {key: e["source"] for key, e in table.items()}
-
-
-def _parse_order(where: str, table: dict[str, Any]) -> dict[str, tuple[str, ...]]:
-    for key, kinds in table.items():
-        if key not in ("after_max_pool", "tables_after"):
-            raise SpicaError(f"{where}.{key}: not a rule of order; choose from after_max_pool, tables_after")
-        if not isinstance(kinds, list) or not set(kinds) <= set(KINDS):
-            raise SpicaError(f"{where}.{key}: must be a list of kinds among {', '.join(KINDS)}")
-    return {key: tuple(kinds) for key, kinds in table.items()}
-
-
-def _texts(where: str, table: dict[str, Any]) -> dict[str, str]:
-    for key, value in table.items():
-        if not isinstance(value, str):
-            raise SpicaError(f"{where}.{key}: must be a line of text, but is {value!r:.40}")
-    return table

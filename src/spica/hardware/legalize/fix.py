@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spica.hardware.check import Report, check, kind_of
-from spica.hardware.device.schema import Device, load_device
+from spica.hardware.device.load import load_device
+from spica.hardware.device.schema import Device
 from spica.layers import (
     Conv2D,
     Dense,
@@ -242,7 +243,7 @@ def _identity(name: str, source: str, x: TensorType, device: Device) -> Conv2D |
         bound.allowed
         for rule in device.rules
         for quantity, bound in rule.bounds.items()
-        if rule.kind == "convolution" and quantity == "weight_bits" and bound.allowed
+        if rule.op_type == "convolution" and quantity == "weight_bits" and bound.allowed
     ]
     bits = min((b for values in allowed for b in values if b > 1), default=8)
     stage = Requantize(

@@ -1,21 +1,23 @@
-"""Mapping a network to a device: which layers run together, in how many pieces, and on which NPs."""
+"""Map a network to a device: which layers run together, in how many tiles, and on which NPs."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike
 
 from spica.errors import SpicaError
-from spica.hardware.check import check, kind_of
+from spica.hardware.check import check
 from spica.hardware.cost.activity import TYPICAL_DENSITY, Activity, expected_activity
-from spica.hardware.device.schema import Device, load_device
-from spica.hardware.mapping.mesh import exchange
-from spica.hardware.mapping.partition import Band, ByToken, Convolution, cut_rows, split
-from spica.hardware.mapping.placement import NP, Placement, arrange, coordinates
-from spica.hardware.mapping.tiling import Allocation, Pieces, allocate
+from spica.hardware.device.load import load_device
+from spica.hardware.device.schema import Device
+from spica.hardware.mapping.mesh import tile_traffic
+from spica.hardware.mapping.partition import cut_rows, split
+from spica.hardware.mapping.passes import Tiles
+from spica.hardware.mapping.placement import NP, Band, Placement, arrange, coordinates
+from spica.hardware.mapping.tiling import Tiling, tile, weights_are_external
 from spica.hardware.simulate import MappedNetwork
+from spica.hardware.spec import specs
 from spica.network import Network
 
 MODES = ("minimal", "all", "fastest")
@@ -62,26 +64,25 @@ def map_network(
         raise SpicaError(f"{net.name} cannot run on {device.name}: {first}{others}")
     if fit_memory:
         device = _fit_memory(net, device)
-    allocation = allocate(net, device, mode, chips, passes)
-    turns = -(-len(allocation.loads) // chips)
-    if turns > device.max_passes:
-        raise SpicaError(_too_many(net, device, allocation, turns, chips))
+    tiling = tile(specs(net), device, mode, chips, passes)
+    if -(-len(tiling.bins) // chips) > device.max_passes:
+        raise SpicaError(_too_many(net, device, tiling, chips))
     activity = expected_activity(net, TYPICAL_DENSITY)
     placements: list[Placement] = []
-    for number, load in enumerate(allocation.loads):
-        places = [_cut(net, device, name, allocation.pieces[name], *divmod(number, chips)) for name in load]
-        placements += _put_near(net, device, places, activity)
+    for i, names in enumerate(tiling.bins):
+        places = [_place(net, name, tiling.tiles[name], device, *divmod(i, chips)) for name in names]
+        placements += _choose_nps(net, device, places, activity)
     return MappedNetwork(net, device, tuple(placements), mode, chips)
 
 
 def _fit_memory(net: Network, device: Device) -> Device:
-    """The device with its NPs' memory split so that the network needs the fewest NPs; as it is if none is better."""
+    """Return the device with its NPs' memory split so that the network needs the fewest NPs."""
     total, step = device.input_memory_bytes + device.weight_memory_bytes, device.scratchpad_step_bytes
     best, fewest = device, None
     for inputs in (device.input_memory_bytes, *range(step, total, step)):
-        variant = dataclasses.replace(device, input_memory_bytes=inputs, weight_memory_bytes=total - inputs)
+        variant = replace(device, input_memory_bytes=inputs, weight_memory_bytes=total - inputs)
         try:
-            nps = allocate(net, variant, "minimal", 1, None).nps
+            nps = tile(specs(net), variant, "minimal", 1, None).nps
         except SpicaError:  # with this split some layer does not fit at all
             continue
         if fewest is None or nps < fewest:
@@ -102,43 +103,48 @@ def _check_options(device: Device, mode: str, passes: int | None, chips: int) ->
         raise SpicaError(f"passes is {passes!r}, but {device.name} runs networks in 1 to {device.max_passes}")
 
 
-def _too_many(net: Network, device: Device, allocation: Allocation, turns: int, chips: int) -> str:
-    loads, total = allocation.loads, allocation.nps
+def _too_many(net: Network, device: Device, tiling: Tiling, chips: int) -> str:
+    bins, total = tiling.bins, tiling.nps
     if device.max_passes > 1:
         return (
-            f"{net.name}: needs {turns} passes of {device.name}, which runs networks in at most {device.max_passes}; "
-            "use fewer filters, smaller images, or more chips"
+            f"{net.name}: needs {-(-len(bins) // chips)} passes of {device.name}, "
+            f"which runs networks in at most {device.max_passes}; use fewer filters, smaller images, or more chips"
         )
-    first = loads[chips][0]
-    left = device.nps - sum(allocation.pieces[name].nps for name in loads[chips - 1])
+    first = bins[chips][0]
+    left = device.nps - sum(tiling.tiles[name].nps for name in bins[chips - 1])
     together = f"{chips} {device.name}" if chips > 1 else device.name
-    more = f", or {len(loads)} chips" if len(loads) <= device.max_chips else ""
+    more = f", or {len(bins)} chips" if len(bins) <= device.max_chips else ""
     return (
-        f"{first}: needs {allocation.pieces[first].nps} NPs, but {left} of {together}'s {chips * device.nps} are left; "
+        f"{first}: needs {tiling.tiles[first].nps} NPs, but {left} of {together}'s {chips * device.nps} are left; "
         f"the network needs {total} in all, {total - chips * device.nps} too many: use fewer filters, smaller images, "
         f"a device of {-(-total // device.nps_per_node)} nodes{more}"
     )
 
 
-def _cut(net: Network, device: Device, name: str, pieces: Pieces, turn: int, chip: int) -> Placement:
-    """A layer in its pieces, whose NPs of the device are not yet chosen: their numbers stand in for them."""
-    layer = net[name]
-    (x, *_), kind = net.input_types(layer), kind_of(net, layer)
-    facts = net.facts(layer)
-    if pieces.bands > 1 and isinstance(layer, Convolution | ByToken):
-        bands = cut_rows(layer, x, pieces.bands)
+def _place(net: Network, name: str, tiles: Tiles, device: Device, pass_index: int, chip: int) -> Placement:
+    """Return a layer in its tiles, whose NPs of the device are not yet chosen: their numbers stand in for them."""
+    spec = specs(net)[name]
+    (x, *_) = spec.inputs
+    if tiles.bands > 1:
+        bands = cut_rows(net[name], x, tiles.bands)
     else:
         bands = (Band(range(x.shape[0] if len(x.shape) > 1 else 1)),)
-    groups = split(max(facts.filters, 1), pieces.groups, facts.group_step)
-    nps = tuple(NP(chip, 0, 0, i) for i in range(pieces.nps))
-    return Placement(layer=name, kind=kind, turn=turn, bands=bands, groups=groups, nps=nps)
+    return Placement(
+        layer=name,
+        spec=spec,
+        pass_index=pass_index,
+        bands=bands,
+        groups=split(max(spec.filters, 1), tiles.groups, spec.group_step),
+        nps=tuple(NP(chip, 0, 0, i) for i in range(tiles.nps)),
+        external_weights=weights_are_external(spec, device),
+    )
 
 
-def _put_near(
+def _choose_nps(
     net: Network, device: Device, places: list[Placement], activity: Mapping[str, Activity]
 ) -> list[Placement]:
-    """Layers that are on a device together, each piece near to those that it exchanges events with."""
-    numbers = iter(arrange(device, *exchange(net, places, activity)))
+    """Return layers that are on a device together, each tile near to those that it exchanges events with."""
+    numbers = iter(arrange(device, *tile_traffic(net, places, activity)))
     nodes = coordinates(device)
 
     def at(chip: int, number: int) -> NP:

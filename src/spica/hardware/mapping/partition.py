@@ -1,97 +1,71 @@
-"""Cutting a layer into bands of rows and groups of filters that give the whole layer's integers."""
+"""Cut a layer into bands of rows and groups of filters, and compute it tile by tile: the whole layer's integers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import singledispatch
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spica import layers
 from spica.engine.runner import Memory, compute
 from spica.errors import SpicaError
-from spica.layers import (
-    DEPTHWISE,
-    Attention,
-    Conv2D,
-    ConvTranspose2D,
-    Dense,
-    DepthwiseConv2D,
-    DepthwiseConvTranspose2D,
-    GlobalAverage,
-    MadNormalization,
-    MaxPool,
-    Requantize,
-    SeparableConv2D,
-    Temporal,
-    weighted,
-)
+from spica.hardware.mapping.placement import Band, Placement
 from spica.layers.epilogue import output_epilogue, pool_arguments
+from spica.layers.transposed import Transposed
+from spica.layers.weighted import WeightedLayer, WindowedLayer, convolved_shape
 from spica.network import TensorType
 from spica.network.layer import infer, initial_state
 from spica.semantics import primitives
 from spica.semantics.primitives import Padding, Pair
 from spica.semantics.reference import Reference
 
-WindowedLayer = Conv2D | SeparableConv2D | DepthwiseConv2D
-Transposed = ConvTranspose2D | DepthwiseConvTranspose2D
-Convolution = WindowedLayer | Transposed | Temporal
-"""Layers whose rows several NPs can share."""
-
-ByToken = Dense | MadNormalization
-"""Layers of which each token is computed alone."""
-
-Cuttable = Convolution | ByToken | Attention
-"""Layers that several NPs can share."""
-
-
-@dataclass(frozen=True)
-class Band:
-    """Input rows that one NP holds, halo included, and the padding with which they make its output rows.
-
-    Where ``padding`` is ``None`` it is the layer's own.
-    """
-
-    rows: range
-    padding: Padding | None = None
-    pool_padding: Padding = ((0, 0), (0, 0))
-
 
 def split(size: int, parts: int, step: int = 1) -> tuple[range, ...]:
-    """``range(size)`` in ``parts`` pieces whose lengths are multiples of ``step`` and differ by one at most."""
+    """Return ``range(size)`` in ``parts`` ranges whose lengths are multiples of ``step`` and differ by one at most."""
     steps = size // step
     return tuple(range(i * steps // parts * step, (i + 1) * steps // parts * step) for i in range(parts))
 
 
-def cut_rows(layer: Convolution | ByToken, x: TensorType, parts: int) -> tuple[Band, ...]:
-    """The layer's output rows in ``parts`` shares, each with the rows of ``x`` that it needs.
+# -- bands of rows ---------------------------------------------------------------------------------------------------
+
+
+@singledispatch
+def cut_rows(layer: Any, x: TensorType, parts: int) -> tuple[Band, ...]:
+    """Return the layer's output rows in ``parts`` shares, each with the rows of ``x`` that it needs.
 
     Where strides leave fewer output rows than parts, some shares are empty. Without pooling a share needs at
     most ``ceil(H / parts)`` rows and the halo; windows that pool may need a few more, which the published
-    rule for NPs does not count.
+    rule for NPs does not count. Rows (or tokens) of most layers are computed each alone.
     """
-    if isinstance(layer, Transposed | Temporal) and isinstance(layer.pool, MaxPool):
-        raise SpicaError(f"{layer.name}: only convolutions with a sliding window are max-pooled in pieces")
-    if isinstance(layer, Temporal | ByToken):
-        return tuple(Band(rows) for rows in split(x.shape[0], parts))
-    if isinstance(layer, Transposed):
-        return _cut_transposed(layer, x, parts)
-    kernel = layer.depthwise_kernel if isinstance(layer, SeparableConv2D) else layer.kernel
-    window: Pair = kernel.shape[:2]
-    height, width = weighted.convolved_shape(layer, x, window, layer.strides, layer.padding)
-    padding = weighted.padding_of(layer, kernel, x)
-    if not isinstance(layer.pool, MaxPool):
-        return tuple(_needed(rows, x.shape[0], window, layer.strides, padding) for rows in split(height, parts))
-    size, strides, pool_padding = pool_arguments(layer, layer.pool, (1, height, width))
-    pooled = primitives.output_size(height, size[0], strides[0], pool_padding[0])
-    pools = [_needed(rows, height, size, strides, pool_padding) for rows in split(pooled, parts)]
-    convolved = [_needed(pool.rows, x.shape[0], window, layer.strides, padding) for pool in pools]
+    return tuple(Band(rows) for rows in split(x.shape[0], parts))
+
+
+@cut_rows.register
+def _(layer: layers.Temporal, x: TensorType, parts: int) -> tuple[Band, ...]:
+    _refuse_max_pool(layer)
+    return tuple(Band(rows) for rows in split(x.shape[0], parts))
+
+
+@cut_rows.register
+def _(layer: WindowedLayer, x: TensorType, parts: int) -> tuple[Band, ...]:
+    window, strides, rows_in = layer.window, layer.strides, x.shape[0]
+    height, width = convolved_shape(layer, x, window, strides, layer.padding)
+    padding = primitives.resolve_padding(layer.padding, (rows_in, x.shape[1]), window, strides, layer.name)
+    if not isinstance(layer.pool, layers.MaxPool):
+        return tuple(_needed(rows, rows_in, window, strides, padding) for rows in split(height, parts))
+    size, pool_strides, pool_padding = pool_arguments(layer, layer.pool, (1, height, width))
+    pooled = primitives.output_size(height, size[0], pool_strides[0], pool_padding[0])
+    pools = [_needed(rows, height, size, pool_strides, pool_padding) for rows in split(pooled, parts)]
+    convolved = [_needed(pool.rows, rows_in, window, strides, padding) for pool in pools]
     return tuple(replace(band, pool_padding=pool.padding or band.pool_padding) for band, pool in zip(convolved, pools))
 
 
 def _needed(rows: range, height: int, window: Pair, strides: Pair, padding: Padding) -> Band:
-    """What the output rows ``rows`` of a sliding window need of an input of ``height`` rows."""
+    """Return what the output rows ``rows`` of a sliding window need of an input of ``height`` rows."""
     if not rows:
         return Band(rows, padding)
     first = rows.start * strides[0] - padding[0][0]
@@ -100,14 +74,18 @@ def _needed(rows: range, height: int, window: Pair, strides: Pair, padding: Padd
     return Band(held, ((held.start - first, last - held.stop), padding[1]))
 
 
-def _cut_transposed(layer: Transposed, x: TensorType, parts: int) -> tuple[Band, ...]:
-    """As ``cut_rows``; the padding of a band is what it crops from the rows that its kernel reaches."""
-    if parts == 1:
-        return (Band(range(x.shape[0])),)
+@cut_rows.register(layers.ConvTranspose2D)
+@cut_rows.register(layers.DepthwiseConvTranspose2D)
+def _(layer: Transposed, x: TensorType, parts: int) -> tuple[Band, ...]:
+    """As for any layer, but the padding of a band is what it crops from the rows that its kernel reaches."""
+    _refuse_max_pool(layer)
     reach, stride = layer.kernel.shape[0], layer.strides[0]
     if reach < stride:
-        raise SpicaError(f"{layer.name}: its kernel is smaller than its stride, so its rows cannot be shared out")
-    crop = transposed_crop(layer)
+        raise SpicaError(
+            f"{layer.name}: its rows cannot be shared by {parts} NPs, as its kernel ({reach} rows) is smaller than its "
+            f"stride ({stride}); use a kernel of at least the stride"
+        )
+    crop = _transposed_crop(layer)
     bands = []
     for rows in split(infer(replace(layer, pool=None), [x]).shape[0], parts):
         first, last = rows.start + crop[0][0], rows.stop - 1 + crop[0][0]  # on the grid of all that is reached
@@ -117,8 +95,16 @@ def _cut_transposed(layer: Transposed, x: TensorType, parts: int) -> tuple[Band,
     return tuple(bands)
 
 
-def transposed_crop(layer: Transposed) -> Padding:
-    """What a transposed convolution crops from all that its kernel reaches."""
+def _refuse_max_pool(layer: WeightedLayer) -> None:
+    if isinstance(layer.pool, layers.MaxPool):
+        raise SpicaError(
+            f"{layer.name}: max pooling in a {type(layer).__name__} cannot be shared by several NPs; "
+            "pool in a convolution with a sliding window"
+        )
+
+
+def _transposed_crop(layer: Transposed) -> Padding:
+    """Return what a transposed convolution crops from all that its kernel reaches."""
     if isinstance(layer.padding, tuple):
         return layer.padding
     total = [max(k - s, 0) if layer.padding == "same" else 0 for k, s in zip(layer.kernel.shape, layer.strides)]
@@ -126,20 +112,22 @@ def transposed_crop(layer: Transposed) -> Padding:
     return top_bottom, left_right
 
 
-Filtered = TypeVar("Filtered", bound=Convolution | Dense)
+# -- groups of filters -----------------------------------------------------------------------------------------------
+
+Filtered = TypeVar("Filtered", bound=WeightedLayer)
 
 
 def take_filters(layer: Filtered, filters: Sequence[int]) -> Filtered:
-    """The layer with only some of its filters."""
+    """Return the layer with only some of its filters."""
     cut = np.array(filters)
 
     def of(values: NDArray | None) -> Any:
         return values[cut] if values is not None and values.ndim == 1 else values
 
     relu = layer.activation
-    return replace(
+    return replace(  # type: ignore[call-arg]
         layer,
-        kernel=layer.kernel[..., cut],
+        kernel=layer.kernel[..., cut],  # type: ignore[attr-defined]
         bias=of(layer.bias),
         weight_scale=of(layer.weight_scale),
         activation=relu and replace(relu, max_value=of(relu.max_value)),
@@ -147,112 +135,100 @@ def take_filters(layer: Filtered, filters: Sequence[int]) -> Filtered:
     )
 
 
-def _part_of_requantize(stage: Requantize | None, filters: Sequence[int] | NDArray) -> Requantize | None:
-    """An output stage for only some of its filters."""
+def _part_of_requantize(stage: layers.Requantize | None, filters: Sequence[int] | NDArray) -> layers.Requantize | None:
+    """Return an output epilogue for only some of its filters."""
     if stage is None:
         return None
     parts = {name: getattr(stage, name) for name in ("multiplier", "shift", "frac_bits")}
     return replace(stage, **{name: values[filters] if values.ndim else values for name, values in parts.items()})
 
 
-def forward_pieces(
-    layer: Cuttable,
-    bands: Sequence[Band],
-    groups: Sequence[range],
-    read: Sequence[NDArray],
-    types: Sequence[TensorType],
-    ops: Reference,
-    memory: Memory,
-) -> NDArray:
-    """Output of the layer, computed band by band and group by group.
+# -- running tile by tile --------------------------------------------------------------------------------------------
 
-    A global average needs every row: bands hand on the sums of their potentials, and the output stage follows
-    the sum of those.
+Arrays = Sequence[NDArray]
+Types = Sequence[TensorType]
+Attention = layers.Attention
+ByToken = layers.Dense | layers.MadNormalization
+
+
+@singledispatch
+def run_tiles(layer: Any, place: Placement, inputs: Arrays, types: Types, ops: Reference, memory: Memory) -> NDArray:
+    """Return the output of a layer that several NPs share, computed band by band and group by group.
+
+    A global average needs every row: bands hand on the sums of their accumulators, and the epilogue follows the sum
+    of those.
 
     Args:
         layer: an integer layer.
-        bands: from ``cut_rows``.
-        groups: filters of each group.
-        read: the layer's inputs ``(N, H, W, C)``, ``(N, T, C)``, or ``(N, C)`` where there is one band.
+        place: its bands and groups.
+        inputs: arrays ``(N, H, W, C)``, ``(N, T, C)``, or ``(N, C)`` where there is one band.
         types: their types.
         ops: the engine's primitives.
-        memory: of the run; each piece of a layer with state keeps its own in it.
+        memory: of the run; each tile of a layer with state keeps its own in it.
     """
-    if isinstance(layer, Attention):
-        return _attend_in_groups(layer, groups, read, types, ops, memory)
-    (x,), (kind,) = read, types
-    if isinstance(layer, ByToken):
-        return _tokens_in_pieces(layer, bands, groups, x, kind, ops, memory)
-    averaged = isinstance(layer.pool, GlobalAverage)
+    raise SpicaError(f"{layer.name}: a {type(layer).__name__} cannot be shared by several NPs; map it to one")
+
+
+@run_tiles.register
+def _(layer: WeightedLayer, place: Placement, inputs: Arrays, types: Types, ops: Reference, memory: Memory) -> NDArray:
+    (x,), (kind,) = inputs, types
+    channelwise, averaged = place.spec.channelwise, isinstance(layer.pool, layers.GlobalAverage)
     whole = replace(layer, pool=None, requantize=None) if averaged else layer
     outputs = []
-    for i, band in enumerate(bands):
+    for i, band in enumerate(place.bands):
         if not band.rows:
             continue
         made = []
-        for j, filters in enumerate(groups):
-            own = _with_anchor(kind, filters) if isinstance(layer, DEPTHWISE) else [*filters]
-            channels = own if isinstance(layer, DEPTHWISE) else [*range(kind.channels)]
-            piece = _with_padding(take_filters(replace(whole, name=f"{layer.name}/{i}/{j}"), own), band)
+        for j, filters in enumerate(place.groups):
+            own = _with_anchor(kind, filters) if channelwise else [*filters]
+            channels = own if channelwise else [*range(kind.channels)]
+            tile = _with_padding(take_filters(replace(whole, name=f"{layer.name}/{i}/{j}"), own), band)
             held = x[:, band.rows.start : band.rows.stop]
             held = held[..., channels] if len(channels) < kind.channels else held
             part = [_part_of(kind, len(band.rows), channels)]
-            if state := initial_state(piece, part):
-                memory.states.setdefault(piece.name, state)
-            made.append(compute(piece, [held], part, ops, memory)[..., : len(filters)])
+            if state := initial_state(tile, part):
+                memory.states.setdefault(tile.name, state)
+            made.append(compute(tile, [held], part, ops, memory)[..., : len(filters)])
         outputs.append(np.concatenate(made, axis=-1))
     if not averaged:
         return np.concatenate(outputs, axis=1)
     total = sum(rows.sum(axis=(1, 2), dtype=np.int64, keepdims=True) for rows in outputs)
-    stage = output_epilogue(layer.requantize, infer(layer, [kind]), value_bits=62, average=True)
-    return ops.apply_epilogue(np.asarray(total), stage)
+    epilogue = output_epilogue(layer.requantize, infer(layer, [kind]), value_bits=62, average=True)
+    return ops.apply_epilogue(np.asarray(total), epilogue)
 
 
-def _tokens_in_pieces(
-    layer: ByToken,
-    bands: Sequence[Band],
-    groups: Sequence[range],
-    x: NDArray,
-    kind: TensorType,
-    ops: Reference,
-    memory: Memory,
-) -> NDArray:
-    cut = [take_filters(layer, filters) for filters in groups] if isinstance(layer, Dense) else [layer]
+@run_tiles.register
+def _(layer: ByToken, place: Placement, inputs: Arrays, types: Types, ops: Reference, memory: Memory) -> NDArray:
+    (x,), (kind,), groups = inputs, types, place.groups
+    tiles = [take_filters(layer, filters) for filters in groups] if len(groups) > 1 else [layer]
     outputs = []
-    for band in bands:
-        held = x[:, band.rows.start : band.rows.stop] if len(bands) > 1 else x
+    for band in place.bands:
+        held = x[:, band.rows.start : band.rows.stop] if len(place.bands) > 1 else x
         part = replace(kind, shape=held.shape[1:])
-        outputs.append(np.concatenate([compute(piece, [held], [part], ops, memory) for piece in cut], axis=-1))
+        outputs.append(np.concatenate([compute(tile, [held], [part], ops, memory) for tile in tiles], axis=-1))
     return np.concatenate(outputs, axis=1)
 
 
-def _attend_in_groups(
-    layer: Attention,
-    groups: Sequence[range],
-    read: Sequence[NDArray],
-    types: Sequence[TensorType],
-    ops: Reference,
-    memory: Memory,
-) -> NDArray:
-    size, made = read[0].shape[-1] // layer.heads, []
-    for channels in groups:
-        held = [np.ascontiguousarray(x[..., channels.start : channels.stop]) for x in read]
+@run_tiles.register
+def _(layer: Attention, place: Placement, inputs: Arrays, types: Types, ops: Reference, memory: Memory) -> NDArray:
+    size, made = inputs[0].shape[-1] // layer.heads, []
+    for channels in place.groups:
+        held = [np.ascontiguousarray(x[..., channels.start : channels.stop]) for x in inputs]
         parts = [replace(kind, shape=x.shape[1:]) for x, kind in zip(held, types)]
-        piece = replace(
-            layer, heads=len(channels) // size, requantize=_part_of_requantize(layer.requantize, [*channels])
-        )
-        made.append(compute(piece, held, parts, ops, memory))
+        requantize = _part_of_requantize(layer.requantize, [*channels])
+        tile = replace(layer, heads=len(channels) // size, requantize=requantize)
+        made.append(compute(tile, held, parts, ops, memory))
     return np.concatenate(made, axis=-1)
 
 
 def _with_anchor(kind: TensorType, filters: range) -> list[int]:
-    """Channels of a group, and one of the finest exponent: the accumulators of all groups stand on its grid."""
+    """Return a group's channels and one of the finest exponent: the accumulators of all groups stand on its grid."""
     finest = int(np.argmax(np.broadcast_to(kind.frac_bits, (kind.channels,))))
     return [*filters] if finest in filters or not kind.frac_bits.ndim else [*filters, finest]
 
 
 def _part_of(kind: TensorType, rows: int, channels: list[int]) -> TensorType:
-    """Type of ``rows`` rows of some channels of a tensor of type ``kind``."""
+    """Return the type of ``rows`` rows of some channels of a tensor of type ``kind``."""
 
     def of(values: NDArray) -> NDArray:
         return values[channels] if values.ndim else values
@@ -261,10 +237,9 @@ def _part_of(kind: TensorType, rows: int, channels: list[int]) -> TensorType:
     return replace(kind, shape=shape, frac_bits=of(kind.frac_bits), scale=of(kind.scale))
 
 
-def _with_padding(layer: Convolution, band: Band) -> Convolution:
-    if band.padding is None or isinstance(layer, Temporal):
+def _with_padding(layer: Filtered, band: Band) -> Filtered:
+    """Return the layer with the padding of a band, its pooling's too."""
+    if band.padding is None:
         return layer
-    pool = layer.pool
-    if isinstance(pool, MaxPool):
-        pool = replace(pool, padding=band.pool_padding)
-    return replace(layer, padding=band.padding, pool=pool)
+    pool = replace(layer.pool, padding=band.pool_padding) if isinstance(layer.pool, layers.MaxPool) else layer.pool
+    return replace(layer, padding=band.padding, pool=pool)  # type: ignore[call-arg]

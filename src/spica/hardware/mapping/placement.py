@@ -1,4 +1,4 @@
-"""Where layers run: the pieces they are cut into, the processors that hold them, and what those send each other."""
+"""Where layers run: their tiles, and the processors of the mesh that hold those."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.hardware.device.schema import Device
-from spica.hardware.mapping.partition import Band
+from spica.hardware.spec import LayerSpec, OpType
+from spica.semantics.primitives import Padding
+from spica.util.renamed import renamed
 
 
 class NP(NamedTuple):
@@ -22,25 +24,51 @@ class NP(NamedTuple):
     slot: int
 
 
+@dataclass(frozen=True)
+class Band:
+    """Input rows that one NP holds, halo included, and the padding with which they make its output rows.
+
+    Where ``padding`` is ``None`` it is the layer's own.
+    """
+
+    rows: range
+    padding: Padding | None = None
+    pool_padding: Padding = ((0, 0), (0, 0))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Placement:
     """One layer on the device.
 
     Attributes:
         layer: its name.
-        kind: the hardware's name of it.
-        turn: the pass in which it runs, from 0.
+        spec: what hardware must know of it.
+        pass_index: the pass in which it runs, from 0.
         bands: input rows of each band; one band of all rows where the layer is not cut.
         groups: filters of each group.
         nps: the NPs, band by band and in a band group by group; none in the input-convolution unit.
+        external_weights: whether its weights are read from external memory at every inference.
     """
 
     layer: str
-    kind: str
-    turn: int
+    spec: LayerSpec
+    pass_index: int
     bands: tuple[Band, ...]
     groups: tuple[range, ...]
     nps: tuple[NP, ...] = ()
+    external_weights: bool = False
+
+    @property
+    def op_type(self) -> OpType:
+        """What the layer is to the hardware."""
+        return self.spec.op_type
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of weights that its NPs are loaded with; each band of rows has its own copy."""
+        return -(-self.spec.weight_memory_bits // 8) * len(self.bands)
+
+    kind, turn = renamed("op_type"), renamed("pass_index")
 
 
 INPUT_UNIT = (0, 0)
@@ -48,7 +76,7 @@ INPUT_UNIT = (0, 0)
 
 
 def coordinates(device: Device) -> NDArray[np.int64]:
-    """Row and column of each NP's node, NPs counted node by node along the mesh: to and fro, so that it stays near."""
+    """Return row and column of each NP's node, NPs counted node by node along the mesh: to and fro, to stay near."""
     node = np.arange(device.nps) // device.nps_per_node
     row, column = np.divmod(node, device.mesh_columns)
     return np.stack([row, np.where(row % 2, device.mesh_columns - 1 - column, column)], axis=1)
@@ -59,33 +87,34 @@ SMALLEST_GAIN = 1e-3
 
 
 def arrange(device: Device, traffic: NDArray[np.float64], from_input: NDArray[np.float64]) -> list[int]:
-    """An NP for each piece, so that little traffic goes far: sum of events x hops, made small by exchanges.
+    """Choose an NP for each tile, so that little traffic goes far: the wire length is made small by exchanges.
 
-    It starts with the pieces in order along the mesh and exchanges the pair of NPs that saves most until none does.
+    It starts with the tiles in order along the mesh and exchanges the pair of NPs that saves most until none does.
 
     Args:
-        traffic: events that piece i sends piece j ``(pieces, pieces)``.
-        from_input: events that each piece receives from the input-convolution unit ``(pieces,)``.
+        device: holds the mesh.
+        traffic: events that tile i sends tile j ``(tiles, tiles)``.
+        from_input: events that each tile receives from the input-convolution unit ``(tiles,)``.
 
     Returns:
-        The number of each piece's NP.
+        The number of each tile's NP.
     """
-    pieces, row = len(traffic), device.mesh_columns * device.nps_per_node
-    n = min(device.nps, -(-pieces // row) * row)  # no farther than the rows of the mesh that hold all pieces
+    tiles, row = len(traffic), device.mesh_columns * device.nps_per_node
+    n = min(device.nps, -(-tiles // row) * row)  # no farther than the rows of the mesh that hold all tiles
     places = coordinates(device)[:n]
     distance = np.abs(places[:, None] - places[None]).sum(axis=2)
     flow = np.zeros((n, n))
-    flow[:pieces, :pieces] = traffic + traffic.T
+    flow[:tiles, :tiles] = traffic + traffic.T
     entry = np.zeros(n)
-    entry[:pieces] = from_input
+    entry[:tiles] = from_input
     reach = np.abs(places - INPUT_UNIT).sum(axis=1)
-    at = np.arange(n)  # the NP of each piece; pieces beyond the last are empty NPs
-    for _ in range(2 * pieces):
+    at = np.arange(n)  # the NP of each tile; tiles beyond the last are empty NPs
+    for _ in range(2 * tiles):
         here = distance[np.ix_(at, at)]
-        cost = flow @ here  # cost[i, j]: what piece i's traffic would travel from piece j's NP
+        cost = flow @ here  # cost[i, j]: wire length of tile i's traffic from tile j's NP
         own = np.diag(cost)
         fixed = np.outer(entry, reach[at])
-        # A piece moved to the other's NP no longer travels to that piece, nor the other to it: 2 x their own traffic.
+        # A tile moved to the other's NP sends that tile nothing over the mesh, nor the other it: 2 x their own traffic.
         change = cost - own[:, None] + cost.T - own[None] + 2 * flow * here
         change += fixed - np.diag(fixed)[:, None] + fixed.T - np.diag(fixed)[None]
         best = np.unravel_index(np.argmin(change), change.shape)
@@ -93,11 +122,11 @@ def arrange(device: Device, traffic: NDArray[np.float64], from_input: NDArray[np
             break
         i, j = best
         at[i], at[j] = at[j], at[i]
-    return at[:pieces].tolist()
+    return at[:tiles].tolist()
 
 
-def travel(device: Device, numbers: Sequence[int], traffic: NDArray, from_input: NDArray) -> float:
-    """Sum of events x hops that ``arrange`` makes small."""
+def wire_length(device: Device, numbers: Sequence[int], traffic: NDArray, from_input: NDArray) -> float:
+    """Return the sum of events x hops over the mesh, which ``arrange`` makes small."""
     places = coordinates(device)[list(numbers)]
     distance = np.abs(places[:, None] - places[None]).sum(axis=2)
     return float((traffic * distance).sum() + from_input @ np.abs(places - INPUT_UNIT).sum(axis=1))

@@ -1,17 +1,14 @@
-"""How many NPs each layer gets: the fewest that hold it, or more so that it is faster."""
+"""Tile layers over NPs: the fewest that hold each, or more so that it is faster."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from spica.errors import SpicaError
-from spica.hardware.check import kind_of
-from spica.hardware.cost.timing import DENSE, INPUT, reads_external_memory
 from spica.hardware.device.schema import Device
-from spica.hardware.mapping.partition import Cuttable
-from spica.layers import Attention, BufferTempConv, DepthwiseBufferTempConv
-from spica.network import Layer, Network
-from spica.network.layer import Facts
+from spica.hardware.mapping.passes import Tiles, pack
+from spica.hardware.spec import LayerSpec, OpType
 
 WIDEST_SPLIT = 16
 """Groups into which the layer of most filters is split at most in the fastest mode.
@@ -22,91 +19,73 @@ publishes for AKD1500, of seven networks in "all" and five of six in "fastest", 
 
 
 @dataclass(frozen=True)
-class Pieces:
-    """Bands of rows and groups of filters that a layer is cut into; no band in the input-convolution unit."""
-
-    bands: int
-    groups: int
-
-    @property
-    def nps(self) -> int:
-        return self.bands * self.groups
-
-
-@dataclass(frozen=True)
-class Allocation:
-    """Pieces of every layer that the device computes, and the layers that are on a device together.
+class Tiling:
+    """Tiles of every layer that the device computes, and the layers that are on a device together.
 
     Attributes:
-        pieces: of each layer, by name, in the network's order.
-        loads: names of the layers that fit a device together, in order.
+        tiles: of each layer, by name, in the network's order.
+        bins: names of the layers that fit a device together, in order.
     """
 
-    pieces: dict[str, Pieces]
-    loads: list[list[str]]
+    tiles: dict[str, Tiles]
+    bins: list[list[str]]
 
     @property
     def nps(self) -> int:
-        return sum(p.nps for p in self.pieces.values())
+        """NPs of all layers."""
+        return sum(t.nps for t in self.tiles.values())
 
 
-def allocate(net: Network, device: Device, mode: str, chips: int, passes: int | None) -> Allocation:
-    """NPs for every layer.
+def tile(specs: Mapping[str, LayerSpec], device: Device, mode: str, chips: int, passes: int | None) -> Tiling:
+    """Give NPs to every layer that does not run in an auxiliary unit.
 
     All modes put one cap on the filters that an NP has, the same for every layer: none in "minimal"; in "all" the
-    smallest for which the network needs no more loads; in "fastest" the smallest for which it needs ``passes``.
+    smallest for which the network needs no more bins; in "fastest" the smallest for which it needs ``passes``.
 
     Raises:
-        SpicaError: where a layer does not fit the device even in the fewest pieces.
+        SpicaError: where a layer does not fit the device even in the fewest tiles.
     """
-    kinds = {layer.name: kind for layer in net if (kind := kind_of(net, layer)) and kind not in device.beside}
-    fewest = {name: fewest_pieces(net, net[name], device) for name in kinds}
-    growing = {
-        name: facts.filters
-        for name, kind in kinds.items()
-        if isinstance(net[name], Cuttable)
-        and (facts := net.facts(net[name])).filters
-        and kind != INPUT
-        and not (kind == DENSE and reads_external_memory(device, facts))
-    }
-    least = Allocation(fewest, _pack(device, fewest))
+    on_nps = {name: s for name, s in specs.items() if s.op_type and s.op_type not in device.auxiliary}
+    fewest = {name: fewest_tiles(name, spec, device) for name, spec in on_nps.items()}
+    for name, need in fewest.items():
+        if need.nps > device.nps:
+            raise SpicaError(_too_large(name, need, device))
+    least = Tiling(fewest, pack(device, fewest))
+    growing = {name for name, spec in on_nps.items() if _can_grow(spec, device)}
     if mode == "minimal" or not growing:
         return least
-    widest, most = max(growing.values()), len(least.loads)
+    widest, most = max(on_nps[name].filters for name in growing), len(least.bins)
     lowest = 1
     if mode == "fastest":
         most = max(most, chips * (passes or device.usual_passes))
         lowest = 1 if passes else -(-widest // WIDEST_SPLIT)
     found = least
     for cap in range(widest, lowest - 1, -1):
-        pieces = {name: _capped(p, net.facts(net[name]), cap) if name in growing else p for name, p in fewest.items()}
-        if max(p.nps for p in pieces.values()) > device.nps or len(loads := _pack(device, pieces)) > most:
+        tiles = {name: _capped(t, on_nps[name], cap) if name in growing else t for name, t in fewest.items()}
+        if max(t.nps for t in tiles.values()) > device.nps or len(bins := pack(device, tiles)) > most:
             break
-        found = Allocation(pieces, loads)
+        found = Tiling(tiles, bins)
     return found
 
 
-def _capped(pieces: Pieces, facts: Facts, cap: int) -> Pieces:
-    """Pieces of which none has more than ``cap`` of a layer's filters, or than stay together."""
-    return replace(pieces, groups=max(pieces.groups, -(-facts.filters // max(cap, facts.group_step))))
+def _can_grow(spec: LayerSpec, device: Device) -> bool:
+    """Return whether a layer is faster with more NPs than it needs."""
+    outside = spec.op_type is OpType.INPUT_CONVOLUTION or weights_are_external(spec, device)
+    return spec.divisible and spec.filters > 0 and not outside
 
 
-def _pack(device: Device, pieces: dict[str, Pieces]) -> list[list[str]]:
-    """Layers in the fewest loads, in order."""
-    loads: list[list[str]] = [[]]
-    room = device.nps
-    for name, need in pieces.items():
-        if need.nps > device.nps:
-            raise SpicaError(_too_large(name, need, device))
-        if need.nps > room:
-            loads.append([])
-            room = device.nps
-        loads[-1].append(name)
-        room -= need.nps
-    return loads
+def weights_are_external(spec: LayerSpec, device: Device) -> bool:
+    """Return whether the weights of a fully connected layer are more than an NP holds."""
+    held = spec.weight_bits_per_filter * spec.filters <= 8 * device.weight_memory_bytes
+    return spec.op_type is OpType.FULLY_CONNECTED and not held
 
 
-def _too_large(name: str, need: Pieces, device: Device) -> str:
+def _capped(tiles: Tiles, spec: LayerSpec, cap: int) -> Tiles:
+    """Return tiles of which none has more than ``cap`` of a layer's filters, or than stay together."""
+    return replace(tiles, groups=max(tiles.groups, -(-spec.filters // max(cap, spec.group_step))))
+
+
+def _too_large(name: str, need: Tiles, device: Device) -> str:
     return (
         f"{name}: needs {need.nps} NPs by itself ({need.bands} bands of rows x {need.groups} groups of filters), "
         f"but {device.name} has {device.nps}, {need.nps - device.nps} too few; use fewer filters, "
@@ -114,63 +93,58 @@ def _too_large(name: str, need: Pieces, device: Device) -> str:
     )
 
 
-def fewest_pieces(net: Network, layer: Layer, device: Device) -> Pieces:
-    """The fewest pieces whose input rows and weights the memories of an NP hold.
+def fewest_tiles(name: str, spec: LayerSpec, device: Device) -> Tiles:
+    """Return the fewest tiles whose input rows and weights the memories of an NP hold.
 
     Raises:
         SpicaError: where not even one row, or one filter, fits.
     """
-    kind = kind_of(net, layer)
-    if kind == INPUT:
-        return Pieces(0, 1)
-    if kind == DENSE or not isinstance(layer, Cuttable):
-        return Pieces(1, 1)
-    if isinstance(layer, Attention):
-        return Pieces(1, _count_heads(net, layer, device))
-    groups = _count_groups(net, layer, device) if net.facts(layer).filters else 1
-    return Pieces(_count_bands(net, layer, device), groups)
+    if spec.op_type is OpType.INPUT_CONVOLUTION:
+        return Tiles(0, 1)
+    if spec.op_type is OpType.FULLY_CONNECTED or not spec.divisible:
+        return Tiles(1, 1)
+    if spec.op_type is OpType.ATTENTION:
+        return Tiles(1, _count_heads(name, spec, device))
+    groups = _count_groups(name, spec, device) if spec.filters else 1
+    return Tiles(_count_bands(name, spec, device), groups)
 
 
-def _count_bands(net: Network, layer: Layer, device: Device) -> int:
-    (x,) = net.input_types(layer)
+def _count_bands(name: str, spec: LayerSpec, device: Device) -> int:
+    (x,) = spec.inputs
     height, width, channels = x.shape if len(x.shape) == 3 else (x.shape[0], 1, x.channels)
-    frames = len(layer.kernel) if isinstance(layer, BufferTempConv | DepthwiseBufferTempConv) else 1
-    column_bits = frames * channels * (x.bits or 0)
-    memory, halo = 8 * device.input_memory_bytes, net.facts(layer).halo
+    column_bits = (spec.frames or 1) * channels * (x.bits or 0)
+    memory = 8 * device.input_memory_bytes
     most_rows = device.max_band_rows if len(x.shape) == 3 else height  # tokens lie side by side
     for bands in range(-(-height // most_rows), height + 1):
-        rows = -(-height // bands) + (halo if bands > 1 else 0)
+        rows = -(-height // bands) + (spec.halo if bands > 1 else 0)
         if rows * width * column_bits <= memory:
             return bands
     raise SpicaError(
-        f"{layer.name}: {rows} rows of {width}x{channels} {x.bits}-bit inputs need "
+        f"{name}: {rows} rows of {width}x{channels} {x.bits}-bit inputs need "
         f"{-(-rows * width * column_bits // 8):,} bytes, but an NP of {device.name} holds "
         f"{device.input_memory_bytes:,}; at most {memory // (rows * column_bits)} columns would fit"
     )
 
 
-def _count_heads(net: Network, layer: Attention, device: Device) -> int:
-    """Groups of heads, of which each holds its channels of all queries, keys and values."""
-    types, facts = net.input_types(layer), net.facts(layer)
-    tokens, memory = types[0].shape[0], 8 * device.input_memory_bytes
-    head_bits = tokens * facts.group_step * sum(x.bits or 0 for x in types)
+def _count_heads(name: str, spec: LayerSpec, device: Device) -> int:
+    """Return the groups of heads, of which each holds its channels of all queries, keys and values."""
+    tokens, memory = spec.inputs[0].shape[0], 8 * device.input_memory_bytes
+    head_bits = tokens * spec.group_step * sum(x.bits or 0 for x in spec.inputs)
     if fitting := memory // head_bits:
-        return -(-layer.heads // fitting)
+        return -(-(spec.filters // spec.group_step) // fitting)
     raise SpicaError(
-        f"{layer.name}: queries, keys and values of one head over {tokens} tokens need {-(-head_bits // 8):,} bytes, "
+        f"{name}: queries, keys and values of one head over {tokens} tokens need {-(-head_bits // 8):,} bytes, "
         f"but an NP of {device.name} holds {device.input_memory_bytes:,}; use more heads, or larger patches"
     )
 
 
-def _count_groups(net: Network, layer: Layer, device: Device) -> int:
-    facts = net.facts(layer)
-    one, shared = facts.weight_bits_per_filter, facts.shared_weight_bits
+def _count_groups(name: str, spec: LayerSpec, device: Device) -> int:
+    one, shared, channels = spec.weight_bits_per_filter, spec.shared_weight_bits, spec.input_channels
     memory = 8 * device.weight_memory_bytes
     if fitting := max(memory - shared, 0) // one:
-        return -(-facts.filters // fitting)
-    channels = facts.limits["input_channels"]
+        return -(-spec.filters // fitting)
     raise SpicaError(
-        f"{layer.name}: one filter over {channels} channels needs {-(-(one + shared) // 8):,} bytes of "
+        f"{name}: one filter over {channels} channels needs {-(-(one + shared) // 8):,} bytes of "
         f"weights, but an NP of {device.name} holds {device.weight_memory_bytes:,}; "
         f"at most {channels * memory // (one + shared)} channels would fit"
     )

@@ -1,0 +1,136 @@
+"""Read devices from the catalogue or from a user's TOML file, and check every key."""
+
+from __future__ import annotations
+
+import tomllib
+import warnings
+from dataclasses import fields
+from importlib import resources
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from spica.errors import SpicaError
+from spica.hardware.device.rules import MAPPABLE, Rule, parse_rule
+from spica.hardware.device.schema import FIGURES, Device
+
+KEYS: dict[str, type] = dict.fromkeys(("name", "extends", "description", "tier"), str)
+KEYS |= dict.fromkeys(("figures", "np_kinds", "auxiliary", "unsupported", "order"), dict)
+KEYS |= dict.fromkeys(("rule", "extra_rules"), list)
+"""Keys of a device file, and the type of each."""
+
+OLD_KEYS = {"like": "extends", "beside": "auxiliary", "further_rule": "extra_rules"}
+"""Keys as version 0.1 spelt them; read until version 0.3."""
+
+
+def device_names() -> list[str]:
+    """Return the names of the devices in the catalogue."""
+    return sorted(_catalogue())
+
+
+def load_device(device: str | PathLike[str] | Device) -> Device:
+    """Load a device by its name in the catalogue or the path of a TOML file; return a ``Device`` as it is.
+
+    Raises:
+        SpicaError: where there is no such device, or its file is wrong; it says which key.
+    """
+    if isinstance(device, Device):
+        return device
+    name = str(device)
+    if entry := _catalogue().get(name.upper()):
+        return _parse(name.upper(), entry.read_text("utf-8"))
+    if not name.endswith(".toml"):
+        raise SpicaError(f"device {name!r} is unknown; choose from {', '.join(device_names())}, or give a .toml file")
+    try:
+        return _parse(name, Path(device).read_text("utf-8"))
+    except OSError as error:
+        raise SpicaError(f"{name}: cannot be read ({error.strerror}); check the path") from None
+    except UnicodeDecodeError:
+        raise SpicaError(f"{name}: not a text file; give a TOML file") from None
+
+
+def _catalogue() -> dict[str, Any]:
+    """Return the catalogue's files by the names of their devices."""
+    entries = resources.files("spica.hardware.device").joinpath("catalog").iterdir()
+    return {e.name.removesuffix(".toml").upper(): e for e in entries if e.name.endswith(".toml")}
+
+
+def _parse(where: str, text: str) -> Device:
+    """Return the device that a TOML file's text describes; what it lacks is taken from the device that it extends."""
+    table = _checked_keys(where, text)
+    parts = _inherited(where, table.pop("extends", None))
+    parts |= {key: table[key] for key in ("name", "description", "tier") if key in table}
+    figures, sources = _parse_figures(where, table.get("figures", {}))
+    parts |= figures
+    parts["sources"] = {**parts.get("sources", {}), **sources}
+    if "rule" in table:
+        parts["rules"] = _parse_rules(f"{where}: rule", table["rule"])
+    if "extra_rules" in table:
+        parts["rules"] = (*parts.get("rules", ()), *_parse_rules(f"{where}: extra_rules", table["extra_rules"]))
+    for key in ("np_kinds", "auxiliary", "unsupported"):
+        if key in table:
+            parts[key] = _texts(f"{where}: {key}", table[key])
+    if "order" in table:
+        parts |= _parse_order(f"{where}: order", table["order"])
+    if missing := [f.name for f in fields(Device) if f.name not in parts]:
+        raise SpicaError(f"{where}: {missing[0]} is missing; give it, or name a device that this one 'extends'")
+    return Device(**parts)
+
+
+def _checked_keys(where: str, text: str) -> dict[str, Any]:
+    """Return a TOML file's table, whose keys are known, in today's spelling, and of the right types."""
+    try:
+        given = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SpicaError(f"{where}: not TOML ({error}); correct the file") from None
+    table = {}
+    for old, value in given.items():
+        if old in OLD_KEYS:
+            warnings.warn(f"{where}: the key {old!r} is now {OLD_KEYS[old]!r}", DeprecationWarning, stacklevel=4)
+        key = OLD_KEYS.get(old, old)
+        if key not in KEYS:
+            raise SpicaError(f"{where}: {key}: not a key of a device file; choose from {', '.join(KEYS)}")
+        if not isinstance(value, KEYS[key]):
+            raise SpicaError(f"{where}: {old}: must be a {KEYS[key].__name__}, but is {value!r:.40}")
+        table[key] = value
+    return table
+
+
+def _parse_rules(where: str, tables: list) -> tuple[Rule, ...]:
+    return tuple(parse_rule(f"{where} {i}", rule) for i, rule in enumerate(tables, start=1))
+
+
+def _inherited(where: str, name: str | None) -> dict[str, Any]:
+    if name is None:
+        return {}
+    if name.upper() not in (known := device_names()):
+        raise SpicaError(f"{where}: extends: device {name!r} is unknown; choose from {', '.join(known)}")
+    base = load_device(name)
+    return {f.name: getattr(base, f.name) for f in fields(Device)}
+
+
+def _parse_figures(where: str, table: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    for key, entry in table.items():
+        if key not in FIGURES:
+            raise SpicaError(f"{where}: figures.{key}: not a figure of a device; choose from {', '.join(FIGURES)}")
+        if not isinstance(entry, dict) or set(entry) != {"value", "source"}:
+            raise SpicaError(f'{where}: figures.{key}: must be {{ value = ..., source = "..." }}')
+        if not isinstance(entry["source"], str) or not entry["source"]:
+            raise SpicaError(f"{where}: figures.{key}.source: must say where it comes from, or 'assumed'")
+    return {key: e["value"] for key, e in table.items()}, {key: e["source"] for key, e in table.items()}
+
+
+def _parse_order(where: str, table: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    for key, op_types in table.items():
+        if key not in ("after_max_pool", "tables_after"):
+            raise SpicaError(f"{where}.{key}: not a rule of order; choose from after_max_pool, tables_after")
+        if not isinstance(op_types, list) or not set(op_types) <= set(MAPPABLE):
+            raise SpicaError(f"{where}.{key}: must be a list of op types among {', '.join(MAPPABLE)}")
+    return {key: tuple(op_types) for key, op_types in table.items()}
+
+
+def _texts(where: str, table: dict[str, Any]) -> dict[str, str]:
+    for key, value in table.items():
+        if not isinstance(value, str):
+            raise SpicaError(f"{where}.{key}: must be a line of text, but is {value!r:.40}")
+    return table

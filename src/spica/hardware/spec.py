@@ -1,0 +1,322 @@
+"""The specification of each layer for hardware, as a typed record: ``specs(net)`` gives those of a network.
+
+``layer_spec`` is a ``functools.singledispatch`` with a rule for each family of layers. A new ``WindowedLayer`` or
+``WeightedLayer`` is served by its base class's rule; other layers need one here, or the device refuses them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import singledispatch
+from math import prod
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from spica import layers
+from spica.layers.learning import MEMORY_BITS
+from spica.layers.transposed import Transposed, padding_name
+from spica.layers.weighted import WeightedLayer, WindowedLayer
+from spica.network import Layer, Network, TensorType
+from spica.network.layer import infer, macs
+from spica.semantics import primitives
+from spica.semantics.primitives import Pair
+
+
+class OpType(StrEnum):
+    """Type of a layer to the hardware; the values are the names in device files. Only ``NONE`` is falsy."""
+
+    NONE = ""
+    """Names or moves values, which routing does for nothing, or belongs to the host."""
+    INPUT_CONVOLUTION = "input_convolution"
+    CONVOLUTION = "convolution"
+    SEPARABLE_CONVOLUTION = "separable_convolution"
+    DEPTHWISE_CONVOLUTION = "depthwise_convolution"
+    TRANSPOSED_CONVOLUTION = "transposed_convolution"
+    DEPTHWISE_TRANSPOSED_CONVOLUTION = "depthwise_transposed_convolution"
+    TEMPORAL_CONVOLUTION = "temporal_convolution"
+    DEPTHWISE_TEMPORAL_CONVOLUTION = "depthwise_temporal_convolution"
+    RECURRENT = "recurrent"
+    PROJECTION = "projection"
+    ATTENTION = "attention"
+    NORMALIZATION = "normalization"
+    FULLY_CONNECTED = "fully_connected"
+    ADD = "add"
+    CONCATENATE = "concatenate"
+    ACTIVATION = "activation"
+    MAX_POOL = "max_pool"
+    GLOBAL_AVERAGE_POOL = "global_average_pool"
+    TOKEN_EMBEDDING = "token_embedding"
+    PERMUTE = "permute"
+    OTHER = "other"
+    """A layer that has no rule here."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LayerSpec:
+    """Everything that hardware must know of one layer in its place in the network. Figures are of one sample.
+
+    Attributes:
+        op_type: what it is to the hardware.
+        inputs: types of what it reads.
+        output_shape: of the values that it sends on.
+        output_bits: width of its output; ``None`` where a weighted layer's accumulator leaves as it is.
+        reads_samples: whether it reads the network's input, at most rescaled.
+        input_height: rows of the image, or tokens, where device rules bound them.
+        input_width: columns of the image, where device rules bound them.
+        kernel: height and width of its window.
+        strides: step of the window down and across.
+        padding: "same", "valid" or "custom", whichever way the layer spells it.
+        pool: "none", "max" or "global_average".
+        pool_size, pool_strides: of max pooling.
+        pooled_area: pixels over which a global average is taken.
+        activation: "none", "relu" or the name of its table's function.
+        weight_bits: width of its weights.
+        frames: depth of its buffer of frames.
+        macs: multiply-accumulates if no input is zero.
+        outputs: values that it makes before pooling and whose potential is looked at.
+        fan_out: synapses that one input event reaches (taps x filters).
+        weight_bits_per_filter: bits of weight memory that one filter needs.
+        shared_weight_bits: bits of weight memory that every group of filters needs again.
+        halo: extra input rows that a band of rows needs.
+        filters: output channels that can be split over processors; 0 if they cannot.
+        group_step: filters that stay together when they are.
+        channelwise: whether a filter reads only the channel of its own number.
+        divisible: whether several processors can share it.
+    """
+
+    op_type: OpType
+    inputs: tuple[TensorType, ...]
+    output_shape: tuple[int, ...]
+    output_bits: int | None
+    reads_samples: bool = False
+    input_height: int | None = None
+    input_width: int | None = None
+    kernel: Pair | None = None
+    strides: Pair | None = None
+    padding: str | None = None
+    pool: str = "none"
+    pool_size: Pair | None = None
+    pool_strides: Pair | None = None
+    pooled_area: int | None = None
+    activation: str = "none"
+    weight_bits: int | None = None
+    frames: int | None = None
+    macs: int = 0
+    outputs: int = 0
+    fan_out: int = 0
+    weight_bits_per_filter: int = 0
+    shared_weight_bits: int = 0
+    halo: int = 0
+    filters: int = 0
+    group_step: int = 1
+    channelwise: bool = False
+    divisible: bool = False
+
+    @property
+    def input_channels(self) -> int:
+        """Channels of what it reads; all values where it is fully connected."""
+        x = self.inputs[0]
+        return prod(x.shape) if self.op_type is OpType.FULLY_CONNECTED else x.channels
+
+    @property
+    def taps(self) -> int:
+        """Synapses that an input event reaches in each filter."""
+        return self.fan_out // self.filters
+
+    @property
+    def weight_memory_bits(self) -> int:
+        """Bits of weight memory that all filters need together."""
+        return self.weight_bits_per_filter * self.filters + self.shared_weight_bits
+
+
+_SPECS: WeakKeyDictionary[Network, Mapping[str, LayerSpec]] = WeakKeyDictionary()
+
+
+def specs(net: Network) -> Mapping[str, LayerSpec]:
+    """Return what hardware must know of every layer, by name, in order; computed once for each network."""
+    found = _SPECS.get(net)
+    if found is None:
+        found = _SPECS[net] = _specs(net)
+    return found
+
+
+def _specs(net: Network) -> dict[str, LayerSpec]:
+    found: dict[str, LayerSpec] = {}
+    samples: set[str] = set()  # tensors that hold the network's samples, at most rescaled
+    for layer in net:
+        inputs = net.input_types(layer)
+        spec = layer_spec(layer, inputs, net.types[layer.name])
+        reads = bool(layer.inputs) and layer.inputs[0] in samples
+        if isinstance(layer, layers.Input) or (reads and isinstance(layer, RESCALING)):
+            samples.add(layer.name)
+        if reads:
+            convolves = spec.op_type is OpType.CONVOLUTION and _is_picture(inputs[0])
+            op_type = OpType.INPUT_CONVOLUTION if convolves else spec.op_type
+            spec = replace(spec, op_type=op_type, reads_samples=True)
+        if inputs and inputs[0].is_float and spec.op_type:
+            spec = replace(spec, op_type=OpType.NONE)
+        found[layer.name] = spec
+    return found
+
+
+def _is_picture(x: TensorType) -> bool:
+    """Return whether the input-convolution unit takes ``x``; other inputs go to the NPs as events."""
+    return x.bits == 8 and not x.signed and x.channels in (1, 3)
+
+
+DEPTHWISE_MEMORY_BITS = 8
+"""Bits that hardware keeps a depthwise weight of a separable layer in, whatever its precision."""
+
+RESCALING = (layers.Rescaling, layers.Quantize, layers.QuantizeLinear)
+"""Layers that the host applies to samples before the device has them."""
+
+MOVES = (layers.Input, layers.Flatten, layers.Reshape, layers.Take, *RESCALING, layers.Dequantize)
+OP_TYPES: dict[type, OpType] = dict.fromkeys(MOVES, OpType.NONE) | {
+    WindowedLayer: OpType.CONVOLUTION,
+    layers.SeparableConv2D: OpType.SEPARABLE_CONVOLUTION,
+    layers.DepthwiseConv2D: OpType.DEPTHWISE_CONVOLUTION,
+    layers.ConvTranspose2D: OpType.TRANSPOSED_CONVOLUTION,
+    layers.DepthwiseConvTranspose2D: OpType.DEPTHWISE_TRANSPOSED_CONVOLUTION,
+    layers.BufferTempConv: OpType.TEMPORAL_CONVOLUTION,
+    layers.DepthwiseBufferTempConv: OpType.DEPTHWISE_TEMPORAL_CONVOLUTION,
+    layers.StatefulRecurrent: OpType.RECURRENT,
+    layers.Dense: OpType.PROJECTION,
+    layers.Attention: OpType.ATTENTION,
+    layers.MadNormalization: OpType.NORMALIZATION,
+    layers.LearningDense: OpType.FULLY_CONNECTED,
+    layers.Add: OpType.ADD,
+    layers.Concatenate: OpType.CONCATENATE,
+    layers.Activation: OpType.ACTIVATION,
+    layers.LookUp: OpType.ACTIVATION,
+    layers.MaxPool2D: OpType.MAX_POOL,
+    layers.GlobalAveragePooling2D: OpType.GLOBAL_AVERAGE_POOL,
+    layers.TokenEmbedding: OpType.TOKEN_EMBEDDING,
+    layers.Permute: OpType.PERMUTE,
+}
+"""Op types of layers by their class, or the nearest of its bases."""
+
+Types = Sequence[TensorType]
+
+
+def _spec(layer: Layer, inputs: Types, output: TensorType, **own: Any) -> LayerSpec:
+    """Return the spec of any layer; ``own`` says what its type adds."""
+    op_type = next((OP_TYPES[cls] for cls in type(layer).__mro__ if cls in OP_TYPES), OpType.OTHER)
+    common = {"op_type": op_type, "inputs": tuple(inputs), "output_shape": output.shape, "output_bits": output.bits}
+    return LayerSpec(**common | {"macs": macs(layer, inputs)} | own)
+
+
+@singledispatch
+def layer_spec(layer: Any, inputs: Types, output: TensorType) -> LayerSpec:
+    """Return what hardware must know of ``layer``, wherever it stands, given the types of its inputs and its output."""
+    return _spec(layer, inputs, output)
+
+
+@layer_spec.register
+def _(layer: layers.Activation, inputs: Types, output: TensorType) -> LayerSpec:
+    return _spec(layer, inputs, output, activation="relu")
+
+
+@layer_spec.register
+def _(layer: layers.LookUp, inputs: Types, output: TensorType) -> LayerSpec:
+    return _spec(layer, inputs, output, activation=layer.function)
+
+
+def _weighted(layer: Any, inputs: Types, output: TensorType, taps: int = 1, **own: Any) -> LayerSpec:
+    """Return the spec of a layer whose kernel is ``(taps, C, F)``, or ``(taps, F)`` where it is channelwise."""
+    pool, filters, channelwise = layer.pool, output.channels, isinstance(layer, layers.DEPTHWISE)
+    outputs = prod(output.shape if pool is None else infer(replace(layer, pool=None), inputs).shape)
+    weighted = {
+        "output_bits": output.bits if layer.requantize is not None else None,
+        "weight_bits": layer.weight_bits,
+        "activation": "none" if layer.activation is None else "relu",
+        "fan_out": taps * (1 if channelwise else filters),
+        "weight_bits_per_filter": layer.kernel.size // filters * (layer.weight_bits or 32),
+        "outputs": outputs,
+        "filters": filters,
+        "channelwise": channelwise,
+        "divisible": True,
+    }
+    if isinstance(pool, layers.MaxPool):
+        weighted |= {"pool": "max", "pool_size": pool.size, "pool_strides": pool.strides}
+    elif isinstance(pool, layers.GlobalAverage):
+        weighted |= {"pool": "global_average", "pooled_area": outputs // filters}
+    return _spec(layer, inputs, output, **weighted | own)
+
+
+@layer_spec.register
+def _(layer: WeightedLayer, inputs: Types, output: TensorType) -> LayerSpec:
+    return _weighted(layer, inputs, output)
+
+
+@layer_spec.register
+def _(layer: layers.Dense, inputs: Types, output: TensorType) -> LayerSpec:
+    own: dict[str, Any] = {"op_type": OpType.FULLY_CONNECTED} if prod(inputs[0].shape[:-1]) == 1 else {}
+    return _weighted(layer, inputs, output, outputs=0, **own)  # its measured cost has no term for outputs
+
+
+@layer_spec.register
+def _windowed(layer: WindowedLayer, inputs: Types, output: TensorType) -> LayerSpec:
+    height, width = inputs[0].shape[:2]
+    window, strides = layer.window, layer.strides
+    padding = primitives.resolve_padding(layer.padding, (height, width), window, strides, layer.name)
+    same = tuple(primitives.same_padding(s, k, t) for s, k, t in zip((height, width), window, strides))
+    own = {
+        "input_height": height,
+        "input_width": width,
+        "kernel": window,
+        "strides": strides,
+        "padding": "same" if padding == same else "valid" if padding == ((0, 0), (0, 0)) else "custom",
+        "halo": window[0] - 1,
+    }
+    return _weighted(layer, inputs, output, prod(window), **own)
+
+
+@layer_spec.register
+def _(layer: layers.SeparableConv2D, inputs: Types, output: TensorType) -> LayerSpec:
+    # Measured on hardware, an event costs as much as in a full convolution, so its fan-out is that.
+    shared = layer.depthwise_kernel.size * DEPTHWISE_MEMORY_BITS
+    return replace(_windowed(layer, inputs, output), shared_weight_bits=shared)
+
+
+@layer_spec.register(layers.ConvTranspose2D)
+@layer_spec.register(layers.DepthwiseConvTranspose2D)
+def _(layer: Transposed, inputs: Types, output: TensorType) -> LayerSpec:
+    kernel, strides = layer.kernel.shape[:2], layer.strides[:1] * 2  # device rules bound the step down alone
+    own = {"kernel": kernel, "strides": strides, "padding": padding_name(layer)}
+    return _weighted(layer, inputs, output, prod(kernel), **own)
+
+
+@layer_spec.register
+def _(layer: layers.Temporal, inputs: Types, output: TensorType) -> LayerSpec:
+    return _weighted(layer, inputs, output, layer.frames, frames=layer.frames)
+
+
+@layer_spec.register
+def _(layer: layers.MadNormalization, inputs: Types, output: TensorType) -> LayerSpec:
+    memory = output.channels * (layer.weight_bits or 32)
+    own = {"weight_bits": layer.weight_bits, "shared_weight_bits": memory, "input_height": output.shape[0]}
+    return _spec(layer, inputs, output, outputs=prod(output.shape), fan_out=1, divisible=True, **own)
+
+
+@layer_spec.register
+def _(layer: layers.Attention, inputs: Types, output: TensorType) -> LayerSpec:
+    tokens, channels = output.shape
+    own = {"filters": channels, "group_step": channels // layer.heads, "channelwise": True, "divisible": True}
+    outputs = tokens * (channels + layer.heads * tokens)
+    return _spec(layer, inputs, output, input_height=tokens, outputs=outputs, **own)
+
+
+@layer_spec.register
+def _(layer: layers.StatefulRecurrent, inputs: Types, output: TensorType) -> LayerSpec:
+    sent = output.shape[:-1]  # one part of each complex number leaves
+    return _spec(layer, inputs, output, output_shape=sent, fan_out=4, filters=inputs[0].channels)
+
+
+@layer_spec.register
+def _(layer: layers.LearningDense, inputs: Types, output: TensorType) -> LayerSpec:
+    rows, neurons = layer.kernel.shape
+    memory = rows * (1 + (MEMORY_BITS if layer.memory.shape[1] else 0))
+    own = {"output_bits": None, "weight_bits": 1, "weight_bits_per_filter": memory}
+    return _spec(layer, inputs, output, outputs=neurons, fan_out=neurons, filters=neurons, **own)
