@@ -7,8 +7,9 @@ replaces them with integers and fills the fields from ``weight_bits`` on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import singledispatch
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +73,26 @@ class WindowedLayer(WeightedLayer):
 
     strides: tuple[int, int] = (1, 1)
     padding: str | tuple[tuple[int, int], tuple[int, int]] = "same"
+
+
+@singledispatch
+def kernel_axes(layer: WeightedLayer) -> dict[str, int]:
+    """Return each field that holds a kernel, in the order in which the input meets them, and its axis of channels.
+
+    Filters are on a kernel's last axis, and the channels that they read on the one before it. A kernel whose filters
+    read one channel each has both on its last.
+    """
+    return {"kernel": -2}
+
+
+def is_depthwise(layer: WeightedLayer) -> bool:
+    """Return whether each filter of a layer reads one channel only."""
+    return set(kernel_axes(layer).values()) == {-1}
+
+
+def weighted_layers(layers: Iterable[Layer]) -> list[WeightedLayer]:
+    """Return the layers of a network that have weights."""
+    return [layer for layer in layers if isinstance(layer, WeightedLayer)]
 
 
 WEIGHT_RANGE = {1: (-1, 1), 2: (-2, 1), 4: (-8, 7), 8: (-128, 127)}

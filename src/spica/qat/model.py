@@ -10,11 +10,13 @@ import keras
 from keras import ops
 from spica.engine.run import check_frames
 from spica.errors import SpicaError
-from spica.layers import WeightedLayer
+from spica.layers.weighted import weighted_layers
 from spica.network import Network
 from spica.network.layer import forward_integer, forward_stateful, initial_state
-from spica.qat.parameters import Fractions, Parameters
-from spica.qat.tracer import Differentiable, Exact
+from spica.qat.differentiable import Differentiable
+from spica.qat.exact import Exact
+from spica.qat.latent_weights import LatentWeights
+from spica.qat.parameters import Parameters
 
 
 class Trainable(keras.Model):
@@ -24,14 +26,13 @@ class Trainable(keras.Model):
     makes of it, to the bit. One sub-layer for each layer with weights holds the parameters under the layer's name.
     """
 
-    def __init__(self, network: Network, fractions: dict[str, Fractions], sparsity: float) -> None:
+    def __init__(self, network: Network, latent: dict[str, LatentWeights], sparsity: float) -> None:
         super().__init__(name=network.name.replace("/", "_"))
         _check(network)
         self.network, self.sparsity = network, float(sparsity)
         self.parameters_of = {
-            layer.name: Parameters(layer, network.types[layer.name], fractions.get(layer.name, {}))
-            for layer in network
-            if isinstance(layer, WeightedLayer)
+            layer.name: Parameters(layer, network.types[layer.name], latent.get(layer.name, {}))
+            for layer in weighted_layers(network)
         }
         self.shares = _shares(network)
         self.over_time = bool(network.stateful_layers)

@@ -1,10 +1,8 @@
-"""The integer meaning of layers, run on Keras tensors.
+"""Trace the integer semantics of layers on Keras tensors.
 
-A layer's ``forward_integer`` is written with primitives on arrays. Here they are given stand-ins that hold tensors,
-so that every layer that has an integer meaning can be trained without a word about Keras in its file. There are two
-sets of primitives: ``Differentiable`` computes in float32 and lets gradients pass through every rounding as if it
-were not there (Bengio et al., Estimating or Propagating Gradients Through Stochastic Neurons, 2013); ``Exact`` gives
-the very integers.
+A layer's ``forward_integer`` is written with primitives on arrays. Here they are given stand-ins that hold tensors, so
+that every layer with integer semantics can be trained without a word about Keras in its file. There are two sets of
+primitives: ``differentiable.Differentiable`` for training, ``exact.Exact`` for the very integers.
 """
 
 from __future__ import annotations
@@ -19,18 +17,7 @@ from numpy.typing import NDArray
 from keras import ops
 from spica.errors import SpicaError
 from spica.network import TensorType
-from spica.qat import exact
-from spica.semantics.primitives import (
-    EXPONENT_BITS,
-    NORM_BITS,
-    POWER_UNIT,
-    PROBABILITY_BITS,
-    SMALLEST_POWER,
-    Complex,
-    Epilogue,
-    Padding,
-    Pair,
-)
+from spica.semantics.primitives import EXPONENT_BITS, PROBABILITY_BITS, Complex, Epilogue, Padding, Pair
 
 Range = tuple[int, int]
 
@@ -279,184 +266,6 @@ class Primitives:
 
     def _lowest(self) -> Any:
         raise NotImplementedError
-
-
-class Exact(Primitives):
-    """The integers of the reference, in int32."""
-
-    dtype = "int32"
-
-    def _products(self, x: Any, limits: Range, kernel: NDArray, count: int, convolve: Callable[[Any, Any], Any]) -> Any:
-        return exact.products(x, limits, tensor_of(kernel, "int32"), range_of(kernel), count, convolve)
-
-    def _lowest(self) -> int:
-        return -(1 << 31)
-
-    def add(self, a: Value, b: Value, shifts: tuple[NDArray, NDArray], value_bits: int) -> Value:
-        ends = [end << int(s.max()) for v, s in zip((a, b), shifts) for end in v.range]
-        if max(map(abs, ends)) >= 1 << 30:
-            raise SpicaError(
-                f"{self.layer}: adds integers too wide to train; give the layers before it an output stage"
-            )
-        left, right = (v.tensor * ops.convert_to_tensor((1 << s).astype(np.int32)) for v, s in zip((a, b), shifts))
-        return Value(a.shape, left + right, (min(ends[:2]) + min(ends[2:]), max(ends[:2]) + max(ends[2:])))
-
-    def look_up(self, x: Value, table: NDArray, lowest: int) -> Value:
-        tensor = ops.take(ops.convert_to_tensor(table.astype(np.int32)), x.tensor - lowest)
-        return Value(x.shape, tensor, (int(table.min()), int(table.max())))
-
-    def normalise(self, x: Value) -> Value:
-        centred, deviation = self._spread(x)
-        limit = x.shape[-1] << NORM_BITS
-        return Value(x.shape, ops.floor_divide(centred * (1 << NORM_BITS), deviation), (-limit, limit))
-
-    def _spread(self, x: Value) -> tuple[Any, Any]:
-        """``channels`` times what each value is off its token's mean, and the mean of that without its sign."""
-        channels = x.shape[-1]
-        if max(map(abs, x.range)) * channels * max(channels, 2 << NORM_BITS) >= 1 << 31:
-            raise SpicaError(f"{self.layer}: normalises integers too wide to train; use fewer channels or bits")
-        centred = x.tensor * channels - ops.sum(x.tensor, axis=-1, keepdims=True)
-        deviation = ops.floor_divide(ops.sum(ops.abs(centred), axis=-1, keepdims=True), channels)
-        return centred, ops.maximum(deviation, 1)
-
-    def _softmax(self, scores: Any, multiplier: int, shift: int) -> Any:
-        steps = ops.floor_divide(scores * multiplier, 1 << shift)
-        below = ops.minimum(ops.max(steps, axis=-1, keepdims=True) - steps, SMALLEST_POWER << EXPONENT_BITS)
-        whole = ops.floor_divide(below, 1 << EXPONENT_BITS)
-        part = below - whole * (1 << EXPONENT_BITS)
-        halves = ops.take(ops.convert_to_tensor(1 << np.arange(SMALLEST_POWER + 1, dtype=np.int32)), whole)
-        powers = ops.floor_divide(((2 << EXPONENT_BITS) - part) * POWER_UNIT, halves)
-        total = ops.sum(powers, axis=-1, keepdims=True)
-        return ops.floor_divide(powers * (2 << PROBABILITY_BITS) + total, 2 * total)
-
-    def apply_epilogue(self, acc: Value, epilogue: Epilogue) -> Value:
-        if epilogue.value_bits > 31 and isinstance(acc.tensor, tuple):
-            raise SpicaError(f"{self.layer}: its accumulator of {epilogue.value_bits} bits is too wide to train")
-        v, shape = exact.to_int32(acc.tensor, epilogue.value_bits), acc.shape
-        if epilogue.bias is not None:
-            halves = zip(exact.limbs(v), exact.limbs(tensor_of(epilogue.bias, "int32")))
-            v = exact.to_int32(exact.carry(*(a + b for a, b in halves)), epilogue.value_bits)
-        if epilogue.pool is not None:
-            v, shape = self._pool(v, epilogue.pool, shape)
-        if epilogue.relu:
-            v = ops.maximum(v, 0)
-        if epilogue.ceiling is not None:
-            v = ops.minimum(v, tensor_of(epilogue.ceiling, "int32"))
-        if epilogue.average:
-            high, low = (ops.sum(part, axis=(1, 2)) for part in exact.limbs(v))
-            v, shape = exact.saturate(exact.carry(high, low), 32), (1, shape[-1])
-        if epilogue.multiplier is None or epilogue.shift is None:
-            limit = 1 << min(epilogue.value_bits, 31)
-            return Value(shape, exact.to_int32(v, 31), (0 if epilogue.relu else -limit, limit - 1), epilogue.dtype)
-        if not isinstance(epilogue.multiplier, Learned) and not np.any(epilogue.shift):
-            return self._multiplied(replace(acc, shape=shape, tensor=v), epilogue)
-        wide = epilogue.high >= exact.LARGEST_OUTPUT and epilogue.buffer_bits > 31
-        if int(np.max(epilogue.multiplier)) > exact.LARGEST_MULTIPLIER or wide:
-            raise SpicaError(f"{self.layer}: its output stage is too wide to train; use at most 8 bits")
-        multiplier, shift = (tensor_of(a, "int32") for a in (epilogue.multiplier, epilogue.shift))
-        if epilogue.buffer_bits > 31:
-            v = exact.scale(exact.limbs(v), multiplier, shift, epilogue.buffer_bits, epilogue.low, epilogue.high)
-        else:
-            product = exact.carry(*(part * multiplier for part in exact.limbs(v)))
-            v = ops.clip(
-                exact.shift_round(exact.to_int32(product, epilogue.buffer_bits), shift), epilogue.low, epilogue.high
-            )
-        return Value(shape, v, (epilogue.low, epilogue.high), epilogue.dtype)
-
-    def _turn(self, state: tuple[Any, Any], factor: tuple[Any, Any], x: Any, bits: int) -> tuple[Any, Any]:
-        """As ``primitives.turn``; 16-bit states and factors below 1 keep the sum of products in int32."""
-        (real, imaginary), (cosine, sine) = state, factor
-        kept, crossed = real * cosine - imaginary * sine, real * sine + imaginary * cosine
-        halves = zip(exact.limbs(kept), exact.limbs(x))
-        return exact.to_int32(exact.carry(*(a + b for a, b in halves)), bits), crossed
-
-    def _multiplied(self, acc: Value, epilogue: Epilogue) -> Value:
-        """Whole multiples, as exponents are aligned by them."""
-        assert epilogue.multiplier is not None
-        reach = max(map(abs, acc.range)) * int(np.max(epilogue.multiplier))
-        if not 0 < reach < 1 << 31:
-            raise SpicaError(f"{self.layer}: reads integers too wide to align in training; give them one exponent")
-        low, high = max(epilogue.low, -reach), min(epilogue.high, reach)
-        v = ops.clip(acc.tensor * tensor_of(epilogue.multiplier, "int32"), low, high)
-        return Value(acc.shape, v, (low, high), epilogue.dtype)
-
-
-class Differentiable(Primitives):
-    """The same in float32, which rounds sums beyond 2**24; every rounding has the gradient of the identity."""
-
-    dtype = "float32"
-
-    def _products(self, x: Any, limits: Range, kernel: NDArray, count: int, convolve: Callable[[Any, Any], Any]) -> Any:
-        return convolve(x, tensor_of(kernel, "float32"))
-
-    def _lowest(self) -> float:
-        return -float(1 << 31)
-
-    def add(self, a: Value, b: Value, shifts: tuple[NDArray, NDArray], value_bits: int) -> Value:
-        left, right = (v.tensor * ops.convert_to_tensor((1 << s).astype(np.float32)) for v, s in zip((a, b), shifts))
-        return Value(a.shape, left + right, (0, 0))
-
-    def look_up(self, x: Value, table: NDArray, lowest: int) -> Value:
-        index = ops.cast(ops.stop_gradient(x.tensor), "int32") - lowest
-        values, slopes = (
-            ops.take(ops.convert_to_tensor(a.astype(np.float32)), index) for a in (table, np.gradient(table))
-        )
-        return Value(x.shape, values + slopes * (x.tensor - ops.stop_gradient(x.tensor)), (0, 0))
-
-    def normalise(self, x: Value) -> Value:
-        centred = x.tensor * x.shape[-1] - ops.sum(x.tensor, axis=-1, keepdims=True)
-        deviation = ops.maximum(ops.mean(ops.abs(centred), axis=-1, keepdims=True), 1.0)
-        smooth = centred * float(1 << NORM_BITS) / deviation
-        return Value(x.shape, pass_through(smooth, ops.floor(smooth)), (0, 0))
-
-    def _turn(self, state: tuple[Any, Any], factor: tuple[Any, Any], x: Any, bits: int) -> tuple[Any, Any]:
-        (real, imaginary), (cosine, sine) = state, factor
-        return real * cosine - imaginary * sine + x, real * sine + imaginary * cosine
-
-    def _softmax(self, scores: Any, multiplier: int, shift: int) -> Any:
-        """Of the exact powers; the lines between them are a rounding like any other."""
-        powers = ops.softmax(scores * float(np.ldexp(multiplier * np.log(2) / (1 << EXPONENT_BITS), -shift)), axis=-1)
-        unit = float(1 << PROBABILITY_BITS)
-        return pass_through(powers * unit, ops.round(powers * unit))
-
-    def apply_epilogue(self, acc: Value, epilogue: Epilogue) -> Value:
-        limit = float(1 << min(epilogue.value_bits, 62))
-        v, shape = ops.clip(acc.tensor, -limit, limit), acc.shape
-        if epilogue.bias is not None:
-            v = v + tensor_of(epilogue.bias, "float32")
-        if epilogue.pool is not None:
-            v, shape = self._pool(v, epilogue.pool, shape)
-        if epilogue.relu:
-            v = ops.maximum(v, 0.0)
-        if epilogue.ceiling is not None:
-            v = ops.minimum(v, tensor_of(epilogue.ceiling, "float32"))
-        if epilogue.average:
-            v, shape = ops.sum(v, axis=(1, 2)), (1, shape[-1])
-        if epilogue.multiplier is None or epilogue.shift is None:
-            return Value(shape, v, (0, 0), epilogue.dtype)
-        v = v * factor_of(epilogue.multiplier, epilogue.shift)
-        # Where the result saturates by more than half a step it has no gradient.
-        v = ops.clip(v, epilogue.low - 0.5, epilogue.high + 0.5)
-        v = pass_through(v, ops.clip(ops.floor(v + 0.5), epilogue.low, epilogue.high))
-        if epilogue.relu:
-            self.activities.append((self.layer, v / epilogue.high))
-        return Value(shape, v, (epilogue.low, epilogue.high), epilogue.dtype)
-
-
-class Factor(Learned):
-    """Multipliers that stand for a real factor ``multiplier * 2**-shift``, one a filter."""
-
-
-def factor_of(multiplier: NDArray, shift: NDArray) -> Any:
-    """The real factor of an output epilogue, as float32."""
-    if isinstance(multiplier, Factor) and multiplier.positions is not None:
-        return multiplier.source
-    return ops.convert_to_tensor(np.ldexp(np.asarray(multiplier, np.float64), -np.asarray(shift)).astype(np.float32))
-
-
-def pass_through(smooth: Any, rounded: Any) -> Any:
-    """``rounded``, with the gradient of ``smooth``."""
-    return smooth + ops.stop_gradient(rounded - smooth)
 
 
 def _depthwise(x: Any, kernel: Any, strides: Pair) -> Any:

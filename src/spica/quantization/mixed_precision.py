@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spica.errors import SpicaError
-from spica.layers import WeightedLayer
+from spica.layers.weighted import weighted_layers
 from spica.network import Network
 from spica.passes import prepare
 from spica.quantization.api import quantize
@@ -101,7 +101,7 @@ def recipe(
         SpicaError: where even the narrowest network is over the budget.
     """
     prepared = prepare(net)
-    layers = [layer.name for layer in prepared if isinstance(layer, WeightedLayer)]
+    layers = [layer.name for layer in weighted_layers(prepared)]
     known = np.asarray(samples)
     wanted = _outputs(prepared, known[:MEASURED].astype(np.float32))
 
