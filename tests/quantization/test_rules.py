@@ -14,10 +14,14 @@ from spica.network import Layer, Network
 from spica.network.layer import forward_float, forward_integer, infer
 from spica.network.rules import refusal
 from spica.qat.latent_weights import latent_weights
-from spica.quantization.rules import quantize_layer, read_weights, scale_input, scale_output, second_moments
+from spica.quantization.gptq import second_moments
+from spica.quantization.rules import quantize_layer
+from spica.quantization.rules.scaling import read_weights, scale_input, scale_output
 from support.every_layer import CHANNELS, KERNELS, ask, layer_types, unanswered, weighted_example
 
-TRANSFORMS = [quantize_layer, scale_output, scale_input, read_weights, second_moments, latent_weights]
+TRANSFORMS = [quantize_layer, second_moments, kernel_axes]
+BY_KERNEL_AXES = [scale_output, scale_input, read_weights, latent_weights]
+"""Transforms of weights that are the same for every layer, once it is known how its kernels lie."""
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
@@ -41,6 +45,15 @@ def test_a_refused_layer_is_named_with_the_reason(transform):
     assert Softmax in refused and Dense not in refused
     for kind in refused:
         with pytest.raises(spica.SpicaError, match=rf"odd: an? {kind.__name__} \w+"):
+            ask(transform, kind, "odd")
+
+
+@pytest.mark.parametrize("transform", BY_KERNEL_AXES)
+def test_transforms_of_weights_refuse_what_kernel_axes_refuses(transform):
+    refused = [kind for kind in layer_types() if refusal(kernel_axes, kind)]
+    assert {*layer_types()} - {*refused} == {kind for kind in layer_types() if issubclass(kind, WeightedLayer)}
+    for kind in refused:
+        with pytest.raises(spica.SpicaError, match=f"odd: an? {kind.__name__} has no weights"):
             ask(transform, kind, "odd")
 
 

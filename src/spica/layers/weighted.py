@@ -28,6 +28,7 @@ from spica.layers.epilogue import (
     shift_left,
 )
 from spica.network.layer import Facts, Layer, Ops
+from spica.network.rules import refuse
 from spica.network.types import TensorType
 from spica.semantics import primitives
 from spica.semantics.primitives import Epilogue, Padding, Pair
@@ -76,12 +77,17 @@ class WindowedLayer(WeightedLayer):
 
 
 @singledispatch
-def kernel_axes(layer: WeightedLayer) -> dict[str, int]:
-    """Return each field that holds a kernel, in the order in which the input meets them, and its axis of channels.
+def kernel_axes(layer: Layer) -> dict[str, int]:
+    """Return the fields of a layer's kernels, in the order in which the input meets them, with their axis of channels.
 
-    Filters are on a kernel's last axis, and the channels that they read on the one before it. A kernel whose filters
-    read one channel each has both on its last.
+    Filters are on a kernel's last axis, the channels that they read on the one before it; on the last as well where
+    each filter reads one channel only.
     """
+    refuse(kernel_axes, layer)
+
+
+@kernel_axes.register
+def _(layer: WeightedLayer) -> dict[str, int]:
     return {"kernel": -2}
 
 

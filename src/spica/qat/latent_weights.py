@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from spica.layers import Activation, Concatenate, Flatten, GlobalAveragePooling2D, MaxPool2D, WeightedLayer
 from spica.layers.weighted import kernel_axes
 from spica.network import Layer, Network
-from spica.network.rules import applies, not_applicable, refuse
-from spica.quantization.rules import WITHOUT_WEIGHTS
+from spica.network.rules import applies
 
 LARGEST_FRACTION = 0.49
 """Weights stay on their side of the rounding edge, so that they round to the integers that quantisation chose."""
@@ -38,7 +37,7 @@ def find_latent_weights(net: Network, quantized: Network) -> dict[str, LatentWei
     for layer in quantized:
         gain = read_gain(layer, [gains[name] for name in layer.inputs], quantized)
         reference = references.get(layer.name)
-        if applies(latent_weights, layer) and type(reference) is type(layer) and _same_kernel(reference, layer):
+        if applies(kernel_axes, layer) and type(reference) is type(layer) and _same_kernel(reference, layer):
             found[layer.name], gain = latent_weights(layer, reference, gain)
         gains[layer.name] = gain
     return found
@@ -49,30 +48,20 @@ def _same_kernel(reference: Any, layer: Any) -> bool:
     return reference.kernel.shape == layer.kernel.shape
 
 
-@singledispatch
-def latent_weights(layer: Layer, reference: Layer, gain: NDArray) -> tuple[LatentWeights, NDArray]:
+def latent_weights(layer: Any, reference: Any, gain: NDArray) -> tuple[LatentWeights, NDArray]:
     """Return a layer's kernels before rounding, and the factor of each of its filters over the float network's.
 
     Args:
-        layer: the integer layer.
+        layer: the integer layer, with weights.
         reference: the float layer that it was made from.
         gain: factor of each channel that it reads, or of all.
     """
-    refuse(latent_weights, layer)
-
-
-@latent_weights.register
-def _(layer: WeightedLayer, reference: WeightedLayer, gain: NDArray) -> tuple[LatentWeights, NDArray]:
     found, factor = {}, np.ones(())
     for field, axis in kernel_axes(layer).items():
-        along = gain[:, None] if gain.ndim and axis == -2 else gain
-        kernel = getattr(reference, field) / along
+        kernel = getattr(reference, field) / (gain[:, None] if gain.ndim and axis == -2 else gain)
         found[field], fit = _in_units_of(kernel, getattr(layer, field), per_filter=field == "kernel")
         factor, gain = fit * factor, np.ones(())
     return found, factor * np.asarray(layer.weight_scale, np.float64)
-
-
-not_applicable(latent_weights, "has no weights to train", *WITHOUT_WEIGHTS)
 
 
 @singledispatch

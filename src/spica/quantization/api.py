@@ -15,10 +15,11 @@ from numpy.typing import ArrayLike, NDArray
 from spica.engine.run import check_frames
 from spica.errors import SpicaError
 from spica.layers import Dequantize, Input
+from spica.layers.weighted import kernel_axes
 from spica.network import Layer, Network, TensorType
 from spica.network.graph import check_network
 from spica.network.layer import infer
-from spica.network.rules import refusal
+from spica.network.rules import applies, refusal
 from spica.passes import prepare
 from spica.quantization.bias_correction import correct_bias
 from spica.quantization.calibration import calibrate
@@ -77,15 +78,9 @@ def quantize(
     """
     check_network(net)
     config = QuantizationConfig(
-        weights=weights,
-        activations=activations,
-        first_layer_weights=first_layer_weights,
-        per_channel_activations=per_channel_activations,
-        ranges=ranges,
-        equalization=equalization,
-        reconstruction=reconstruction,
-        bias_correction=bias_correction,
-    )
+        weights, activations, first_layer_weights, per_channel_activations,
+        ranges, equalization, reconstruction, bias_correction,
+    )  # fmt: skip
     return _run_stages(net, samples, config, progress)
 
 
@@ -101,7 +96,7 @@ def _run_stages(net: Network, samples: ArrayLike, config: QuantizationConfig, pr
         net, gains = equalize(net, ranges.reach())
         ranges = ranges.equalized(gains)
     net, steps = align_scales(net, ranges.steps())
-    targets = {name: ranges.formats[name].tensor_type(net.types[name].shape, step) for name, step in steps.items()}
+    targets = {n: replace(ranges.formats[n], frac_bits=-np.log2(s).astype(np.int64)) for n, s in steps.items()}
     return _quantize_layers(net, integer_source, targets, real, config, progress)
 
 
@@ -115,23 +110,17 @@ def _quantize_layers(
 ) -> Network:
     """Return the integer network of an aligned float one, each layer made in view of what those before it give.
 
-    Args:
-        net: the float network.
-        source: the integer input.
-        targets: types of the tensors that are brought to the bits of activations.
-        real: the samples.
-        config: the options.
-        progress: whether to show a progress bar.
+    ``source`` is the integer input, ``targets`` are the types of what is brought to the bits of activations.
     """
     types = {source.name: infer(source, [])}
     calibration = LayerwiseCalibration(net, real, types[source.name].from_float(real), config.reconstruction)
     quantized: list[Layer] = [source]
-    for layer in show(net.layers[1:], "quantizing", progress):
+    for layer in show(net.layers[1:], "quantising", progress):
         inputs = [types[i] for i in layer.inputs]
         context = LayerContext(inputs, targets.get(layer.name), config.weight_bits(layer, source.name), calibration)
         made = quantize_layer(layer, context)
-        if config.bias_correction:
-            made = correct_bias(layer, made, context, calibration)
+        if config.bias_correction and applies(kernel_axes, layer):
+            made = [correct_bias(layer, made[0], context)]
         for part in made:
             types[part.name] = infer(part, [types[i] for i in part.inputs])
         calibration.advance(layer, [(part, [types[i] for i in part.inputs]) for part in made])

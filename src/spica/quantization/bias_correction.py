@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import singledispatch
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,40 +13,26 @@ from spica.layers.weighted import WEIGHT_RANGE
 from spica.network import Layer, TensorType
 from spica.network.layer import infer
 from spica.quantization import rounding
-from spica.quantization.layerwise import LayerwiseCalibration
 from spica.quantization.rules import LayerContext
 
 LARGEST_GAIN = 4.0
 """How much a filter's spread is corrected at most."""
 
 
-@singledispatch
-def correct_bias(
-    reference: Layer, layers: list[Layer], context: LayerContext, calibration: LayerwiseCalibration
-) -> list[Layer]:
-    """Return the integer form of a layer with its biases corrected; as it was, where it has no weights.
+def correct_bias(reference: Any, layer: Any, context: LayerContext) -> Layer:
+    """Bring every filter's accumulator to the mean that it has in the float network, by the bias.
 
-    Every filter's accumulator is brought to the mean that it has in the float network. Few bits also make sums smaller,
-    layer by layer, until nothing passes the first step of an activation. So below eight bits the output stage brings
-    the spread back as well.
+    Few bits also make sums smaller, layer by layer, until nothing passes the first step of an activation. So below
+    eight bits the output stage brings the spread back as well.
 
     Args:
-        reference: the float layer.
-        layers: its integer form as rounding left it.
-        context: what it was quantised for.
-        calibration: both networks before it.
+        reference: the float layer, with weights.
+        layer: its integer form as rounding left it.
+        context: what it was quantised in.
     """
-    return layers
-
-
-@correct_bias.register
-def _(
-    reference: WeightedLayer, layers: list[WeightedLayer], context: LayerContext, calibration: LayerwiseCalibration
-) -> list[Layer]:
-    (layer,) = layers
     plain = replace(_without_epilogue(layer), bias=None)
     kind = infer(plain, context.inputs)
-    wanted, integers = calibration.outputs(_without_epilogue(reference), plain, context.inputs)
+    wanted, integers = context.calibration.outputs(_without_epilogue(reference), plain, context.inputs)
     got = kind.to_float(integers)
     axes = tuple(range(wanted.ndim - 1))
     means = [t.mean(axis=axes, dtype=np.float64) for t in (wanted, got)]
@@ -57,22 +43,16 @@ def _(
         gain = np.where(spreads[1] > 0, spreads[0] / np.maximum(spreads[1], 1e-12), 1.0)
         average = np.prod(wanted.shape[1:3]) if isinstance(layer.pool, GlobalAverage) else 1
         layer, gain = _with_gain(layer, reference, gain, kind, average, context.target)
-    return [replace(layer, bias=rounding.quantize_bias(means[0] - gain * means[1], gain * step))]
+    return replace(layer, bias=rounding.quantize_bias(means[0] - gain * means[1], gain * step))
 
 
 def _with_gain(
     layer: WeightedLayer, reference: WeightedLayer, gain: NDArray, kind: TensorType, average: int | np.integer,
     target: TensorType | None,
 ) -> tuple[WeightedLayer, NDArray]:  # fmt: skip
-    """Return an integer layer whose filters count for ``gain`` times as much, and the gain that they could be given.
+    """Return an integer layer whose filters count for ``gain`` times as much, as near as can be, and the gain they got.
 
-    Args:
-        layer: the integer layer.
-        reference: the float layer.
-        gain: wanted of each filter.
-        kind: type of the accumulator.
-        average: how many accumulators a global average takes.
-        target: type of the output, ``None`` where the accumulator leaves.
+    ``kind`` is the type of its accumulators, of which a global average takes ``average``.
     """
     before, bits = layer.weight_scale, layer.weight_bits
     assert before is not None and bits is not None

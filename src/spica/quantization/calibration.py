@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from spica.network import Network
-from spica.quantization.config import Format, QuantizationConfig
+from spica.network import Network, TensorType
+from spica.quantization.config import QuantizationConfig
 from spica.quantization.observers import Histogram
 from spica.util.progress import progress
 
@@ -21,13 +21,13 @@ class Ranges:
 
     Attributes:
         histograms: by tensor.
-        formats: of the integers, by tensor.
+        formats: types of the integers, but for their steps, by tensor.
         method: how a range is chosen, see ``Histogram.step``.
         per_channel: the tensors whose channels have ranges of their own.
     """
 
     histograms: dict[str, Histogram]
-    formats: dict[str, Format]
+    formats: dict[str, TensorType]
     method: str
     per_channel: frozenset[str]
 
@@ -39,7 +39,7 @@ class Ranges:
     def reach(self) -> dict[str, NDArray[np.float64]]:
         """Return the largest magnitude worth keeping of each channel, for the tensors that have ranges by channel."""
         names = [name for name in self.histograms if name in self.per_channel]
-        return {name: self._step(name) * self.formats[name].largest for name in names}
+        return {name: self._step(name) * self.formats[name].range[1] for name in names}
 
     def equalized(self, gains: dict[str, NDArray[np.float32]]) -> Ranges:
         """Return the ranges, one for each tensor, after the channels of some were multiplied by ``gains``."""
@@ -50,7 +50,7 @@ class Ranges:
         return replace(self, histograms=histograms, per_channel=frozenset())
 
     def _step(self, name: str) -> NDArray[np.float64]:
-        return self.histograms[name].step(self.formats[name].largest, self.method)
+        return self.histograms[name].step(self.formats[name].range[1], self.method)
 
 
 def calibrate(net: Network, samples: NDArray, config: QuantizationConfig, show: bool | None) -> Ranges:

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from spica.errors import SpicaError
 from spica.layers.weighted import weighted_layers
 from spica.network import Layer, Network, TensorType
 from spica.quantization.observers import METHODS
-from spica.quantization.rules import has_output_stage, is_rectified
+from spica.quantization.rules import has_output_stage
 
 WEIGHT_BITS = (1, 2, 4, 8)
 ACTIVATION_BITS = (1, 2, 4, 8)
@@ -23,23 +20,6 @@ Bits = int | Mapping[str, int]
 
 
 @dataclass(frozen=True)
-class Format:
-    """Width and sign of a tensor between layers."""
-
-    bits: int
-    signed: bool
-
-    @property
-    def largest(self) -> int:
-        """The largest integer."""
-        return (1 << (self.bits - self.signed)) - 1
-
-    def tensor_type(self, shape: tuple[int, ...], step: NDArray) -> TensorType:
-        """Return the type of a tensor of ``shape`` on a grid of ``step``, powers of two, one or one a channel."""
-        return TensorType(shape, self.bits, self.signed, -np.log2(step).astype(np.int64))
-
-
-@dataclass(frozen=True, kw_only=True)
 class QuantizationConfig:
     """The options of ``spica.quantize``, which explains them.
 
@@ -87,10 +67,13 @@ class QuantizationConfig:
             return self.weights.get(layer.name, 8)
         return self.first_layer_weights if layer.inputs[0] == source else self.weights
 
-    def formats(self, net: Network) -> dict[str, Format]:
-        """Return the format of every tensor that an output stage brings to the bits of activations, by name."""
-        return {layer.name: self._format(layer) for layer in net if has_output_stage(layer, net)}
+    def formats(self, net: Network) -> dict[str, TensorType]:
+        """Return the types, but for their steps, of the tensors that become integers of few bits, by name."""
+        return {layer.name: self._format(layer, net) for layer in net if has_output_stage(layer, net)}
 
-    def _format(self, layer: Layer) -> Format:
+    def _format(self, layer: Layer, net: Network) -> TensorType:
         bits = self.activations if isinstance(self.activations, int) else self.activations.get(layer.name, 8)
-        return Format(bits, bits >= 8) if is_rectified(layer) else Format(max(bits, LINEAR_BITS), True)
+        rectified = getattr(layer, "activation", getattr(layer, "function", None)) is not None
+        return TensorType(
+            net.types[layer.name].shape, bits if rectified else max(bits, LINEAR_BITS), bits >= 8 or not rectified
+        )

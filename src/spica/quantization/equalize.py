@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spica.layers.weighted import is_depthwise
+from spica.layers.weighted import is_depthwise, kernel_axes
 from spica.network import Network
 from spica.network.rules import applies
-from spica.quantization.rules import read_weights, scale_input, scale_output, scaled_readers
+from spica.quantization.rules.scaling import read_weights, scale_tensor, scaled_readers
 
 LARGEST_GAIN = 8.0
 
@@ -37,16 +37,14 @@ def equalize(net: Network, reach: dict[str, NDArray[np.float64]]) -> tuple[Netwo
     for name, channels in reach.items():
         readers = scaled_readers(net, name, per_channel=True)
         layer = layers[name]
-        if not readers or not applies(scale_output, layer) or not channels.max() > 0:
+        if not readers or not applies(kernel_axes, layer) or not channels.max() > 0:
             continue
         if layer.activation is not None and layer.activation.max_value is not None:
             continue  # a rectifier has one bound for all channels
         share = 1.0 if all(is_depthwise(layers[r]) for r in readers) else 0.5
         weights = np.max([read_weights(layers[r]) for r in readers], axis=0)
         gain = _gain(channels, weights, share)
-        layers[name] = scale_output(layer, gain)
-        for reader in readers:
-            layers[reader] = scale_input(layers[reader], np.float32(1) / gain)
+        scale_tensor(layers, name, gain, readers)
         gains[name] = gain
     return Network(tuple(layers.values()), net.outputs, net.name), gains
 

@@ -15,7 +15,7 @@ from spica.engine.run import compute, make_ops
 from spica.layers import WeightedLayer
 from spica.network import Layer, Network, TensorType
 from spica.network.layer import forward_stateful, initial_state
-from spica.quantization.rules import second_moments
+from spica.quantization.gptq import second_moments
 
 MOST_SAMPLES = 256
 MOST_PIXELS = 1 << 22

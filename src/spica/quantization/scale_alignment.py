@@ -10,9 +10,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from spica.layers.weighted import kernel_axes
 from spica.network import Network
 from spica.network.rules import applies
-from spica.quantization.rules import scale_input, scale_output, scaled_readers
+from spica.quantization.rules.scaling import scale_tensor, scaled_readers
 
 
 def align_scales(net: Network, steps: dict[str, NDArray[np.float64]]) -> tuple[Network, dict[str, NDArray]]:
@@ -31,10 +32,7 @@ def align_scales(net: Network, steps: dict[str, NDArray[np.float64]]) -> tuple[N
         step = np.where(step > 0, step, 2.0**-7)
         power = 2.0 ** np.rint(np.log2(step))
         readers = scaled_readers(net, name, per_channel=step.ndim > 0)
-        if readers is not None and applies(scale_output, layers[name]):
-            gain = np.asarray(power / step, np.float32)
-            layers[name] = scale_output(layers[name], gain)
-            for reader in readers:
-                layers[reader] = scale_input(layers[reader], np.float32(1) / gain)
+        if readers is not None and applies(kernel_axes, layers[name]):
+            scale_tensor(layers, name, np.asarray(power / step, np.float32), readers)
         aligned[name] = power
     return Network(tuple(layers.values()), net.outputs, net.name), aligned

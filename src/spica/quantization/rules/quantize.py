@@ -1,72 +1,83 @@
-"""The integer form of a float layer: layers with weights, layers that join tensors, layers that move values."""
+"""The integer form of a float layer, by its type, and which outputs are brought to the bits of activations."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import singledispatch
-from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from spica import layers
 from spica.errors import SpicaError
-from spica.layers import (
-    Activation,
-    Add,
-    Concatenate,
-    Conv2D,
-    Flatten,
-    GlobalAverage,
-    GlobalAveragePooling2D,
-    Input,
-    MadNormalization,
-    MaxPool2D,
-    Permute,
-    Rescaling,
-    Reshape,
-    Scale,
-    Softmax,
-    Take,
-    WeightedLayer,
-    ZeroPad,
-)
+from spica.layers import WeightedLayer
 from spica.layers.weighted import WEIGHT_RANGE, kernel_axes
-from spica.network import Layer, TensorType
+from spica.network import Layer, Network, TensorType
 from spica.network.layer import infer
 from spica.network.rules import not_applicable, refuse
 from spica.quantization import rounding
 from spica.quantization.gptq import round_weights
-from spica.quantization.rules.listing import INTEGER_ONLY
+from spica.quantization.layerwise import LayerwiseCalibration
+
+Moves = (
+    layers.Concatenate | layers.Flatten | layers.MaxPool2D | layers.Permute | layers.Rescaling | layers.Reshape
+    | layers.Take
+)  # fmt: skip
+"""Layers that only move values, of whatever type."""
 
 
-class Statistics(Protocol):
-    """What the samples say of a layer, where a rule asks."""
+@singledispatch
+def has_output_stage(layer: Layer, net: Network) -> bool:
+    """Return whether the output of a layer is brought to the bits of activations; else it leaves as it is."""
+    return False
 
-    streams: int
 
-    def float_input(self, layer: Layer) -> NDArray[np.float32]:
-        """Return what a layer reads in the float network; the frames of all streams, one stream after the other."""
+@has_output_stage.register
+def _(layer: WeightedLayer, net: Network) -> bool:
+    return not all(_takes_accumulators(reader, net) for reader in net.consumers[layer.name])
 
-    def second_moments(self, layer: WeightedLayer, kind: TensorType) -> NDArray[np.float64] | None:
-        """Return second moments of what its weights read, or ``None`` to round them to the nearest."""
+
+@has_output_stage.register
+def _(layer: layers.Add | layers.Activation | layers.GlobalAveragePooling2D, net: Network) -> bool:
+    return bool(net.consumers[layer.name])
+
+
+@has_output_stage.register
+def _(layer: layers.TokenEmbedding | layers.LayerNormalization | layers.Attention, net: Network) -> bool:
+    return True
+
+
+@singledispatch
+def _takes_accumulators(reader: Layer, net: Network) -> bool:
+    """Return whether a layer reads accumulators as they are: a recurrence, directly or in another shape."""
+    return False
+
+
+@_takes_accumulators.register
+def _(reader: layers.DiagonalRecurrence, net: Network) -> bool:
+    return True
+
+
+@_takes_accumulators.register
+def _(reader: layers.Reshape, net: Network) -> bool:
+    return all(_takes_accumulators(other, net) for other in net.consumers[reader.name])
 
 
 @dataclass(frozen=True)
 class LayerContext:
-    """What a rule may know when it quantizes a layer.
+    """What a rule may know when it quantises a layer.
 
     Attributes:
         inputs: types of the integers that the layer reads.
         target: type of the integers that it gives; ``None`` where the accumulator leaves unrounded.
         weight_bits: bits of its weights, if it has any.
-        statistics: of the samples.
+        calibration: what both networks, float and integer, give up to this layer.
     """
 
     inputs: Sequence[TensorType]
     target: TensorType | None
     weight_bits: int
-    statistics: Statistics
+    calibration: LayerwiseCalibration
 
 
 @singledispatch
@@ -75,26 +86,27 @@ def quantize_layer(layer: Layer, context: LayerContext) -> list[Layer]:
     refuse(quantize_layer, layer)
 
 
-not_applicable(quantize_layer, "in this place has no integer meaning; it must be the last layer", Softmax)
+not_applicable(quantize_layer, "in this place has no integer meaning; it must be the last layer", layers.Softmax)
 not_applicable(
     quantize_layer,
     "in this place has no integer meaning; put it next to a convolution or dense layer, which takes it up",
-    Scale,
-    ZeroPad,
+    layers.Scale,
+    layers.ZeroPad,
 )
-not_applicable(quantize_layer, "is given its format by the samples", Input)
-not_applicable(quantize_layer, "is a layer of integer networks only", MadNormalization, *INTEGER_ONLY)
+not_applicable(quantize_layer, "is given its format by the samples", layers.Input)
+not_applicable(quantize_layer, "is a layer of integer networks only",
+    layers.Dequantize, layers.LearningDense, layers.LookUp, layers.MadNormalization, layers.Quantize,
+    layers.QuantizeLinear, layers.StatefulRecurrent,
+)  # fmt: skip
 
 
 @quantize_layer.register
-def _(
-    layer: Concatenate | Flatten | MaxPool2D | Permute | Rescaling | Reshape | Take, context: LayerContext
-) -> list[Layer]:
+def _(layer: Moves, context: LayerContext) -> list[Layer]:
     return [layer]
 
 
 @quantize_layer.register
-def _(layer: Add | GlobalAveragePooling2D | Activation, context: LayerContext) -> list[Layer]:
+def _(layer: layers.Add | layers.GlobalAveragePooling2D | layers.Activation, context: LayerContext) -> list[Layer]:
     plain, target = infer(layer, context.inputs), context.target
     field = "function" if hasattr(layer, "function") else "activation"
     changes: dict = {}
@@ -107,7 +119,7 @@ def _(layer: Add | GlobalAveragePooling2D | Activation, context: LayerContext) -
 
 
 @quantize_layer.register
-def _(layer: Conv2D, context: LayerContext) -> list[Layer]:
+def _(layer: layers.Conv2D, context: LayerContext) -> list[Layer]:
     (made,), (x,) = quantize_weighted(layer, context), context.inputs
     if layer.padding_value is None:
         return [made]
@@ -136,7 +148,7 @@ def quantize_weighted(layer: WeightedLayer, context: LayerContext) -> list[Layer
     if target is not None:
         wide = rounding.multiplier_bits(scale * outer / average, x.frac_bits.max(), target)
         scale = rounding.representable(scale, outer / average, wide)
-    moments = context.statistics.second_moments(layer, x)
+    moments = context.calibration.second_moments(layer, x)
     if moments is None:
         changes["kernel"] = rounding.quantize_weights(last, bits, scale)
     else:
@@ -151,20 +163,16 @@ def _with_epilogue(
 ) -> WeightedLayer:
     """Return an integer layer with the epilogue of the float ``layer`` on accumulators of type ``acc``."""
     step = np.broadcast_to(np.ldexp(acc.scale.astype(np.float64), -acc.frac_bits), (acc.channels,))
-    return replace(
-        integer,
-        bias=None if layer.bias is None else rounding.quantize_bias(layer.bias, step),
-        activation=None if layer.activation is None else rounding.quantize_relu(layer.activation, step, target),
-        pool=layer.pool,
-        requantize=None
-        if target is None
-        else rounding.output_stage(acc.scale / np.float32(average), acc.frac_bits, target),
-    )
+    bias = None if layer.bias is None else rounding.quantize_bias(layer.bias, step)
+    activation = None if layer.activation is None else rounding.quantize_relu(layer.activation, step, target)
+    scale = acc.scale / np.float32(average)
+    requantize = None if target is None else rounding.output_stage(scale, acc.frac_bits, target)
+    return replace(integer, bias=bias, activation=activation, pool=layer.pool, requantize=requantize)
 
 
 def _averaged_pixels(layer: WeightedLayer, x: TensorType) -> int:
     """Return how many pixels the global average of a float layer takes, 1 without."""
-    if not isinstance(layer.pool, GlobalAverage):
+    if not isinstance(layer.pool, layers.GlobalAverage):
         return 1
     height, width, _ = infer(replace(layer, pool=None), [TensorType(x.shape)]).shape
     return height * width

@@ -1,109 +1,84 @@
-"""Factors on tensors: which layers make them, which take them back, and what weights read."""
+"""Factors on tensors: layers that make them, and layers whose weights take them back."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import singledispatch
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spica.layers import Conv2D, Flatten, MadNormalization, MaxPool2D, WeightedLayer
+from spica.layers import Conv2D, Flatten, MaxPool2D, WeightedLayer
 from spica.layers.weighted import kernel_axes
 from spica.network import Layer, Network
-from spica.network.rules import applies, not_applicable, refuse
-from spica.quantization.rules.listing import WITHOUT_WEIGHTS
 
 
-@singledispatch
-def scale_output(layer: Layer, gain: NDArray[np.float32]) -> WeightedLayer:
-    """Return a float layer that gives ``gain`` times as much; positive, a scalar or one a filter."""
-    refuse(scale_output, layer)
+def scale_tensor(layers: dict[str, Layer], name: str, gain: NDArray[np.float32], readers: Sequence[str]) -> None:
+    """Replace the layer that writes a tensor, and its readers, by ones between which it is ``gain`` times as large."""
+    layers[name] = scale_output(layers[name], gain)
+    for reader in readers:
+        layers[reader] = scale_input(layers[reader], np.float32(1) / gain)
 
 
-@scale_output.register
-def _(layer: WeightedLayer, gain: NDArray[np.float32]) -> WeightedLayer:
+def scale_output(layer: Any, gain: NDArray[np.float32]) -> Any:
+    """Return a float layer with weights that gives ``gain`` times as much; positive, a scalar or one a filter."""
+    *_, field = kernel_axes(layer)
     bias = None if layer.bias is None else (layer.bias * gain).astype(np.float32)
     activation = layer.activation
     if activation is not None and activation.max_value is not None:
         activation = replace(activation, max_value=activation.max_value * gain)
-    return replace(layer, kernel=layer.kernel * gain, bias=bias, activation=activation)  # type: ignore[call-arg, attr-defined]
+    return replace(layer, **{field: getattr(layer, field) * gain}, bias=bias, activation=activation)
 
 
-@singledispatch
-def scale_input(layer: Layer, factor: NDArray[np.float32]) -> WeightedLayer:
-    """Return a float layer that gives for ``x`` what it gave for ``factor * x``; a scalar or one a channel."""
-    refuse(scale_input, layer)
-
-
-@scale_input.register
-def _(layer: WeightedLayer, factor: NDArray[np.float32]) -> WeightedLayer:
+def scale_input(layer: Any, factor: NDArray[np.float32]) -> Any:
+    """Return a float layer with weights that gives for x what it gave for ``factor * x``; a scalar or one a channel."""
     field, axis = next(iter(kernel_axes(layer).items()))
-    along = factor[:, None] if factor.ndim and axis == -2 else factor
-    return replace(layer, **{field: getattr(layer, field) * along})
+    return replace(
+        layer, **{field: getattr(layer, field) * (factor[:, None] if factor.ndim and axis == -2 else factor)}
+    )
 
 
-@singledispatch
-def read_weights(layer: Layer) -> NDArray[np.float32]:
+def read_weights(layer: Any) -> NDArray[np.float32]:
     """Return the largest magnitude of the weights on each channel that a layer reads."""
-    refuse(read_weights, layer)
-
-
-@read_weights.register
-def _(layer: WeightedLayer) -> NDArray[np.float32]:
     field, axis = next(iter(kernel_axes(layer).items()))
-    kernel = np.abs(getattr(layer, field))
-    return np.moveaxis(kernel, axis, -1).reshape(-1, kernel.shape[axis]).max(axis=0)
-
-
-for transform in (scale_output, scale_input, read_weights):
-    not_applicable(transform, "has no weights to take up a factor", *WITHOUT_WEIGHTS)
-    not_applicable(transform, "is made of a layer normalisation when that is quantised", MadNormalization)
+    kernel = np.moveaxis(np.abs(getattr(layer, field)), axis, -1)
+    return kernel.reshape(-1, kernel.shape[-1]).max(axis=0)
 
 
 def scaled_readers(net: Network, name: str, per_channel: bool) -> list[str] | None:
-    """Return the layers that can take back a factor on a tensor, all that read it, or ``None`` if others do.
+    """Return the layers whose weights can take back a factor on a tensor, or ``None`` if others read it as well.
 
-    They read it directly or through layers that only move values. A factor for each channel is lost where channels
-    move (``Flatten``); one for the whole tensor is not.
+    They read it directly or through layers that only move values.
     """
     if name in net.outputs:
         return None
-    found: list[str] = []
-    for reader in net.consumers[name]:
-        behind: list[str] | None = [reader.name]
-        if passes_factor(reader, per_channel):
-            behind = scaled_readers(net, reader.name, per_channel)
-        elif not takes_factor(reader):
-            return None
-        if behind is None:
-            return None
-        found += behind
-    return found
+    found = [readers_behind(reader, net, per_channel) for reader in net.consumers[name]]
+    return None if None in found else [name for names in found for name in names or ()]
 
 
 @singledispatch
-def takes_factor(reader: Layer) -> bool:
-    """Return whether the weights of a layer can take back a factor on its input."""
-    return applies(scale_input, reader)
+def readers_behind(reader: Layer, net: Network, per_channel: bool) -> list[str] | None:
+    """Return the layers that take back a factor on what ``reader`` reads, or ``None`` if it cannot be taken back."""
+    return None
 
 
-@takes_factor.register
-def _(reader: Conv2D) -> bool:
-    return reader.padding_value is None
+@readers_behind.register
+def _(reader: WeightedLayer, net: Network, per_channel: bool) -> list[str] | None:
+    return [reader.name]
 
 
-@singledispatch
-def passes_factor(reader: Layer, per_channel: bool) -> bool:
-    """Return whether a factor on the input of a layer, positive, is on its output too."""
-    return False
+@readers_behind.register
+def _(reader: Conv2D, net: Network, per_channel: bool) -> list[str] | None:
+    return [reader.name] if reader.padding_value is None else None
 
 
-@passes_factor.register
-def _(reader: MaxPool2D, per_channel: bool) -> bool:
-    return True
+@readers_behind.register
+def _(reader: MaxPool2D, net: Network, per_channel: bool) -> list[str] | None:
+    return scaled_readers(net, reader.name, per_channel)
 
 
-@passes_factor.register
-def _(reader: Flatten, per_channel: bool) -> bool:
-    return not per_channel
+@readers_behind.register
+def _(reader: Flatten, net: Network, per_channel: bool) -> list[str] | None:
+    return None if per_channel else scaled_readers(net, reader.name, per_channel)  # channels move
