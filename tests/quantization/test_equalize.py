@@ -1,4 +1,4 @@
-"""Equalization of channels."""
+"""Equalisation of channels."""
 
 from __future__ import annotations
 

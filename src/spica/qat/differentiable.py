@@ -22,14 +22,14 @@ class Factor(Learned):
 
 
 def factor_of(multiplier: NDArray, shift: NDArray) -> Any:
-    """The real factor of an output epilogue, as float32."""
+    """Return the real factor of an output epilogue, as float32."""
     if isinstance(multiplier, Factor) and multiplier.positions is not None:
         return multiplier.source
     return ops.convert_to_tensor(np.ldexp(np.asarray(multiplier, np.float64), -np.asarray(shift)).astype(np.float32))
 
 
 def pass_through(smooth: Any, rounded: Any) -> Any:
-    """``rounded``, with the gradient of ``smooth``."""
+    """Return ``rounded``, with the gradient of ``smooth``."""
     return smooth + ops.stop_gradient(rounded - smooth)
 
 
@@ -45,10 +45,12 @@ class Differentiable(Primitives):
         return -float(1 << 31)
 
     def add(self, a: Value, b: Value, shifts: tuple[NDArray, NDArray], value_bits: int) -> Value:
+        """Add tensors shifted to one exponent."""
         left, right = (v.tensor * ops.convert_to_tensor((1 << s).astype(np.float32)) for v, s in zip((a, b), shifts))
         return Value(a.shape, left + right, (0, 0))
 
     def look_up(self, x: Value, table: NDArray, lowest: int) -> Value:
+        """Look integers up in a table; gradients are its slopes."""
         index = ops.cast(ops.stop_gradient(x.tensor), "int32") - lowest
         values, slopes = (
             ops.take(ops.convert_to_tensor(a.astype(np.float32)), index) for a in (table, np.gradient(table))
@@ -56,6 +58,7 @@ class Differentiable(Primitives):
         return Value(x.shape, values + slopes * (x.tensor - ops.stop_gradient(x.tensor)), (0, 0))
 
     def normalise(self, x: Value) -> Value:
+        """Divide what each value is off its token's mean by the mean absolute deviation."""
         centred = x.tensor * x.shape[-1] - ops.sum(x.tensor, axis=-1, keepdims=True)
         deviation = ops.maximum(ops.mean(ops.abs(centred), axis=-1, keepdims=True), 1.0)
         smooth = centred * float(1 << NORM_BITS) / deviation
@@ -66,12 +69,13 @@ class Differentiable(Primitives):
         return real * cosine - imaginary * sine + x, real * sine + imaginary * cosine
 
     def _softmax(self, scores: Any, multiplier: int, shift: int) -> Any:
-        """Of the exact powers; the lines between them are a rounding like any other."""
+        """Return the softmax of exact powers; the lines between them are a rounding like any other."""
         powers = ops.softmax(scores * float(np.ldexp(multiplier * np.log(2) / (1 << EXPONENT_BITS), -shift)), axis=-1)
         unit = float(1 << PROBABILITY_BITS)
         return pass_through(powers * unit, ops.round(powers * unit))
 
     def apply_epilogue(self, acc: Value, epilogue: Epilogue) -> Value:
+        """Take accumulators through the steps that follow them."""
         limit = float(1 << min(epilogue.value_bits, 62))
         v, shape = ops.clip(acc.tensor, -limit, limit), acc.shape
         if epilogue.bias is not None:

@@ -37,7 +37,7 @@ Limbs = tuple[Any, Any]
 
 
 def planes(x: Any, low: int, high: int, bits: int) -> list[tuple[int, Any]]:
-    """Planes of ``bits`` bits of int32 values from ``low`` to ``high``, each with its shift, as float32."""
+    """Return planes of ``bits`` bits of int32 values from ``low`` to ``high``, each with its shift, as float32."""
     width = max(high, -low - 1, 1).bit_length()
     count = -(-width // bits)
     split = [
@@ -53,11 +53,13 @@ def planes(x: Any, low: int, high: int, bits: int) -> list[tuple[int, Any]]:
 def products(
     x: Any, x_range: tuple[int, int], w: Any, w_range: tuple[int, int], count: int, convolve: Callable[[Any, Any], Any]
 ) -> Any | Limbs:
-    """Sums of ``count`` products of int32 values: int32, or limbs where a sum may not fit.
+    """Return sums of ``count`` products of int32 values: int32, or limbs where a sum may not fit.
 
     Args:
-        x, w: the operands.
-        x_range, w_range: the smallest and largest integer of each.
+        x: the one operand.
+        x_range: its smallest and largest integer.
+        w: the other.
+        w_range: its smallest and largest integer.
         count: products in a sum.
         convolve: a float32 convolution of planes of both.
     """
@@ -84,10 +86,12 @@ def products(
 
 
 def carry(high: Any, low: Any) -> Limbs:
+    """Return limbs of ``high * 2**16 + low`` for any int32 ``low``."""
     return high + ops.right_shift(low, LIMB), low & LIMB_MASK
 
 
 def limbs(x: Any | Limbs) -> Limbs:
+    """Return int32 values as limbs."""
     return x if isinstance(x, tuple) else (ops.right_shift(x, LIMB), x & LIMB_MASK)
 
 
@@ -102,7 +106,7 @@ def saturate(x: Limbs, bits: int) -> Limbs:
 
 
 def to_int32(x: Any | Limbs, bits: int) -> Any:
-    """int32, clipped to ``[-2**bits, 2**bits - 1]``."""
+    """Return int32, clipped to ``[-2**bits, 2**bits - 1]``."""
     if isinstance(x, tuple):
         high, low = saturate(x, max(min(bits, 31), LIMB))
         x = ops.left_shift(high, LIMB) | low
@@ -110,7 +114,7 @@ def to_int32(x: Any | Limbs, bits: int) -> Any:
 
 
 def shift_round(x: Any, shift: Any) -> Any:
-    """``floor(x * 2**-shift + 0.5)`` of int32 by int32, saturated to int32; a negative shift goes left."""
+    """Return ``floor(x * 2**-shift + 0.5)`` of int32 by int32, saturated to int32; a negative shift goes left."""
     right, left = ops.clip(shift, 1, 31), ops.clip(-shift, 0, 31)
     rounded = ops.right_shift(x, right) + (ops.right_shift(x, right - 1) & 1)  # the half, where no sum can overflow
     most = ops.right_shift(LARGEST_INT32, left)
@@ -119,7 +123,7 @@ def shift_round(x: Any, shift: Any) -> Any:
 
 
 def scale(x: Limbs, multiplier: Any, shift: Any, buffer_bits: int, low: int, high: int) -> Any:
-    """``floor(x * multiplier * 2**-shift + 0.5)`` from ``low`` to ``high``; the product saturates to ``buffer_bits``.
+    """Return ``floor(x * multiplier * 2**-shift + 0.5)``, clipped; the product saturates to ``buffer_bits``.
 
     ``multiplier`` and ``shift`` are int32, one a channel or scalar; a negative shift goes left.
     """
@@ -140,7 +144,7 @@ def scale(x: Limbs, multiplier: Any, shift: Any, buffer_bits: int, low: int, hig
 
 
 class Exact(Primitives):
-    """The integers of the reference, in"""
+    """The primitives in int32, with the integers of the reference."""
 
     dtype = "int32"
 
@@ -151,6 +155,7 @@ class Exact(Primitives):
         return -(1 << 31)
 
     def add(self, a: Value, b: Value, shifts: tuple[NDArray, NDArray], value_bits: int) -> Value:
+        """Add tensors shifted to one exponent."""
         ends = [end << int(s.max()) for v, s in zip((a, b), shifts) for end in v.range]
         if max(map(abs, ends)) >= 1 << 30:
             raise SpicaError(
@@ -160,16 +165,18 @@ class Exact(Primitives):
         return Value(a.shape, left + right, (min(ends[:2]) + min(ends[2:]), max(ends[:2]) + max(ends[2:])))
 
     def look_up(self, x: Value, table: NDArray, lowest: int) -> Value:
+        """Look integers up in a table that starts at ``lowest``."""
         tensor = ops.take(ops.convert_to_tensor(table.astype(np.int32)), x.tensor - lowest)
         return Value(x.shape, tensor, (int(table.min()), int(table.max())))
 
     def normalise(self, x: Value) -> Value:
+        """Divide what each value is off its token's mean by the mean absolute deviation."""
         centred, deviation = self._spread(x)
         limit = x.shape[-1] << NORM_BITS
         return Value(x.shape, ops.floor_divide(centred * (1 << NORM_BITS), deviation), (-limit, limit))
 
     def _spread(self, x: Value) -> tuple[Any, Any]:
-        """``channels`` times what each value is off its token's mean, and the mean of that without its sign."""
+        """Return ``channels`` times how far values are off their token's mean, and the mean of that without its sign."""
         channels = x.shape[-1]
         if max(map(abs, x.range)) * channels * max(channels, 2 << NORM_BITS) >= 1 << 31:
             raise SpicaError(f"{self.layer}: normalises integers too wide to train; use fewer channels or bits")
@@ -188,6 +195,7 @@ class Exact(Primitives):
         return ops.floor_divide(powers * (2 << PROBABILITY_BITS) + total, 2 * total)
 
     def apply_epilogue(self, acc: Value, epilogue: Epilogue) -> Value:
+        """Take accumulators through the steps that follow them."""
         if epilogue.value_bits > 31 and isinstance(acc.tensor, tuple):
             raise SpicaError(f"{self.layer}: its accumulator of {epilogue.value_bits} bits is too wide to train")
         v, shape = to_int32(acc.tensor, epilogue.value_bits), acc.shape
@@ -220,14 +228,14 @@ class Exact(Primitives):
         return Value(shape, v, (epilogue.low, epilogue.high), epilogue.dtype)
 
     def _turn(self, state: tuple[Any, Any], factor: tuple[Any, Any], x: Any, bits: int) -> tuple[Any, Any]:
-        """As ``primitives.turn``; 16-bit states and factors below 1 keep the sum of products in"""
+        """Step as ``primitives.turn``; 16-bit states and factors below 1 keep the sum of products in int32."""
         (real, imaginary), (cosine, sine) = state, factor
         kept, crossed = real * cosine - imaginary * sine, real * sine + imaginary * cosine
         halves = zip(limbs(kept), limbs(x))
         return to_int32(carry(*(a + b for a, b in halves)), bits), crossed
 
     def _multiplied(self, acc: Value, epilogue: Epilogue) -> Value:
-        """Whole multiples, as exponents are aligned by them."""
+        """Multiply by whole numbers, as exponents are aligned."""
         assert epilogue.multiplier is not None
         reach = max(map(abs, acc.range)) * int(np.max(epilogue.multiplier))
         if not 0 < reach < 1 << 31:

@@ -24,7 +24,7 @@ Range = tuple[int, int]
 
 @dataclass(eq=False)
 class Value:
-    """What stands for an array while a layer runs: its shape with a batch axis of one, its tensor, its range."""
+    """A stand-in for an array while a layer runs: its shape with a batch axis of one, its tensor, its range."""
 
     shape: tuple[int, ...]
     tensor: Any
@@ -33,12 +33,14 @@ class Value:
 
     @property
     def ndim(self) -> int:
+        """Return the number of axes, the batch included."""
         return len(self.shape)
 
     def __len__(self) -> int:
         return 1
 
     def reshape(self, *shape: Any) -> Value:
+        """Return it in another shape."""
         wanted = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape
         sizes = np.empty(self.shape, np.bool_).reshape(wanted).shape
 
@@ -49,6 +51,7 @@ class Value:
         return replace(self, shape=sizes, tensor=tensor)
 
     def astype(self, dtype: Any) -> Value:
+        """Return it in another type; the tensor stays as it is."""
         return replace(self, dtype=dtype)
 
 
@@ -65,6 +68,7 @@ class Learned(np.ndarray):
 
     @classmethod
     def of(cls, start: NDArray, tensor: Any, limits: Range) -> Learned:
+        """Return integers that start as ``start`` and stand for a tensor within ``limits``."""
         made = np.asarray(start).view(cls)
         made.source, made.positions = tensor, np.arange(made.size).reshape(made.shape)
         made.shift, made.range = np.zeros(made.shape, np.int64), limits
@@ -88,9 +92,11 @@ class Learned(np.ndarray):
         return np.asarray(self)[key] if self.positions is None else self._follow(lambda a: a[key])
 
     def reshape(self, *shape: Any) -> Any:  # type: ignore[override]
+        """Return it in another shape."""
         return np.asarray(self).reshape(*shape) if self.positions is None else self._follow(lambda a: a.reshape(*shape))
 
     def astype(self, dtype: Any, *rest: Any, **options: Any) -> Any:
+        """Return it in another type; the tensor stays as it is."""
         return np.asarray(self).astype(dtype, *rest, **options) if self.positions is None else self
 
     def __lshift__(self, shift: Any) -> Any:
@@ -102,7 +108,7 @@ class Learned(np.ndarray):
 
 
 def tensor_of(values: NDArray, dtype: str) -> Any:
-    """The tensor that an array of integers stands for, or the array itself as one."""
+    """Return the tensor that an array of integers stands for, or the array itself as one."""
     if not isinstance(values, Learned) or values.positions is None:
         return ops.convert_to_tensor(np.asarray(values).astype(dtype))
     tensor = ops.cast(values.source, dtype)
@@ -113,7 +119,7 @@ def tensor_of(values: NDArray, dtype: str) -> Any:
 
 
 def range_of(values: NDArray) -> Range:
-    """Smallest and largest integer that an array can hold, whatever is learned."""
+    """Return the smallest and largest integer that an array can hold, whatever is learned."""
     if not isinstance(values, Learned) or values.positions is None:
         return int(values.min()), int(values.max())
     most = int(values.shift.max(initial=0))
@@ -121,7 +127,7 @@ def range_of(values: NDArray) -> Range:
 
 
 class Primitives:
-    """What both sets share: moving values, and the shapes of sums. ``length`` is that of the clips, in frames."""
+    """Base of both sets: moving values, and the shapes of sums. ``length`` is that of the clips, in frames."""
 
     dtype = ""
 
@@ -130,9 +136,11 @@ class Primitives:
         self.layer, self.length = "", length
 
     def input(self, tensor: Any, kind: TensorType) -> Value:
+        """Return the stand-in for a batch of the network's inputs."""
         return Value((1, *kind.shape), ops.cast(tensor, self.dtype), kind.range, kind.dtype)
 
     def convolve(self, x: Value, kernel: NDArray, strides: Pair, padding: Padding, fill: NDArray, bound: int) -> Value:
+        """Convolve, see ``primitives.convolve``."""
         kh, kw, channels, filters = kernel.shape
         low, high = min(x.range[0], int(np.min(fill))), max(x.range[1], int(np.max(fill)))
         padded = self._pad(x.tensor, padding, np.broadcast_to(fill, channels))
@@ -144,6 +152,7 @@ class Primitives:
         return Value(_slid(x.shape, kernel.shape, strides, padding, filters), tensor, (0, 0))
 
     def convolve_depthwise(self, x: Value, kernel: NDArray, strides: Pair, padding: Padding, bound: int) -> Value:
+        """Convolve each channel, see ``primitives.convolve_depthwise``."""
         kh, kw, channels = kernel.shape
         low, high = min(x.range[0], 0), max(x.range[1], 0)
         padded = self._pad(x.tensor, padding, np.zeros(channels, np.int64))
@@ -155,19 +164,23 @@ class Primitives:
         return Value(_slid(x.shape, kernel.shape, strides, padding, channels), tensor, (0, 0))
 
     def concatenate(self, arrays: Sequence[Value], dtype: Any) -> Value:
+        """Join tensors by their channels."""
         shape = (*arrays[0].shape[:-1], sum(a.shape[-1] for a in arrays))
         limits = min(a.range[0] for a in arrays), max(a.range[1] for a in arrays)
         return Value(shape, ops.concatenate([a.tensor for a in arrays], axis=-1), limits, dtype)
 
     def permute(self, x: Value, axes: tuple[int, ...]) -> Value:
+        """Exchange axes."""
         order = (0, *(a + 1 for a in axes))
         return replace(x, shape=tuple(x.shape[a] for a in order), tensor=ops.transpose(x.tensor, order))
 
     def take(self, x: Value, axis: int, positions: range) -> Value:
+        """Take positions along an axis."""
         shape = (*x.shape[: axis + 1], len(positions), *x.shape[axis + 2 :])
         return replace(x, shape=shape, tensor=ops.take(x.tensor, np.array(positions), axis=axis + 1))
 
     def dilate(self, x: Value, strides: Pair, padding: Padding) -> Value:
+        """Put zeros between pixels, see ``primitives.dilate``."""
         _, h, w, c = x.shape
         (sh, sw), ((top, bottom), (left, right)) = strides, padding
         tensor = ops.reshape(x.tensor, (-1, h, 1, w, 1, c))
@@ -178,12 +191,13 @@ class Primitives:
         return replace(x, shape=shape, tensor=tensor, range=(min(x.range[0], 0), max(x.range[1], 0)))
 
     def to_float(self, x: Value, kind: TensorType) -> Value:
+        """Return the real numbers that integers of a type stand for."""
         step = ops.convert_to_tensor(np.ldexp(np.float32(1), -kind.frac_bits.astype(np.int32)).astype(np.float32))
         tensor = ops.cast(x.tensor, "float32") * step * ops.convert_to_tensor(kind.scale)
         return Value(x.shape, tensor, (0, 0), np.float32)
 
     def sliding_window(self, x: Value, past: Any, frames: int) -> tuple[Value, Any]:
-        """Windows of the last ``frames`` of clips that start from rest, whatever ``past`` says."""
+        """Return windows of the last ``frames`` of clips that start from rest, whatever ``past`` says."""
         (_, height, width, channels), length = x.shape, self.length
         clips = ops.reshape(x.tensor, (-1, length, height * width, channels))
         clips = ops.pad(clips, ((0, 0), (frames - 1, 0), (0, 0), (0, 0)))
@@ -193,6 +207,7 @@ class Primitives:
         return replace(x, shape=shape, tensor=ops.reshape(windows, (-1, *shape[1:])), range=limits), past
 
     def attend(self, q: Value, k: Value, v: Value, heads: int, multiplier: int, shift: int) -> Value:
+        """Mix values by the softmax of scores, see ``primitives.attend``."""
         _, tokens, channels = q.shape
         queries, keys, values = (
             ops.transpose(ops.reshape(a.tensor, (-1, tokens, heads, channels // heads)), (0, 2, 1, 3))
@@ -213,7 +228,7 @@ class Primitives:
     def scan(
         self, x: Value, state: Any, factor: Complex, arrive: Epilogue, leave: Epilogue, bits: int
     ) -> tuple[Value, Any]:
-        """States of clips that start from rest, whatever ``state`` says; factors are not learned."""
+        """Return states of clips that start from rest, whatever ``state`` says; factors are not learned."""
         _, steps, channels = x.shape
         reach = max(-leave.low, leave.high) * int((abs(factor[0]) + abs(factor[1])).max())
         if reach >= 1 << bits or bits > 31:
@@ -235,6 +250,7 @@ class Primitives:
         raise NotImplementedError
 
     def apply_epilogue(self, acc: Value, epilogue: Epilogue) -> Value:
+        """Take accumulators through the steps that follow them."""
         raise NotImplementedError
 
     def _pad(self, tensor: Any, padding: Padding, fill: NDArray) -> Any:
@@ -249,7 +265,7 @@ class Primitives:
         raise NotImplementedError
 
     def _pool(self, tensor: Any, pool: tuple[Pair, Pair, Padding], shape: tuple[int, ...]) -> tuple[Any, tuple]:
-        """The largest value of every window, as the largest of its shifted images: any dtype, any backend."""
+        """Return the largest value of every window, as the largest of its shifted images: any dtype, any backend."""
         size, strides, padding = pool
         tensor = ops.pad(tensor, ((0, 0), *padding, (0, 0)), constant_values=self._lowest())
         slid = _slid(shape, size, strides, padding, shape[-1])
@@ -269,7 +285,7 @@ class Primitives:
 
 
 def _depthwise(x: Any, kernel: Any, strides: Pair) -> Any:
-    """A depthwise convolution; backends want equal strides, so others take every n-th row or column of a full one."""
+    """Convolve depthwise; backends want equal strides, so others take every n-th row or column of a full one."""
     if strides[0] == strides[1]:
         return ops.depthwise_conv(x, kernel, strides=strides, padding="valid", data_format="channels_last")
     full = ops.depthwise_conv(x, kernel, strides=1, padding="valid", data_format="channels_last")
@@ -277,6 +293,6 @@ def _depthwise(x: Any, kernel: Any, strides: Pair) -> Any:
 
 
 def _slid(shape: Sequence[int], window: Sequence[int], strides: Pair, padding: Padding, filters: int) -> tuple:
-    """Shape of what a window slid over (1, H, W, C) gives."""
+    """Return the shape that a window gives when it slides over ``(1, H, W, C)``."""
     sizes = [(n + sum(p) - k) // s + 1 for n, k, s, p in zip(shape[1:3], window, strides, padding)]
     return (1, *sizes, filters)

@@ -1,6 +1,6 @@
-"""Post-training quantization: a float network and some samples in, an integer network out.
+"""Post-training quantisation: a float network and some samples in, an integer network out.
 
-The network goes once through the stages below, each a module of this package: preparation, calibration, equalization,
+The network goes once through the stages below, each a module of this package: preparation, calibration, equalisation,
 scale alignment; then, layer by layer, rounding by the layer's rule, and bias correction.
 """
 
@@ -130,7 +130,7 @@ def _quantize_layers(
 
 
 def _check(original: Network, net: Network, config: QuantizationConfig) -> None:
-    """Check that a network, as it was and as prepared, can be quantized as wished."""
+    """Check that a network, as it was and as prepared, can be quantised as wished."""
     if original.is_integer:
         raise SpicaError(f"{original.name}: is already quantised; quantise the float network it came from")
     if len(net.inputs) != 1:

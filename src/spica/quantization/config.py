@@ -1,4 +1,4 @@
-"""The options of quantization, and the integer formats that they give a network's tensors."""
+"""The options of quantisation, and the integer formats that they give a network's tensors."""
 
 from __future__ import annotations
 

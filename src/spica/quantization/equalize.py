@@ -1,4 +1,4 @@
-"""Equalization: give every channel of a tensor the range of the others, at the cost of the weights that read it.
+"""Equalisation: give every channel of a tensor the range of the others, at the cost of the weights that read it.
 
 Channels of one tensor share a step, so a channel of small values has few integers. A factor on each channel, taken
 back by the weights of the next layer, changes nothing in the float network (Nagel et al., Data-Free Quantization

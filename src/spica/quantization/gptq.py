@@ -1,4 +1,4 @@
-"""Rounding weights so that a layer's sums change least, rather than each weight.
+"""GPTQ: round weights so that a layer's sums change least, rather than each weight.
 
 Rounding one weight of a filter adds an error to its sums that the weights not yet rounded can take back, as far as
 their inputs go along with its own. How far is in the second moments of the inputs (Frantar and Alistarh, Optimal

@@ -1,4 +1,4 @@
-"""Searching widths layer by layer: how much each layer's bits matter, and the least harmful way under a budget."""
+"""Mixed-precision search: how much each layer's bits matter, and the least harmful way to stay under a budget."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MEASURED = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Sensitivity:
-    """What narrowing one layer alone does.
+    """The effect of narrowing one layer alone.
 
     Attributes:
         layer: its name.
@@ -60,7 +60,7 @@ class Recipe:
     sensitivities: tuple[Sensitivity, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain data."""
+        """Return everything as plain data."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -148,7 +148,7 @@ def recipe(
 
 
 def _activations(prepared: Network, bits: dict[str, int]) -> dict[str, int]:
-    """Activation bits of each layer: its own, and for what joins layers those of the widest that it reads."""
+    """Return activation bits by layer: its own, and for what joins layers those of the widest that it reads."""
     found: dict[str, int] = {}
     for layer in prepared:
         read = [found[name] for name in layer.inputs]
