@@ -217,33 +217,43 @@ def learn(
         "plasticity_decay": plasticity_decay,
         "competition": competition,
     }
-    for name, value in shares.items():
-        if not 0 <= value <= 1:
-            raise SpicaError(f"{name} is {value!r}, but must be 0 to 1")
-    if rule not in RULES:
-        raise SpicaError(f"rule {rule!r} is unknown; choose {' or '.join(RULES)}")
+    _check_rule(rule, shares)
     if classes is None or classes < 1 or neurons_per_class < 1 or not 1 <= weights_per_neuron <= inputs:
         raise SpicaError(f"classes and neurons_per_class must be at least 1, weights_per_neuron 1 to {inputs}")
-    neurons = classes * neurons_per_class
+    fields = {name: round(value * UNIT) for name, value in shares.items()}
+    layer = _new_layer(
+        source, inputs, classes, neurons_per_class=neurons_per_class, weights_per_neuron=weights_per_neuron,
+        rule=rule, seed=seed, **fields,
+    )  # fmt: skip
+    end = Dequantize(name=f"{LAYER}/dequantize", inputs=(LAYER,))
+    return Learner(Network((*layers, layer, end), (end.name,), network.name))
+
+
+def _new_layer(source: str, inputs: int, classes: int, **fields: Any) -> LearningDense:
+    """Return a learning layer that has learned nothing."""
+    neurons = classes * fields["neurons_per_class"]
     nothing = np.zeros(neurons, np.int64)
     layer = LearningDense(
         name=LAYER,
         inputs=(source,),
         kernel=np.zeros((inputs, neurons), np.int8),
-        neurons_per_class=neurons_per_class,
-        weights_per_neuron=weights_per_neuron,
-        rule=rule,
-        **{name: round(value * UNIT) for name, value in shares.items()},
         plasticity=nothing,
         threshold=nothing,
         learned=nothing,
-        memory=np.zeros((inputs, neurons if rule == "prototype" else 0), np.int16),
-        seed=seed,
+        memory=np.zeros((inputs, neurons if fields["rule"] == "prototype" else 0), np.int16),
         names=(),
+        **fields,
     )
-    layer = blank(layer, range(classes))
-    end = Dequantize(name=f"{LAYER}/dequantize", inputs=(LAYER,))
-    return Learner(Network((*layers, layer, end), (end.name,), network.name))
+    return blank(layer, range(classes))
+
+
+def _check_rule(rule: str, shares: dict[str, float]) -> None:
+    """Check that there is a learning rule of this name, and that its options are shares."""
+    for name, value in shares.items():
+        if not 0 <= value <= 1:
+            raise SpicaError(f"{name} is {value!r}, but must be 0 to 1")
+    if rule not in RULES:
+        raise SpicaError(f"rule {rule!r} is unknown; choose {' or '.join(RULES)}")
 
 
 def learning_layer(network: Network) -> LearningDense | None:

@@ -176,7 +176,7 @@ class Exact(Primitives):
         return Value(x.shape, ops.floor_divide(centred * (1 << NORM_BITS), deviation), (-limit, limit))
 
     def _spread(self, x: Value) -> tuple[Any, Any]:
-        """Return ``channels`` times how far values are off their token's mean, and the mean of that without its sign."""
+        """Return ``channels`` times how far values are off their token's mean, and the mean of that without sign."""
         channels = x.shape[-1]
         if max(map(abs, x.range)) * channels * max(channels, 2 << NORM_BITS) >= 1 << 31:
             raise SpicaError(f"{self.layer}: normalises integers too wide to train; use fewer channels or bits")

@@ -46,7 +46,7 @@ class LayerwiseCalibration:
         self._gptq, self._ops = gptq, make_ops("native", None)
         self._floats = {source: real[:count].reshape(-1, *frame)}
         self._integers = {source: integers[:count].reshape(-1, *frame)}
-        self._types = net.types
+        self._float_types = {layer.name: net.input_types(layer) for layer in net}
         self._last_reader = {name: layer.name for layer in net for name in layer.inputs}
         self._waiting: list[tuple[Layer, list[tuple[Layer, list[TensorType]]]]] = []
 
@@ -62,29 +62,20 @@ class LayerwiseCalibration:
         self._run_waiting()
         return second_moments(layer, kind.to_float(self._integers[layer.inputs[0]]), self.streams)
 
-    def outputs(
-        self, reference: Layer, layer: Layer, inputs: Sequence[TensorType]
-    ) -> tuple[NDArray[np.float32], NDArray]:
+    def outputs(self, reference: Layer, layer: Layer, inputs: Sequence[TensorType]) -> tuple[NDArray, NDArray]:
         """Return what a float layer gives, and what an integer layer of the given input types does in its place."""
         self._run_waiting()
-        floats = self._run(reference, self._floats, [self._types[i] for i in reference.inputs])
+        floats = self._run(reference, self._floats, self._float_types[reference.name])
         return floats, self._run(layer, self._integers, inputs)
 
     def advance(self, reference: Layer, layers: Sequence[tuple[Layer, list[TensorType]]]) -> None:
-        """Go on behind a float layer.
-
-        Args:
-            reference: the float layer.
-            layers: its integer form, layers and the types of their inputs; the last writes what ``reference`` does.
-        """
+        """Go on behind a float layer, whose integer form is ``layers``, each with the types of its inputs."""
         self._waiting.append((reference, list(layers)))
 
     def _run_waiting(self) -> None:
         """Run what was made since the last question; tensors that nobody reads any more are dropped."""
         for reference, layers in self._waiting:
-            self._floats[reference.name] = self._run(
-                reference, self._floats, [self._types[i] for i in reference.inputs]
-            )
+            self._floats[reference.name] = self._run(reference, self._floats, self._float_types[reference.name])
             for layer, inputs in layers:
                 self._integers[layer.name] = self._run(layer, self._integers, inputs)
             for name in set(reference.inputs):
@@ -94,8 +85,6 @@ class LayerwiseCalibration:
 
     def _run(self, layer: Layer, tensors: dict[str, NDArray], inputs: Sequence[TensorType]) -> NDArray:
         read, state = [tensors[i] for i in layer.inputs], initial_state(layer, inputs, self.streams)
-        return (
-            forward_stateful(layer, read, inputs, self._ops, state)[0]
-            if state
-            else compute(layer, read, inputs, self._ops)
-        )
+        if state:
+            return forward_stateful(layer, read, inputs, self._ops, state)[0]
+        return compute(layer, read, inputs, self._ops)
