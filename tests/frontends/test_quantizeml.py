@@ -14,7 +14,7 @@ import pytest
 import spica
 from spica.frontends.quantizeml.fixed_point import saturating_multiplier
 from spica.frontends.quantizeml.onnx_rules import split_kind
-from spica.quantization.rounding import quantize_scale
+from spica.quantization.rounding import nearest_multiplier
 
 GOLDEN = Path(__file__).parent.parent / "conformance" / "golden"
 GOLDEN_ONNX = GOLDEN.parent / "golden_onnx"
@@ -25,7 +25,7 @@ def test_multipliers_of_files_and_own_ones_differ_only_where_two_to_the_bits_wou
     scales = np.exp2(np.random.default_rng(bits).uniform(-24, 16, 100_000)).astype(np.float32)
     scales = np.concatenate([scales, np.exp2(np.arange(-12, 12, dtype=np.float32))])
     theirs, their_exponent = saturating_multiplier(scales, bits)
-    own, own_exponent = quantize_scale(scales, bits)
+    own, own_exponent = nearest_multiplier(scales, bits)
     differs = (theirs != own) | (their_exponent != own_exponent)
     assert differs.any()
     assert (theirs[differs] == (1 << bits) - 1).all() and (own[differs] == 1 << (bits - 1)).all()

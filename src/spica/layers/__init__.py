@@ -18,13 +18,24 @@ from spica.layers.separable import SeparableConv2D
 from spica.layers.shape import Concatenate, Flatten, Permute, Reshape, Take
 from spica.layers.temporal import BufferTempConv, DepthwiseBufferTempConv, Temporal
 from spica.layers.transposed import ConvTranspose2D, DepthwiseConvTranspose2D
-from spica.layers.weighted import WeightedLayer
+from spica.layers.weighted import WeightedLayer, kernel_axes
+from spica.network.rules import not_applicable
 
 DEPTHWISE = (DepthwiseConv2D, DepthwiseConvTranspose2D, DepthwiseBufferTempConv)
 """Layers whose filters each read one channel."""
 
+WITHOUT_WEIGHTS = (
+    Activation, Add, Attention, Concatenate, Dequantize, DiagonalRecurrence, Flatten, Gelu, GlobalAveragePooling2D,
+    Input, LayerNormalization, LearningDense, LookUp, MaxPool2D, Permute, Quantize, QuantizeLinear, Rescaling, Reshape,
+    Scale, Softmax, StatefulRecurrent, Take, TokenEmbedding, ZeroPad,
+)  # fmt: skip
+"""Layers without a kernel that training or quantisation could change."""
+
+not_applicable(kernel_axes, "has no weights", *WITHOUT_WEIGHTS)
+
 __all__ = [
     "DEPTHWISE",
+    "WITHOUT_WEIGHTS",
     "Activation",
     "Add",
     "Attention",

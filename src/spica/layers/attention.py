@@ -118,6 +118,11 @@ class MadNormalization(WeightedLayer):
     accumulator_bits: int = ACCUMULATOR_BITS
 
 
+@weighted.kernel_axes.register
+def _(layer: MadNormalization) -> dict[str, int]:
+    return {"kernel": -1}
+
+
 @infer.register
 def _(layer: MadNormalization, inputs: Sequence[TensorType]) -> TensorType:
     x = _tokens(layer, inputs)

@@ -22,6 +22,11 @@ class DepthwiseConv2D(WindowedLayer):
     kernel: NDArray
 
 
+@weighted.kernel_axes.register
+def _(layer: DepthwiseConv2D) -> dict[str, int]:
+    return {"kernel": -1}
+
+
 @infer.register
 def _(layer: DepthwiseConv2D, inputs: Sequence[TensorType]) -> TensorType:
     x = weighted.one_input(layer, inputs)

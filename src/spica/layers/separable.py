@@ -33,6 +33,11 @@ class SeparableConv2D(WindowedLayer):
         return self.depthwise_kernel.shape[:2]
 
 
+@weighted.kernel_axes.register
+def _(layer: SeparableConv2D) -> dict[str, int]:
+    return {"depthwise_kernel": -1, "kernel": -2}
+
+
 @infer.register
 def _(layer: SeparableConv2D, inputs: Sequence[TensorType]) -> TensorType:
     x = weighted.one_input(layer, inputs)

@@ -76,6 +76,11 @@ def _(layer: BufferTempConv, inputs: Sequence[TensorType]) -> TensorType:
     return _infer(layer, inputs, layer.kernel.shape[2])
 
 
+@weighted.kernel_axes.register
+def _(layer: DepthwiseBufferTempConv) -> dict[str, int]:
+    return {"kernel": -1}
+
+
 @infer.register
 def _(layer: DepthwiseBufferTempConv, inputs: Sequence[TensorType]) -> TensorType:
     weighted.check_kernel(layer, layer.kernel, 2)

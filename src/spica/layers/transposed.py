@@ -96,6 +96,11 @@ def _(layer: ConvTranspose2D, inputs: Sequence[TensorType]) -> TensorType:
     return _infer(layer, inputs, layer.kernel.shape[2], layer.kernel.shape[3])
 
 
+@weighted.kernel_axes.register
+def _(layer: DepthwiseConvTranspose2D) -> dict[str, int]:
+    return {"kernel": -1}
+
+
 @infer.register
 def _(layer: DepthwiseConvTranspose2D, inputs: Sequence[TensorType]) -> TensorType:
     weighted.check_kernel(layer, layer.kernel, 3)

@@ -7,8 +7,9 @@ replaces them with integers and fills the fields from ``weight_bits`` on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from functools import singledispatch
 from math import prod
 
 import numpy as np
@@ -28,6 +29,7 @@ from spica.layers.epilogue import (
     shift_left,
 )
 from spica.network.layer import Layer, Ops, macs
+from spica.network.rules import refuse
 from spica.network.types import TensorType
 from spica.semantics import primitives
 from spica.semantics.primitives import Epilogue, Padding, Pair
@@ -78,6 +80,31 @@ class WindowedLayer(WeightedLayer):
     def window(self) -> Pair:
         """Height and width of the kernel."""
         return self.kernel.shape[:2]  # type: ignore[attr-defined]
+
+
+@singledispatch
+def kernel_axes(layer: Layer) -> dict[str, int]:
+    """Return the fields of a layer's kernels, in the order in which the input meets them, with their axis of channels.
+
+    Filters are on a kernel's last axis, the channels that they read on the one before it; on the last as well where
+    each filter reads one channel only.
+    """
+    refuse(kernel_axes, layer)
+
+
+@kernel_axes.register
+def _(layer: WeightedLayer) -> dict[str, int]:
+    return {"kernel": -2}
+
+
+def is_depthwise(layer: WeightedLayer) -> bool:
+    """Return whether each filter of a layer reads one channel only."""
+    return set(kernel_axes(layer).values()) == {-1}
+
+
+def weighted_layers(layers: Iterable[Layer]) -> list[WeightedLayer]:
+    """Return the layers of a network that have weights."""
+    return [layer for layer in layers if isinstance(layer, WeightedLayer)]
 
 
 WEIGHT_RANGE = {1: (-1, 1), 2: (-2, 1), 4: (-8, 7), 8: (-128, 127)}

@@ -1,4 +1,4 @@
-"""Binary spikes without training: thresholds under which a layer's channels fire equally often."""
+"""Make binary spikes without training, by thresholds under which the channels of a layer fire equally often."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from spica.errors import SpicaError
-from spica.layers import Requantize, WeightedLayer
+from spica.layers import Requantize
+from spica.layers.weighted import weighted_layers
 from spica.network import Network
-from spica.quantization.rounding import quantize_scale
+from spica.quantization.rounding import nearest_multiplier
 
 RATE = 0.1
 """Share of samples and places at which a channel fires; the study of docs/explanation/learning.md chose it."""
@@ -29,19 +30,17 @@ def binarize(network: Network, layer: str, samples: ArrayLike, *, rate: float = 
         rate: share of firing, above 0 and below 1.
 
     Raises:
-        SpicaError: where there is no such layer, or the rate is none.
+        SpicaError: where there is no such layer, or the rate is not between 0 and 1.
     """
-    place = next((i for i, record in enumerate(network) if record.name == layer), None)
-    found = None if place is None else network.layers[place]
-    if place is None or not isinstance(found, WeightedLayer) or found.requantize is None:
-        able = [r.name for r in network if isinstance(r, WeightedLayer) and r.requantize is not None]
+    able = {found.name: found for found in weighted_layers(network) if found.requantize is not None}
+    if layer not in able:
         raise SpicaError(f"{network.name}: {layer!r} has no output stage to change; choose one of {', '.join(able)}")
     if not 0 < rate < 1:
         raise SpicaError(f"rate is {rate!r}, but must be above 0 and below 1")
-    before = network.layers[:place]
+    found, before = able[layer], network.layers[: network.layers.index(able[layer])]
     open_ended = Network((*before, replace(found, requantize=None)), (layer,), network.name)
     potentials = open_ended.run(samples).tensors[layer]
     thresholds = np.maximum(np.quantile(potentials.reshape(-1, potentials.shape[-1]), 1 - rate, axis=0), 1)
-    multiplier, shift = quantize_scale(0.5 / thresholds)  # the output stage rounds a half up to the first step
+    multiplier, shift = nearest_multiplier(0.5 / thresholds)  # the output stage rounds a half up to the first step
     fires = Requantize(multiplier=multiplier, shift=shift, bits=1, signed=False, frac_bits=np.zeros((), np.int64))
     return Network((*before, replace(found, requantize=fires)), (layer,), network.name)

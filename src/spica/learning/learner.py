@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import singledispatch
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from spica.layers import Dense, Dequantize, LearningDense
 from spica.layers.learning import UNIT
 from spica.learning.propose import propose_weights
 from spica.learning.rules import RULES, State, random_kernel
-from spica.network import Network, TensorType
+from spica.network import Layer, Network, TensorType
 from spica.network.graph import accuracy
 
 LAYER = "learning"
@@ -23,11 +24,12 @@ class Learner:
     """A classifier in scikit-learn's manner whose last layer learns from single samples, as the chip does.
 
     ``spica.learn`` makes it. Samples are the integers that the network reads; labels are numbers of classes, from 0.
-
     """
 
     def __init__(self, network: Network) -> None:
-        position, layer = next((i, r) for i, r in enumerate(network) if isinstance(r, LearningDense))
+        layer = learning_layer(network)
+        assert layer is not None
+        position = network.layers.index(layer)
         self._features = Network(network.layers[:position], layer.inputs, network.name)
         self._network: Network | None = network
         self._ends, self._outputs = network.layers[position + 1 :], network.outputs
@@ -35,7 +37,7 @@ class Learner:
 
     @property
     def network(self) -> Network:
-        """The integer network as it is now, to be saved, mapped and run; ``spica.learn`` opens it again."""
+        """Return the integer network as it is now, to be saved, mapped and run; ``spica.learn`` opens it again."""
         if self._network is None:
             layers = (*self._features.layers, self.layer, *self._ends)
             self._network = Network(layers, self._outputs, self._features.name)
@@ -43,16 +45,16 @@ class Learner:
 
     @property
     def layer(self) -> LearningDense:
-        """The learning layer as it is now."""
+        """Return the learning layer as it is now."""
         return self._state.record()
 
     @property
     def classes(self) -> int:
-        """How many classes it has neurons for."""
+        """Return how many classes there are neurons for."""
         return self._state.kernel.shape[1] // self._state.layer.neurons_per_class
 
     def features(self, x: ArrayLike, **options: Any) -> NDArray[np.uint8]:
-        """The binary spikes that the learning layer reads for samples: ``(N, inputs)``; options as ``Network.run``."""
+        """Return the binary spikes ``(N, inputs)`` that the learning layer reads; options as ``Network.run``."""
         name = self._features.outputs[0]
         result = self._features.run(x, **options)
         return result.tensors[name].reshape(result.samples, -1)
@@ -88,17 +90,17 @@ class Learner:
         return self
 
     def potentials(self, x: ArrayLike, **options: Any) -> NDArray[np.int64]:
-        """The largest potential of each class's neurons ``(N, classes)``: what the network gives."""
+        """Return the largest potential of each class's neurons ``(N, classes)``: what the network gives."""
         spikes, each = self.features(x, **options).astype(np.float32), self._state.layer.neurons_per_class
         sums = spikes @ self._state.kernel.astype(np.float32)  # exact: no sum passes 2**24
         return sums.reshape(len(spikes), -1, each).max(axis=2).astype(np.int64)
 
     def predict(self, x: ArrayLike, **options: Any) -> NDArray[np.int64]:
-        """Class of every sample: that of the neuron with the largest potential."""
+        """Return the class of every sample ``(N,)``: that of the neuron with the largest potential."""
         return self.potentials(x, **options).argmax(axis=1)
 
     def predict_proba(self, x: ArrayLike, **options: Any) -> NDArray[np.float64]:
-        """A share for every class: softmax of its largest potential, whose unit is a tenth of a neuron's connections.
+        """Return a share for every class: softmax of its largest potential over a tenth of a neuron's connections.
 
         The chip gives potentials; the shares order classes as they do, and are not calibrated.
         """
@@ -107,11 +109,11 @@ class Learner:
         return shares / shares.sum(axis=1, keepdims=True)
 
     def score(self, x: ArrayLike, y: ArrayLike, **options: Any) -> float:
-        """Fraction of samples whose predicted class is the label."""
+        """Return the fraction of samples whose predicted class is the label."""
         return accuracy(self.predict(x, **options), y)
 
     def winners(self, x: ArrayLike, **options: Any) -> NDArray[np.int64]:
-        """The neuron of largest potential for every sample; its class is ``winner // neurons_per_class``."""
+        """Return the neuron of largest potential for every sample; its class is ``winner // neurons_per_class``."""
         return (self.features(x, **options).astype(np.float32) @ self._state.kernel.astype(np.float32)).argmax(axis=1)
 
     def add_classes(self, count: int = 1) -> Learner:
@@ -135,7 +137,7 @@ class Learner:
         return self
 
     def forget(self, label: int) -> Learner:
-        """Make the neurons of a class as they were before they learned; the class keeps its number."""
+        """Reset the neurons of a class to what they were before they learned; the class keeps its number."""
         if not 0 <= label < self.classes:
             raise SpicaError(f"there is no class {label} to forget; classes are 0 to {self.classes - 1}")
         self._become(blank(self.layer, range(label, label + 1)))
@@ -190,7 +192,8 @@ def learn(
         weights_per_neuron: connections of each neuron; by default proposed from ``samples``.
         samples: what the network reads, to propose it: 1.2 times the median number of spikes.
         rule: "swap", the published one, or "prototype".
-        initial_plasticity, min_plasticity: share of what a sample asks for that is done, at first and at least, 0 to 1.
+        initial_plasticity: share of what a sample asks for that is done at first, 0 to 1.
+        min_plasticity: the same, at least.
         plasticity_decay: share of its plasticity that a neuron loses with each sample that it learns, 0 to 1.
         competition: share of a winner's potential that becomes its threshold, 0 to 1, so that others win next.
         seed: of the first connections and of everything drawn by lot.
@@ -198,7 +201,7 @@ def learn(
     Raises:
         SpicaError: where the network's features are not binary, or an option is bad.
     """
-    if any(isinstance(layer, LearningDense) for layer in network):
+    if learning_layer(network) is not None:
         return Learner(network)
     layers, source = features_of(network)
     kind = Network(layers, (source,), network.name).types[source]
@@ -214,45 +217,76 @@ def learn(
         "plasticity_decay": plasticity_decay,
         "competition": competition,
     }
-    for name, value in shares.items():
-        if not 0 <= value <= 1:
-            raise SpicaError(f"{name} is {value!r}, but must be 0 to 1")
-    if rule not in RULES:
-        raise SpicaError(f"rule {rule!r} is unknown; choose {' or '.join(RULES)}")
+    _check_rule(rule, shares)
     if classes is None or classes < 1 or neurons_per_class < 1 or not 1 <= weights_per_neuron <= inputs:
         raise SpicaError(f"classes and neurons_per_class must be at least 1, weights_per_neuron 1 to {inputs}")
-    neurons = classes * neurons_per_class
+    fields = {name: round(value * UNIT) for name, value in shares.items()}
+    layer = _new_layer(
+        source, inputs, classes, neurons_per_class=neurons_per_class, weights_per_neuron=weights_per_neuron,
+        rule=rule, seed=seed, **fields,
+    )  # fmt: skip
+    end = Dequantize(name=f"{LAYER}/dequantize", inputs=(LAYER,))
+    return Learner(Network((*layers, layer, end), (end.name,), network.name))
+
+
+def _new_layer(source: str, inputs: int, classes: int, **fields: Any) -> LearningDense:
+    """Return a learning layer that has learned nothing."""
+    neurons = classes * fields["neurons_per_class"]
     nothing = np.zeros(neurons, np.int64)
     layer = LearningDense(
         name=LAYER,
         inputs=(source,),
         kernel=np.zeros((inputs, neurons), np.int8),
-        neurons_per_class=neurons_per_class,
-        weights_per_neuron=weights_per_neuron,
-        rule=rule,
-        **{name: round(value * UNIT) for name, value in shares.items()},
         plasticity=nothing,
         threshold=nothing,
         learned=nothing,
-        memory=np.zeros((inputs, neurons if rule == "prototype" else 0), np.int16),
-        seed=seed,
+        memory=np.zeros((inputs, neurons if fields["rule"] == "prototype" else 0), np.int16),
         names=(),
+        **fields,
     )
-    layer = blank(layer, range(classes))
-    end = Dequantize(name=f"{LAYER}/dequantize", inputs=(LAYER,))
-    return Learner(Network((*layers, layer, end), (end.name,), network.name))
+    return blank(layer, range(classes))
+
+
+def _check_rule(rule: str, shares: dict[str, float]) -> None:
+    """Check that there is a learning rule of this name, and that its options are shares."""
+    for name, value in shares.items():
+        if not 0 <= value <= 1:
+            raise SpicaError(f"{name} is {value!r}, but must be 0 to 1")
+    if rule not in RULES:
+        raise SpicaError(f"rule {rule!r} is unknown; choose {' or '.join(RULES)}")
+
+
+def learning_layer(network: Network) -> LearningDense | None:
+    """Return the learning layer of a network, if it has one."""
+    return next((layer for layer in network if isinstance(layer, LearningDense)), None)
 
 
 def features_of(network: Network) -> tuple[tuple[Any, ...], str]:
-    """The layers up to the features of a classifier or extractor, and the features' name."""
+    """Return the layers up to the features of a classifier or extractor, and the features' name."""
     layers = list(network.layers)
-    while isinstance(layers[-1], Dequantize) or (isinstance(layers[-1], Dense) and layers[-1].requantize is None):
+    while is_head(layers[-1]):
         layers.pop()
     return tuple(layers), layers[-1].name
 
 
+@singledispatch
+def is_head(layer: Layer) -> bool:
+    """Return whether a layer at the end of a network comes after its features: a classifier, or what reads one."""
+    return False
+
+
+@is_head.register
+def _(layer: Dequantize) -> bool:
+    return True
+
+
+@is_head.register
+def _(layer: Dense) -> bool:
+    return layer.requantize is None
+
+
 def blank(layer: LearningDense, labels: range) -> LearningDense:
-    """The layer with the neurons of some classes as they are before they learn."""
+    """Return the layer with the neurons of some classes as they are before they learn."""
     each = layer.neurons_per_class
     neurons = range(labels.start * each, labels.stop * each)
     part = slice(neurons.start, neurons.stop)

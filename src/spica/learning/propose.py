@@ -1,4 +1,4 @@
-"""Proposals for a learning layer's sizes, from what the features look like."""
+"""Propose the sizes of a learning layer from its features."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHARE = 1.2
 
 
 def propose_weights(features: Network, samples: ArrayLike) -> int:
-    """Connections of a neuron: 1.2 times the median number of spikes of a sample, at most the number of inputs."""
+    """Return connections for a neuron: 1.2 times the median number of spikes of a sample, at most one an input."""
     name = features.outputs[0]
     spikes = features.run(samples).tensors[name].reshape(len(np.asarray(samples)), -1)
     median = float(np.median(spikes.sum(axis=1)))
@@ -28,7 +28,7 @@ def propose_weights(features: Network, samples: ArrayLike) -> int:
 def elbow(
     features: NDArray[np.uint8], labels: NDArray, counts: Sequence[int], weights: int, *, progress: bool | None = None
 ) -> tuple[int, dict[int, float]]:
-    """How many neurons a class needs: where more stop bringing their samples much closer.
+    """Find how many neurons a class needs: where more stop bringing their samples much closer.
 
     Classes are clustered by k-means on their spikes (scikit-learn); the curve is the mean share of a sample's spikes
     that its centre's ``weights`` strongest inputs miss.

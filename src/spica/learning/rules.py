@@ -1,4 +1,4 @@
-"""What one sample changes in a learning layer. All integer, local to the neuron that wins, and the same everywhere.
+"""Learning rules: how one sample changes a learning layer, in integers, by what the winning neuron knows.
 
 The neuron that learns is the one of the sample's class (of all, without a class) whose potential less its threshold is
 largest; among equals the one that has learned least, then the first. Draws are by a hash of seed, neuron, how often it
@@ -43,7 +43,7 @@ class State:
         self._native.learn(spikes, np.full(len(spikes), -1, np.int64) if labels is None else labels)
 
     def learn(self, spikes: NDArray, label: int | None) -> int:
-        """Learn one sample of binary ``spikes`` (inputs,); returns the neuron that did."""
+        """Learn one sample of binary ``spikes`` (inputs,) and return the neuron that did."""
         each = self.layer.neurons_per_class
         first, last = (0, self.kernel.shape[1]) if label is None else (label * each, (label + 1) * each)
         active = np.flatnonzero(spikes)
@@ -61,7 +61,7 @@ class State:
         return winner
 
     def record(self) -> LearningDense:
-        """The layer as it is now."""
+        """Return the layer as it is now."""
         return replace(
             self.layer,
             kernel=np.array(self.kernel, order="C"),
@@ -101,7 +101,7 @@ class State:
 
 
 def mix(seed: int, neuron: int, time: int, inputs: NDArray) -> NDArray[np.uint64]:
-    """A number for each input that looks random: the finaliser of SplitMix64 (Steele et al., 2014)."""
+    """Return a number for each input that looks random: the finaliser of SplitMix64 (Steele et al., 2014)."""
     base = (seed * 0x9E3779B97F4A7C15 + neuron * 0xBF58476D1CE4E5B9 + time * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
     z = inputs.astype(np.uint64) * np.uint64(0xD6E8FEB86659FD93) + np.uint64(base)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -110,7 +110,7 @@ def mix(seed: int, neuron: int, time: int, inputs: NDArray) -> NDArray[np.uint64
 
 
 def random_kernel(inputs: int, neurons: range, weights: int, seed: int) -> NDArray[np.int8]:
-    """Connections of new neurons, drawn by lot: ``(inputs, len(neurons))``."""
+    """Return connections of new neurons, drawn by lot: ``(inputs, len(neurons))``."""
     kernel = np.zeros((inputs, len(neurons)), np.int8)
     for column, neuron in enumerate(neurons):
         order = np.argsort(mix(seed + 1, neuron, 0, np.arange(inputs)), kind="stable")

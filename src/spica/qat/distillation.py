@@ -1,4 +1,4 @@
-"""Targets of fine-tuning: labels, what the float network makes of the samples, or a mixture."""
+"""Distillation: targets of fine-tuning from labels, the float network, or both."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from spica.network.layer import forward_float
 def targets(
     quantized: Network, net: Network | None, x: ArrayLike, y: ArrayLike | None, distillation: float
 ) -> NDArray[np.float32]:
-    """Probability of every class for every sample ``(N, classes)``; for every frame of clips ``(S, T, classes)``.
+    """Return each sample's probabilities ``(N, classes)`` or, of clips, each frame's ``(S, T, classes)``.
 
     The cross-entropy with a mixture of two distributions is the mixture of the two cross-entropies.
     """
@@ -24,14 +24,14 @@ def targets(
     kind = quantized.types[quantized.outputs[0]]
     if len(quantized.outputs) != 1 or len(kind.shape) != 1:
         raise SpicaError(
-            f"{quantized.name}: is no classifier with one output; use spica.trainable with a loss of your own"
+            f"{quantized.name}: is not a classifier with one output; use spica.trainable with a loss of your own"
         )
     reads = quantized.types[quantized.inputs[0].name]
     samples = check_frames(quantized, reads, x)
     clips = samples.ndim == len(reads.shape) + 2
     if quantized.stateful_layers and not clips:
         raise SpicaError(
-            f"{quantized.name}: remembers frames, so it is trained on clips (S, T, ...); give x[None] for one"
+            f"{quantized.name}: keeps a state, so it is trained on clips (S, T, ...); give x[None] for one"
         )
     if y is None and net is None:
         raise SpicaError("fine-tuning needs labels, or the float network as a teacher")
@@ -54,7 +54,7 @@ def targets(
 
 
 def probabilities(net: Network, x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What a float classifier makes of samples, as probabilities, whether it ends in a softmax or in logits."""
+    """Return the probabilities that a float classifier gives, whether it ends in a softmax or in logits."""
     outputs = net.forward(x)
     assert not isinstance(outputs, list)
     if isinstance(net[net.outputs[0]], Softmax):

@@ -1,16 +1,30 @@
-"""The integer arithmetic of the hardware in Keras ops, bit for bit, on backends that have no 64-bit integers.
+"""Primitives for evaluation: the integer arithmetic of the hardware, bit for bit, without 64-bit integers.
 
-Products are summed by float32 convolutions of operands so narrow that every sum stays below 2**24, where float32 is
-exact; wider operands are split into planes of bits. Integers beyond 32 bits are two limbs: ``high * 2**16 + low``, both
-int32, ``0 <= low < 2**16``.
+Not every backend has these. Products are summed by float32 convolutions of operands so narrow that every sum stays
+below 2**24, where float32 is exact; wider operands are split into planes of bits. Integers beyond 32 bits are two
+limbs: ``high * 2**16 + low``, both int32, ``0 <= low < 2**16``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from keras import ops
+from spica.errors import SpicaError
+from spica.qat.tracer import Learned, Primitives, Range, Value, range_of, tensor_of
+from spica.semantics.primitives import (
+    EXPONENT_BITS,
+    NORM_BITS,
+    POWER_UNIT,
+    PROBABILITY_BITS,
+    SMALLEST_POWER,
+    Epilogue,
+)
 
 FLOAT_BITS = 24
 LIMB = 16
@@ -23,7 +37,7 @@ Limbs = tuple[Any, Any]
 
 
 def planes(x: Any, low: int, high: int, bits: int) -> list[tuple[int, Any]]:
-    """Planes of ``bits`` bits of int32 values from ``low`` to ``high``, each with its shift, as float32."""
+    """Return planes of ``bits`` bits of int32 values from ``low`` to ``high``, each with its shift, as float32."""
     width = max(high, -low - 1, 1).bit_length()
     count = -(-width // bits)
     split = [
@@ -39,11 +53,13 @@ def planes(x: Any, low: int, high: int, bits: int) -> list[tuple[int, Any]]:
 def products(
     x: Any, x_range: tuple[int, int], w: Any, w_range: tuple[int, int], count: int, convolve: Callable[[Any, Any], Any]
 ) -> Any | Limbs:
-    """Sums of ``count`` products of int32 values: int32, or limbs where a sum may not fit.
+    """Return sums of ``count`` products of int32 values: int32, or limbs where a sum may not fit.
 
     Args:
-        x, w: the operands.
-        x_range, w_range: the smallest and largest integer of each.
+        x: the one operand.
+        x_range: its smallest and largest integer.
+        w: the other.
+        w_range: its smallest and largest integer.
         count: products in a sum.
         convolve: a float32 convolution of planes of both.
     """
@@ -70,10 +86,12 @@ def products(
 
 
 def carry(high: Any, low: Any) -> Limbs:
+    """Return limbs of ``high * 2**16 + low`` for any int32 ``low``."""
     return high + ops.right_shift(low, LIMB), low & LIMB_MASK
 
 
 def limbs(x: Any | Limbs) -> Limbs:
+    """Return int32 values as limbs."""
     return x if isinstance(x, tuple) else (ops.right_shift(x, LIMB), x & LIMB_MASK)
 
 
@@ -88,7 +106,7 @@ def saturate(x: Limbs, bits: int) -> Limbs:
 
 
 def to_int32(x: Any | Limbs, bits: int) -> Any:
-    """int32, clipped to ``[-2**bits, 2**bits - 1]``."""
+    """Return int32, clipped to ``[-2**bits, 2**bits - 1]``."""
     if isinstance(x, tuple):
         high, low = saturate(x, max(min(bits, 31), LIMB))
         x = ops.left_shift(high, LIMB) | low
@@ -96,7 +114,7 @@ def to_int32(x: Any | Limbs, bits: int) -> Any:
 
 
 def shift_round(x: Any, shift: Any) -> Any:
-    """``floor(x * 2**-shift + 0.5)`` of int32 by int32, saturated to int32; a negative shift goes left."""
+    """Return ``floor(x * 2**-shift + 0.5)`` of int32 by int32, saturated to int32; a negative shift goes left."""
     right, left = ops.clip(shift, 1, 31), ops.clip(-shift, 0, 31)
     rounded = ops.right_shift(x, right) + (ops.right_shift(x, right - 1) & 1)  # the half, where no sum can overflow
     most = ops.right_shift(LARGEST_INT32, left)
@@ -105,7 +123,7 @@ def shift_round(x: Any, shift: Any) -> Any:
 
 
 def scale(x: Limbs, multiplier: Any, shift: Any, buffer_bits: int, low: int, high: int) -> Any:
-    """``floor(x * multiplier * 2**-shift + 0.5)`` from ``low`` to ``high``; the product saturates to ``buffer_bits``.
+    """Return ``floor(x * multiplier * 2**-shift + 0.5)``, clipped; the product saturates to ``buffer_bits``.
 
     ``multiplier`` and ``shift`` are int32, one a channel or scalar; a negative shift goes left.
     """
@@ -123,3 +141,105 @@ def scale(x: Limbs, multiplier: Any, shift: Any, buffer_bits: int, low: int, hig
     left = ops.clip(-shift, 0, LIMB - 1)
     wide = ops.left_shift(to_int32((top, bottom), LIMB - 1), left)
     return ops.clip(ops.where(shift < 0, wide, ops.where(right >= LIMB, far, near)), low, high)
+
+
+class Exact(Primitives):
+    """The primitives in int32, with the integers of the reference."""
+
+    dtype = "int32"
+
+    def _products(self, x: Any, limits: Range, kernel: NDArray, count: int, convolve: Callable[[Any, Any], Any]) -> Any:
+        return products(x, limits, tensor_of(kernel, "int32"), range_of(kernel), count, convolve)
+
+    def _lowest(self) -> int:
+        return -(1 << 31)
+
+    def add(self, a: Value, b: Value, shifts: tuple[NDArray, NDArray], value_bits: int) -> Value:
+        """Add tensors shifted to one exponent."""
+        ends = [end << int(s.max()) for v, s in zip((a, b), shifts) for end in v.range]
+        if max(map(abs, ends)) >= 1 << 30:
+            raise SpicaError(
+                f"{self.layer}: adds integers too wide to train; give the layers before it an output stage"
+            )
+        left, right = (v.tensor * ops.convert_to_tensor((1 << s).astype(np.int32)) for v, s in zip((a, b), shifts))
+        return Value(a.shape, left + right, (min(ends[:2]) + min(ends[2:]), max(ends[:2]) + max(ends[2:])))
+
+    def look_up(self, x: Value, table: NDArray, lowest: int) -> Value:
+        """Look integers up in a table that starts at ``lowest``."""
+        tensor = ops.take(ops.convert_to_tensor(table.astype(np.int32)), x.tensor - lowest)
+        return Value(x.shape, tensor, (int(table.min()), int(table.max())))
+
+    def normalise(self, x: Value) -> Value:
+        """Divide what each value is off its token's mean by the mean absolute deviation."""
+        centred, deviation = self._spread(x)
+        limit = x.shape[-1] << NORM_BITS
+        return Value(x.shape, ops.floor_divide(centred * (1 << NORM_BITS), deviation), (-limit, limit))
+
+    def _spread(self, x: Value) -> tuple[Any, Any]:
+        """Return ``channels`` times how far values are off their token's mean, and the mean of that without sign."""
+        channels = x.shape[-1]
+        if max(map(abs, x.range)) * channels * max(channels, 2 << NORM_BITS) >= 1 << 31:
+            raise SpicaError(f"{self.layer}: normalises integers too wide to train; use fewer channels or bits")
+        centred = x.tensor * channels - ops.sum(x.tensor, axis=-1, keepdims=True)
+        deviation = ops.floor_divide(ops.sum(ops.abs(centred), axis=-1, keepdims=True), channels)
+        return centred, ops.maximum(deviation, 1)
+
+    def _softmax(self, scores: Any, multiplier: int, shift: int) -> Any:
+        steps = ops.floor_divide(scores * multiplier, 1 << shift)
+        below = ops.minimum(ops.max(steps, axis=-1, keepdims=True) - steps, SMALLEST_POWER << EXPONENT_BITS)
+        whole = ops.floor_divide(below, 1 << EXPONENT_BITS)
+        part = below - whole * (1 << EXPONENT_BITS)
+        halves = ops.take(ops.convert_to_tensor(1 << np.arange(SMALLEST_POWER + 1, dtype=np.int32)), whole)
+        powers = ops.floor_divide(((2 << EXPONENT_BITS) - part) * POWER_UNIT, halves)
+        total = ops.sum(powers, axis=-1, keepdims=True)
+        return ops.floor_divide(powers * (2 << PROBABILITY_BITS) + total, 2 * total)
+
+    def apply_epilogue(self, acc: Value, epilogue: Epilogue) -> Value:
+        """Take accumulators through the steps that follow them."""
+        if epilogue.value_bits > 31 and isinstance(acc.tensor, tuple):
+            raise SpicaError(f"{self.layer}: its accumulator of {epilogue.value_bits} bits is too wide to train")
+        v, shape = to_int32(acc.tensor, epilogue.value_bits), acc.shape
+        if epilogue.bias is not None:
+            halves = zip(limbs(v), limbs(tensor_of(epilogue.bias, "int32")))
+            v = to_int32(carry(*(a + b for a, b in halves)), epilogue.value_bits)
+        if epilogue.pool is not None:
+            v, shape = self._pool(v, epilogue.pool, shape)
+        if epilogue.relu:
+            v = ops.maximum(v, 0)
+        if epilogue.ceiling is not None:
+            v = ops.minimum(v, tensor_of(epilogue.ceiling, "int32"))
+        if epilogue.average:
+            high, low = (ops.sum(part, axis=(1, 2)) for part in limbs(v))
+            v, shape = saturate(carry(high, low), 32), (1, shape[-1])
+        if epilogue.multiplier is None or epilogue.shift is None:
+            limit = 1 << min(epilogue.value_bits, 31)
+            return Value(shape, to_int32(v, 31), (0 if epilogue.relu else -limit, limit - 1), epilogue.dtype)
+        if not isinstance(epilogue.multiplier, Learned) and not np.any(epilogue.shift):
+            return self._multiplied(replace(acc, shape=shape, tensor=v), epilogue)
+        wide = epilogue.high >= LARGEST_OUTPUT and epilogue.buffer_bits > 31
+        if int(np.max(epilogue.multiplier)) > LARGEST_MULTIPLIER or wide:
+            raise SpicaError(f"{self.layer}: its output stage is too wide to train; use at most 8 bits")
+        multiplier, shift = (tensor_of(a, "int32") for a in (epilogue.multiplier, epilogue.shift))
+        if epilogue.buffer_bits > 31:
+            v = scale(limbs(v), multiplier, shift, epilogue.buffer_bits, epilogue.low, epilogue.high)
+        else:
+            product = carry(*(part * multiplier for part in limbs(v)))
+            v = ops.clip(shift_round(to_int32(product, epilogue.buffer_bits), shift), epilogue.low, epilogue.high)
+        return Value(shape, v, (epilogue.low, epilogue.high), epilogue.dtype)
+
+    def _turn(self, state: tuple[Any, Any], factor: tuple[Any, Any], x: Any, bits: int) -> tuple[Any, Any]:
+        """Step as ``primitives.turn``; 16-bit states and factors below 1 keep the sum of products in int32."""
+        (real, imaginary), (cosine, sine) = state, factor
+        kept, crossed = real * cosine - imaginary * sine, real * sine + imaginary * cosine
+        halves = zip(limbs(kept), limbs(x))
+        return to_int32(carry(*(a + b for a, b in halves)), bits), crossed
+
+    def _multiplied(self, acc: Value, epilogue: Epilogue) -> Value:
+        """Multiply by whole numbers, as exponents are aligned."""
+        assert epilogue.multiplier is not None
+        reach = max(map(abs, acc.range)) * int(np.max(epilogue.multiplier))
+        if not 0 < reach < 1 << 31:
+            raise SpicaError(f"{self.layer}: reads integers too wide to align in training; give them one exponent")
+        low, high = max(epilogue.low, -reach), min(epilogue.high, reach)
+        v = ops.clip(acc.tensor * tensor_of(epilogue.multiplier, "int32"), low, high)
+        return Value(acc.shape, v, (low, high), epilogue.dtype)

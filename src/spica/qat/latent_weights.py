@@ -1,81 +1,98 @@
-"""What rounding took from the weights of a quantised network, found again in the float network that it was made from.
+"""Latent weights: what rounding took from the weights of a quantised network, found again in its float network.
 
 Quantisation scales a layer's output by a factor for each filter, and its readers' weights by the inverse. The factors
-are found layer by layer, by least squares between both networks' weights.
+are found layer by layer, by least squares between the weights of both networks.
 """
 
 from __future__ import annotations
 
+from functools import singledispatch
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from spica.layers import (
-    DEPTHWISE,
-    Activation,
-    Concatenate,
-    Flatten,
-    GlobalAveragePooling2D,
-    MaxPool2D,
-    SeparableConv2D,
-    WeightedLayer,
-)
+from spica.layers import Activation, Concatenate, Flatten, GlobalAveragePooling2D, MaxPool2D, WeightedLayer
+from spica.layers.weighted import kernel_axes
 from spica.network import Layer, Network
+from spica.network.rules import applies
 
 LARGEST_FRACTION = 0.49
 """Weights stay on their side of the rounding edge, so that they round to the integers that quantisation chose."""
 
+LatentWeights = dict[str, NDArray[np.float32]]
+"""Kernels of a layer in units of its integers, before rounding, by field."""
 
-def fractions(net: Network, quantized: Network) -> dict[str, dict[str, NDArray[np.float32]]]:
-    """Kernels of ``net`` in units of the integers of ``quantized``, by layer and field.
+
+def find_latent_weights(net: Network, quantized: Network) -> dict[str, LatentWeights]:
+    """Return the kernels of ``net`` in units of the integers of ``quantized``, by layer.
 
     Args:
-        net: the float network that ``quantized`` was made from, after the rewriting passes.
+        net: the float network that ``quantized`` was made from, after the passes.
         quantized: its integer form; layers that ``net`` has not are left out.
     """
+    references: dict[str, Any] = {layer.name: layer for layer in net}
     gains: dict[str, NDArray] = {}
     found = {}
     for layer in quantized:
-        gain = _read_gain(layer, gains, quantized)
-        if isinstance(layer, WeightedLayer) and (twin := _twin(net, layer)) is not None:
-            found[layer.name], gain = _fit(twin, layer, gain)
+        gain = read_gain(layer, [gains[name] for name in layer.inputs], quantized)
+        reference = references.get(layer.name)
+        if applies(kernel_axes, layer) and type(reference) is type(layer) and _same_kernel(reference, layer):
+            found[layer.name], gain = latent_weights(layer, reference, gain)
         gains[layer.name] = gain
     return found
 
 
-def _twin(net: Network, layer: WeightedLayer) -> WeightedLayer | None:
-    twin = next((r for r in net if r.name == layer.name), None)
-    if type(twin) is not type(layer) or twin.kernel.shape != layer.kernel.shape:  # type: ignore[attr-defined]
-        return None
-    return twin
+def _same_kernel(reference: Any, layer: Any) -> bool:
+    """Return whether the kernels of two layers have one shape; those of unrelated networks may not."""
+    return reference.kernel.shape == layer.kernel.shape
 
 
-def _read_gain(layer: Layer, gains: dict[str, NDArray], net: Network) -> NDArray:
-    """Factor of every channel that ``layer`` reads or, where it has no weights, gives."""
-    read = [gains[name] for name in layer.inputs]
-    if isinstance(layer, Concatenate):
-        return np.concatenate([np.broadcast_to(g, net.types[n].channels) for g, n in zip(read, layer.inputs)])
-    if isinstance(layer, WeightedLayer | MaxPool2D | Activation | GlobalAveragePooling2D):
-        return read[0]
-    if isinstance(layer, Flatten) and read[0].ndim:
-        return np.tile(read[0], net.types[layer.name].channels // len(read[0]))
+def latent_weights(layer: Any, reference: Any, gain: NDArray) -> tuple[LatentWeights, NDArray]:
+    """Return a layer's kernels before rounding, and the factor of each of its filters over the float network's.
+
+    Args:
+        layer: the integer layer, with weights.
+        reference: the float layer that it was made from.
+        gain: factor of each channel that it reads, or of all.
+    """
+    found, factor = {}, np.ones(())
+    for field, axis in kernel_axes(layer).items():
+        kernel = getattr(reference, field) / (gain[:, None] if gain.ndim and axis == -2 else gain)
+        found[field], fit = _in_units_of(kernel, getattr(layer, field), per_filter=field == "kernel")
+        factor, gain = fit * factor, np.ones(())
+    return found, factor * np.asarray(layer.weight_scale, np.float64)
+
+
+@singledispatch
+def read_gain(layer: Layer, read: list[NDArray], net: Network) -> NDArray:
+    """Return the factor of each channel that a layer reads or, where it has no weights, gives.
+
+    Args:
+        layer: the integer layer.
+        read: the factors of its inputs, one or one a channel.
+        net: the integer network.
+    """
     return np.ones(())
 
 
-def _fit(twin: WeightedLayer, layer: WeightedLayer, gain: NDArray) -> tuple[dict[str, NDArray[np.float32]], NDArray]:
-    """A layer's kernels in units of its integers, and the factor of each of its filters."""
-    found, factor = {}, np.ones(())
-    scale = np.asarray(layer.weight_scale, np.float64)
-    if isinstance(layer, SeparableConv2D) and isinstance(twin, SeparableConv2D):
-        kernel, fit = _units(twin.depthwise_kernel / gain, layer.depthwise_kernel, per_filter=False)
-        found["depthwise_kernel"], factor, gain = kernel, fit, np.ones(())
-    kernel = twin.kernel  # type: ignore[attr-defined]
-    kernel = kernel / (gain if isinstance(twin, DEPTHWISE) or gain.ndim == 0 else gain[:, None])
-    found["kernel"], fit = _units(kernel, layer.kernel, per_filter=True)  # type: ignore[attr-defined]
-    return found, fit * factor * scale
+@read_gain.register
+def _(layer: WeightedLayer | MaxPool2D | Activation | GlobalAveragePooling2D, read: list, net: Network) -> NDArray:
+    return read[0]
 
 
-def _units(kernel: NDArray, integers: NDArray[np.int8], per_filter: bool) -> tuple[NDArray[np.float32], NDArray]:
-    """``kernel`` times the factor that brings it nearest to ``integers``, kept within rounding, and the factor."""
+@read_gain.register
+def _(layer: Concatenate, read: list[NDArray], net: Network) -> NDArray:
+    return np.concatenate([np.broadcast_to(g, net.types[n].channels) for g, n in zip(read, layer.inputs)])
+
+
+@read_gain.register
+def _(layer: Flatten, read: list[NDArray], net: Network) -> NDArray:
+    return np.tile(read[0], net.types[layer.name].channels // len(read[0])) if read[0].ndim else np.ones(())
+
+
+def _in_units_of(kernel: NDArray, integers: NDArray[np.int8], per_filter: bool) -> tuple[NDArray[np.float32], NDArray]:
+    """Return ``kernel`` times the factor that brings it nearest to ``integers``, within rounding, and the factor."""
     axes = tuple(range(kernel.ndim - 1)) if per_filter else None
     energy = (kernel.astype(np.float64) ** 2).sum(axis=axes)
     factor = (kernel * integers).sum(axis=axes) / np.where(energy > 0, energy, 1)

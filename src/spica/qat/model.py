@@ -10,34 +10,36 @@ import keras
 from keras import ops
 from spica.engine.inputs import check_frames
 from spica.errors import SpicaError
-from spica.layers import WeightedLayer
+from spica.layers.weighted import weighted_layers
 from spica.network import Network
 from spica.network.layer import forward_integer, forward_stateful, initial_state
-from spica.qat.parameters import Fractions, Parameters
-from spica.qat.tracer import Differentiable, Exact
+from spica.qat.differentiable import Differentiable
+from spica.qat.exact import Exact
+from spica.qat.latent_weights import LatentWeights
+from spica.qat.parameters import Parameters
 
 
 class Trainable(keras.Model):
-    """Reads the integers that the network reads and gives its outputs (float32); clips of a network with memory.
+    """A model that reads the integers of a network and gives its outputs (float32); clips, where it keeps a state.
 
     In training its arithmetic has gradients; otherwise its outputs are those of the network that ``spica.convert``
     makes of it, to the bit. One sub-layer for each layer with weights holds the parameters under the layer's name.
     """
 
-    def __init__(self, network: Network, fractions: dict[str, Fractions], sparsity: float) -> None:
+    def __init__(self, network: Network, latent: dict[str, LatentWeights], sparsity: float) -> None:
         super().__init__(name=network.name.replace("/", "_"))
         _check(network)
         self.network, self.sparsity = network, float(sparsity)
         self.parameters_of = {
-            layer.name: Parameters(layer, network.types[layer.name], fractions.get(layer.name, {}))
-            for layer in network
-            if isinstance(layer, WeightedLayer)
+            layer.name: Parameters(layer, network.types[layer.name], latent.get(layer.name, {}))
+            for layer in weighted_layers(network)
         }
         self.shares = _shares(network)
         self.over_time = bool(network.stateful_layers)
         self.built = True
 
     def call(self, x: Any, training: bool | None = False) -> Any:
+        """Run a batch, with gradients in training and exactly otherwise."""
         reads = self.network.types[self.network.inputs[0].name].shape
         if tuple(x.shape[1 + self.over_time :]) != reads or len(x.shape) != len(reads) + 1 + self.over_time:
             axes = ", ".join(map(str, ("S", "T", *reads) if self.over_time else ("N", *reads)))
@@ -61,7 +63,7 @@ class Trainable(keras.Model):
                 values[layer.name], _ = forward_stateful(layer, read, kinds, run, rest)
             else:
                 values[layer.name] = forward_integer(layer, read, kinds, run)
-        if training and self.sparsity:
+        if training and self.sparsity and run.activities:
             self.add_loss(self.sparsity * sum(self.shares[n] * ops.mean(a) for n, a in run.activities))
         made = [values[name] for name in net.outputs]
         floats = [v if net.types[n].is_float else run.to_float(v, net.types[n]) for n, v in zip(net.outputs, made)]
@@ -71,26 +73,30 @@ class Trainable(keras.Model):
         return tensors[0] if len(tensors) == 1 else tensors
 
     def fit(self, x: Any = None, *rest: Any, **options: Any) -> Any:
+        """Train as ``keras.Model.fit``, on samples that the network reads."""
         return super().fit(self._checked(x), *rest, **options)
 
     def evaluate(self, x: Any = None, *rest: Any, **options: Any) -> Any:
+        """Evaluate as ``keras.Model.evaluate``."""
         return super().evaluate(self._checked(x), *rest, **options)
 
     def predict(self, x: Any, *rest: Any, **options: Any) -> Any:
+        """Predict as ``keras.Model.predict``."""
         return super().predict(self._checked(x), *rest, **options)
 
     def _checked(self, x: Any) -> Any:
-        """Arrays as the network takes them, integers within its range; what feeds samples otherwise is left alone."""
+        """Check that an array holds integers that the network reads; what feeds samples otherwise is left alone."""
         source = self.network.inputs[0].name
         return check_frames(self.network, self.network.types[source], x) if isinstance(x, np.ndarray) else x
 
     def integer(self) -> Network:
-        """The network of the integers of now."""
+        """Return the network of the integers of now."""
         layers = [self.parameters_of[r.name].integer() if r.name in self.parameters_of else r for r in self.network]
         return Network(tuple(layers), self.network.outputs, self.network.name)
 
 
 def _check(network: Network) -> None:
+    """Check that a network can be trained: integers, one input."""
     for layer in network.inputs:
         if network.types[layer.name].is_float:
             raise SpicaError(f"{network.name}: only an integer network can be made trainable; quantize it first")
@@ -99,7 +105,7 @@ def _check(network: Network) -> None:
 
 
 def _shares(network: Network) -> dict[str, float]:
-    """Each tensor's share of the synapse operations that the network does if every value is an event."""
+    """Return each tensor's share of the synapse operations that are done if every value is an event."""
     work = {layer.name: sum(network.macs(reader) for reader in network.consumers[layer.name]) for layer in network}
     total = sum(work.values()) or 1.0
     return {name: done / total for name, done in work.items()}

@@ -1,4 +1,4 @@
-"""What training changes of a layer: real numbers behind its integers.
+"""The parameters of a layer that training changes: real numbers behind its integers.
 
 Each parameter is the layer's integers times a power of two, so that going from one to the other is exact on every
 backend, and an untrained model is the network that it was made from, to the bit:
@@ -19,32 +19,29 @@ from numpy.typing import NDArray
 import keras
 from keras import ops
 from spica.layers import Requantize, WeightedLayer
-from spica.layers.weighted import WEIGHT_RANGE
+from spica.layers.weighted import WEIGHT_RANGE, kernel_axes
 from spica.network import TensorType
-from spica.qat.tracer import Factor, Learned, pass_through
+from spica.qat.differentiable import Factor, pass_through
+from spica.qat.latent_weights import LatentWeights
+from spica.qat.tracer import Learned
 from spica.quantization.rounding import BIAS_BITS
 
-KERNELS = ("depthwise_kernel", "kernel")
 LARGEST_BIAS_SHIFT = 20
 OCTAVES = 4
 """How often the gain can double or halve the output stage's factor."""
-
-Fractions = dict[str, NDArray[np.float32]]
-"""Kernels of a layer in units of their integers, before rounding, by field."""
 
 
 class Parameters(keras.layers.Layer):
     """The trainable variables of one integer layer."""
 
-    def __init__(self, layer: WeightedLayer, output: TensorType, fractions: Fractions) -> None:
+    def __init__(self, layer: WeightedLayer, output: TensorType, latent: LatentWeights) -> None:
         super().__init__(name=layer.name.replace("/", "_"))
         self.record = layer
         assert layer.weight_bits is not None
         self.weight_unit = float(2 ** (layer.weight_bits - 1))
         self.kernels = {
-            field: self._variable(field, fractions.get(field, getattr(layer, field)) / self.weight_unit)
-            for field in KERNELS
-            if hasattr(layer, field)
+            field: self._variable(field, latent.get(field, getattr(layer, field)) / self.weight_unit)
+            for field in kernel_axes(layer)
         }
         self.bias_unit = _power_of_two(_filling(layer, output))
         self.bias = None if layer.bias is None else self._variable("bias", layer.bias / self.bias_unit)
@@ -60,7 +57,7 @@ class Parameters(keras.layers.Layer):
         return self.add_weight(name=name, shape=values.shape, initializer=keras.initializers.Constant(values))
 
     def smooth(self) -> WeightedLayer:
-        """The record with tensors in float32 that stand for its integers and have gradients."""
+        """Return the layer with tensors in float32 that stand for its integers and have gradients."""
         changes: dict[str, Any] = {}
         for field in self.kernels:
             real, rounded, limits = self._kernel(field)
@@ -77,7 +74,7 @@ class Parameters(keras.layers.Layer):
         return replace(self.record, **changes)
 
     def exact(self) -> WeightedLayer:
-        """The record with int32 tensors that stand for its integers."""
+        """Return the layer with int32 tensors that stand for its integers."""
         changes: dict[str, Any] = {}
         for field in self.kernels:
             _, rounded, limits = self._kernel(field)
@@ -96,7 +93,7 @@ class Parameters(keras.layers.Layer):
         return replace(self.record, **changes)
 
     def integer(self) -> WeightedLayer:
-        """The record with the integers of now."""
+        """Return the layer with the integers of now."""
         learned = self.exact()
         changes: dict[str, Any] = {field: _values(getattr(learned, field)).astype(np.int8) for field in self.kernels}
         if self.bias is not None:
@@ -112,7 +109,7 @@ class Parameters(keras.layers.Layer):
         return replace(self.record, **changes)
 
     def _kernel(self, field: str) -> tuple[Any, Any, tuple[int, int]]:
-        """A kernel in units of its integers, the integers as float32, and the range that they may have."""
+        """Return a kernel in units of its integers, the integers as float32, and the range that they may have."""
         real = self.kernels[field] * self.weight_unit
         start, bits = getattr(self.record, field), self.record.weight_bits or 8
         if bits == 1:
@@ -123,7 +120,7 @@ class Parameters(keras.layers.Layer):
         return real, ops.clip(ops.round(real), low, high), (low, high)
 
     def _bias(self) -> tuple[Any, Any]:
-        """Biases in units of the accumulator, and the eight-bit integers, shifted left, that stand for them."""
+        """Return biases in units of the accumulator, and the eight-bit integers, shifted left, that stand for them."""
         real = self.bias * _tensor(self.bias_unit)
         size = ops.abs(real)
         shift = sum(
@@ -135,7 +132,7 @@ class Parameters(keras.layers.Layer):
         return real, ops.clip(ops.round(real / step), -limit, limit - 1) * step
 
     def _multiplier(self) -> tuple[Any, Any]:
-        """The output stage's multipliers, as wide as they were, and how many bits each was shifted right for it."""
+        """Return the output stage's multipliers, as wide as they were, and how far each was shifted right for it."""
         wanted, top = self.gain * _tensor(self.start), _tensor(self.top)
         lowest = _tensor(np.minimum(self.top / 2 - 0.25, self.start))  # one that starts smaller stays so
         above = [wanted >= (top - 0.5) * 2.0**k for k in range(OCTAVES)]
@@ -145,7 +142,7 @@ class Parameters(keras.layers.Layer):
 
 
 def _power(octave: Any) -> Any:
-    """``2**octave`` as float32, exactly."""
+    """Return ``2**octave`` as float32, exactly."""
     return ops.take(_tensor(2.0 ** np.arange(-OCTAVES, OCTAVES + 1)), octave + OCTAVES)
 
 
@@ -154,7 +151,7 @@ def _tensor(values: NDArray, dtype: str = "float32") -> Any:
 
 
 def _filling(layer: WeightedLayer, output: TensorType) -> NDArray[np.float64]:
-    """The accumulator of each filter that fills the output's range; without an output stage, that is worth 1."""
+    """Return each filter's accumulator that fills the output's range; without an output stage, that is worth 1."""
     if layer.requantize is None:
         return 1 / np.ldexp(output.scale.astype(np.float64), -output.frac_bits)
     factor = np.ldexp(np.maximum(layer.requantize.multiplier, 1).astype(np.float64), -layer.requantize.shift)

@@ -1,10 +1,8 @@
-"""The integer meaning of layers, run on Keras tensors.
+"""Trace the integer semantics of layers on Keras tensors.
 
-A layer's ``forward_integer`` is written with primitives on arrays. Here they are given stand-ins that hold tensors,
-so that every layer that has an integer meaning can be trained without a word about Keras in its file. There are two
-sets of primitives: ``Differentiable`` computes in float32 and lets gradients pass through every rounding as if it
-were not there (Bengio et al., Estimating or Propagating Gradients Through Stochastic Neurons, 2013); ``Exact`` gives
-the very integers.
+A layer's ``forward_integer`` is written with primitives on arrays. Here they are given stand-ins that hold tensors, so
+that every layer with integer semantics can be trained without a word about Keras in its file. There are two sets of
+primitives: ``differentiable.Differentiable`` for training, ``exact.Exact`` for the very integers.
 """
 
 from __future__ import annotations
@@ -19,25 +17,14 @@ from numpy.typing import NDArray
 from keras import ops
 from spica.errors import SpicaError
 from spica.network import TensorType
-from spica.qat import exact
-from spica.semantics.primitives import (
-    EXPONENT_BITS,
-    NORM_BITS,
-    POWER_UNIT,
-    PROBABILITY_BITS,
-    SMALLEST_POWER,
-    Complex,
-    Epilogue,
-    Padding,
-    Pair,
-)
+from spica.semantics.primitives import EXPONENT_BITS, PROBABILITY_BITS, Complex, Epilogue, Padding, Pair
 
 Range = tuple[int, int]
 
 
 @dataclass(eq=False)
 class Value:
-    """What stands for an array while a layer runs: its shape with a batch axis of one, its tensor, its range."""
+    """A stand-in for an array while a layer runs: its shape with a batch axis of one, its tensor, its range."""
 
     shape: tuple[int, ...]
     tensor: Any
@@ -46,12 +33,14 @@ class Value:
 
     @property
     def ndim(self) -> int:
+        """Return the number of axes, the batch included."""
         return len(self.shape)
 
     def __len__(self) -> int:
         return 1
 
     def reshape(self, *shape: Any) -> Value:
+        """Return it in another shape."""
         wanted = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape
         sizes = np.empty(self.shape, np.bool_).reshape(wanted).shape
 
@@ -62,6 +51,7 @@ class Value:
         return replace(self, shape=sizes, tensor=tensor)
 
     def astype(self, dtype: Any) -> Value:
+        """Return it in another type; the tensor stays as it is."""
         return replace(self, dtype=dtype)
 
 
@@ -78,6 +68,7 @@ class Learned(np.ndarray):
 
     @classmethod
     def of(cls, start: NDArray, tensor: Any, limits: Range) -> Learned:
+        """Return integers that start as ``start`` and stand for a tensor within ``limits``."""
         made = np.asarray(start).view(cls)
         made.source, made.positions = tensor, np.arange(made.size).reshape(made.shape)
         made.shift, made.range = np.zeros(made.shape, np.int64), limits
@@ -101,9 +92,11 @@ class Learned(np.ndarray):
         return np.asarray(self)[key] if self.positions is None else self._follow(lambda a: a[key])
 
     def reshape(self, *shape: Any) -> Any:  # type: ignore[override]
+        """Return it in another shape."""
         return np.asarray(self).reshape(*shape) if self.positions is None else self._follow(lambda a: a.reshape(*shape))
 
     def astype(self, dtype: Any, *rest: Any, **options: Any) -> Any:
+        """Return it in another type; the tensor stays as it is."""
         return np.asarray(self).astype(dtype, *rest, **options) if self.positions is None else self
 
     def __lshift__(self, shift: Any) -> Any:
@@ -115,7 +108,7 @@ class Learned(np.ndarray):
 
 
 def tensor_of(values: NDArray, dtype: str) -> Any:
-    """The tensor that an array of integers stands for, or the array itself as one."""
+    """Return the tensor that an array of integers stands for, or the array itself as one."""
     if not isinstance(values, Learned) or values.positions is None:
         return ops.convert_to_tensor(np.asarray(values).astype(dtype))
     tensor = ops.cast(values.source, dtype)
@@ -126,7 +119,7 @@ def tensor_of(values: NDArray, dtype: str) -> Any:
 
 
 def range_of(values: NDArray) -> Range:
-    """Smallest and largest integer that an array can hold, whatever is learned."""
+    """Return the smallest and largest integer that an array can hold, whatever is learned."""
     if not isinstance(values, Learned) or values.positions is None:
         return int(values.min()), int(values.max())
     most = int(values.shift.max(initial=0))
@@ -134,7 +127,7 @@ def range_of(values: NDArray) -> Range:
 
 
 class Primitives:
-    """What both sets share: moving values, and the shapes of sums. ``length`` is that of the clips, in frames."""
+    """Base of both sets: moving values, and the shapes of sums. ``length`` is that of the clips, in frames."""
 
     dtype = ""
 
@@ -143,9 +136,11 @@ class Primitives:
         self.layer, self.length = "", length
 
     def input(self, tensor: Any, kind: TensorType) -> Value:
+        """Return the stand-in for a batch of the network's inputs."""
         return Value((1, *kind.shape), ops.cast(tensor, self.dtype), kind.range, kind.dtype)
 
     def convolve(self, x: Value, kernel: NDArray, strides: Pair, padding: Padding, fill: NDArray, bound: int) -> Value:
+        """Convolve, see ``primitives.convolve``."""
         kh, kw, channels, filters = kernel.shape
         low, high = min(x.range[0], int(np.min(fill))), max(x.range[1], int(np.max(fill)))
         padded = self._pad(x.tensor, padding, np.broadcast_to(fill, channels))
@@ -157,6 +152,7 @@ class Primitives:
         return Value(_slid(x.shape, kernel.shape, strides, padding, filters), tensor, (0, 0))
 
     def convolve_depthwise(self, x: Value, kernel: NDArray, strides: Pair, padding: Padding, bound: int) -> Value:
+        """Convolve each channel, see ``primitives.convolve_depthwise``."""
         kh, kw, channels = kernel.shape
         low, high = min(x.range[0], 0), max(x.range[1], 0)
         padded = self._pad(x.tensor, padding, np.zeros(channels, np.int64))
@@ -168,19 +164,23 @@ class Primitives:
         return Value(_slid(x.shape, kernel.shape, strides, padding, channels), tensor, (0, 0))
 
     def concatenate(self, arrays: Sequence[Value], dtype: Any) -> Value:
+        """Join tensors by their channels."""
         shape = (*arrays[0].shape[:-1], sum(a.shape[-1] for a in arrays))
         limits = min(a.range[0] for a in arrays), max(a.range[1] for a in arrays)
         return Value(shape, ops.concatenate([a.tensor for a in arrays], axis=-1), limits, dtype)
 
     def permute(self, x: Value, axes: tuple[int, ...]) -> Value:
+        """Exchange axes."""
         order = (0, *(a + 1 for a in axes))
         return replace(x, shape=tuple(x.shape[a] for a in order), tensor=ops.transpose(x.tensor, order))
 
     def take(self, x: Value, axis: int, positions: range) -> Value:
+        """Take positions along an axis."""
         shape = (*x.shape[: axis + 1], len(positions), *x.shape[axis + 2 :])
         return replace(x, shape=shape, tensor=ops.take(x.tensor, np.array(positions), axis=axis + 1))
 
     def dilate(self, x: Value, strides: Pair, padding: Padding) -> Value:
+        """Put zeros between pixels, see ``primitives.dilate``."""
         _, h, w, c = x.shape
         (sh, sw), ((top, bottom), (left, right)) = strides, padding
         tensor = ops.reshape(x.tensor, (-1, h, 1, w, 1, c))
@@ -191,12 +191,13 @@ class Primitives:
         return replace(x, shape=shape, tensor=tensor, range=(min(x.range[0], 0), max(x.range[1], 0)))
 
     def to_float(self, x: Value, kind: TensorType) -> Value:
+        """Return the real numbers that integers of a type stand for."""
         step = ops.convert_to_tensor(np.ldexp(np.float32(1), -kind.frac_bits.astype(np.int32)).astype(np.float32))
         tensor = ops.cast(x.tensor, "float32") * step * ops.convert_to_tensor(kind.scale)
         return Value(x.shape, tensor, (0, 0), np.float32)
 
     def sliding_window(self, x: Value, past: Any, frames: int) -> tuple[Value, Any]:
-        """Windows of the last ``frames`` of clips that start from rest, whatever ``past`` says."""
+        """Return windows of the last ``frames`` of clips that start from rest, whatever ``past`` says."""
         (_, height, width, channels), length = x.shape, self.length
         clips = ops.reshape(x.tensor, (-1, length, height * width, channels))
         clips = ops.pad(clips, ((0, 0), (frames - 1, 0), (0, 0), (0, 0)))
@@ -206,6 +207,7 @@ class Primitives:
         return replace(x, shape=shape, tensor=ops.reshape(windows, (-1, *shape[1:])), range=limits), past
 
     def attend(self, q: Value, k: Value, v: Value, heads: int, multiplier: int, shift: int) -> Value:
+        """Mix values by the softmax of scores, see ``primitives.attend``."""
         _, tokens, channels = q.shape
         queries, keys, values = (
             ops.transpose(ops.reshape(a.tensor, (-1, tokens, heads, channels // heads)), (0, 2, 1, 3))
@@ -226,7 +228,7 @@ class Primitives:
     def scan(
         self, x: Value, state: Any, factor: Complex, arrive: Epilogue, leave: Epilogue, bits: int
     ) -> tuple[Value, Any]:
-        """States of clips that start from rest, whatever ``state`` says; factors are not learned."""
+        """Return states of clips that start from rest, whatever ``state`` says; factors are not learned."""
         _, steps, channels = x.shape
         reach = max(-leave.low, leave.high) * int((abs(factor[0]) + abs(factor[1])).max())
         if reach >= 1 << bits or bits > 31:
@@ -248,6 +250,7 @@ class Primitives:
         raise NotImplementedError
 
     def apply_epilogue(self, acc: Value, epilogue: Epilogue) -> Value:
+        """Take accumulators through the steps that follow them."""
         raise NotImplementedError
 
     def _pad(self, tensor: Any, padding: Padding, fill: NDArray) -> Any:
@@ -262,7 +265,7 @@ class Primitives:
         raise NotImplementedError
 
     def _pool(self, tensor: Any, pool: tuple[Pair, Pair, Padding], shape: tuple[int, ...]) -> tuple[Any, tuple]:
-        """The largest value of every window, as the largest of its shifted images: any dtype, any backend."""
+        """Return the largest value of every window, as the largest of its shifted images: any dtype, any backend."""
         size, strides, padding = pool
         tensor = ops.pad(tensor, ((0, 0), *padding, (0, 0)), constant_values=self._lowest())
         slid = _slid(shape, size, strides, padding, shape[-1])
@@ -281,186 +284,8 @@ class Primitives:
         raise NotImplementedError
 
 
-class Exact(Primitives):
-    """The integers of the reference, in int32."""
-
-    dtype = "int32"
-
-    def _products(self, x: Any, limits: Range, kernel: NDArray, count: int, convolve: Callable[[Any, Any], Any]) -> Any:
-        return exact.products(x, limits, tensor_of(kernel, "int32"), range_of(kernel), count, convolve)
-
-    def _lowest(self) -> int:
-        return -(1 << 31)
-
-    def add(self, a: Value, b: Value, shifts: tuple[NDArray, NDArray], value_bits: int) -> Value:
-        ends = [end << int(s.max()) for v, s in zip((a, b), shifts) for end in v.range]
-        if max(map(abs, ends)) >= 1 << 30:
-            raise SpicaError(
-                f"{self.layer}: adds integers too wide to train; give the layers before it an output stage"
-            )
-        left, right = (v.tensor * ops.convert_to_tensor((1 << s).astype(np.int32)) for v, s in zip((a, b), shifts))
-        return Value(a.shape, left + right, (min(ends[:2]) + min(ends[2:]), max(ends[:2]) + max(ends[2:])))
-
-    def look_up(self, x: Value, table: NDArray, lowest: int) -> Value:
-        tensor = ops.take(ops.convert_to_tensor(table.astype(np.int32)), x.tensor - lowest)
-        return Value(x.shape, tensor, (int(table.min()), int(table.max())))
-
-    def normalise(self, x: Value) -> Value:
-        centred, deviation = self._spread(x)
-        limit = x.shape[-1] << NORM_BITS
-        return Value(x.shape, ops.floor_divide(centred * (1 << NORM_BITS), deviation), (-limit, limit))
-
-    def _spread(self, x: Value) -> tuple[Any, Any]:
-        """``channels`` times what each value is off its token's mean, and the mean of that without its sign."""
-        channels = x.shape[-1]
-        if max(map(abs, x.range)) * channels * max(channels, 2 << NORM_BITS) >= 1 << 31:
-            raise SpicaError(f"{self.layer}: normalises integers too wide to train; use fewer channels or bits")
-        centred = x.tensor * channels - ops.sum(x.tensor, axis=-1, keepdims=True)
-        deviation = ops.floor_divide(ops.sum(ops.abs(centred), axis=-1, keepdims=True), channels)
-        return centred, ops.maximum(deviation, 1)
-
-    def _softmax(self, scores: Any, multiplier: int, shift: int) -> Any:
-        steps = ops.floor_divide(scores * multiplier, 1 << shift)
-        below = ops.minimum(ops.max(steps, axis=-1, keepdims=True) - steps, SMALLEST_POWER << EXPONENT_BITS)
-        whole = ops.floor_divide(below, 1 << EXPONENT_BITS)
-        part = below - whole * (1 << EXPONENT_BITS)
-        halves = ops.take(ops.convert_to_tensor(1 << np.arange(SMALLEST_POWER + 1, dtype=np.int32)), whole)
-        powers = ops.floor_divide(((2 << EXPONENT_BITS) - part) * POWER_UNIT, halves)
-        total = ops.sum(powers, axis=-1, keepdims=True)
-        return ops.floor_divide(powers * (2 << PROBABILITY_BITS) + total, 2 * total)
-
-    def apply_epilogue(self, acc: Value, epilogue: Epilogue) -> Value:
-        if epilogue.value_bits > 31 and isinstance(acc.tensor, tuple):
-            raise SpicaError(f"{self.layer}: its accumulator of {epilogue.value_bits} bits is too wide to train")
-        v, shape = exact.to_int32(acc.tensor, epilogue.value_bits), acc.shape
-        if epilogue.bias is not None:
-            halves = zip(exact.limbs(v), exact.limbs(tensor_of(epilogue.bias, "int32")))
-            v = exact.to_int32(exact.carry(*(a + b for a, b in halves)), epilogue.value_bits)
-        if epilogue.pool is not None:
-            v, shape = self._pool(v, epilogue.pool, shape)
-        if epilogue.relu:
-            v = ops.maximum(v, 0)
-        if epilogue.ceiling is not None:
-            v = ops.minimum(v, tensor_of(epilogue.ceiling, "int32"))
-        if epilogue.average:
-            high, low = (ops.sum(part, axis=(1, 2)) for part in exact.limbs(v))
-            v, shape = exact.saturate(exact.carry(high, low), 32), (1, shape[-1])
-        if epilogue.multiplier is None or epilogue.shift is None:
-            limit = 1 << min(epilogue.value_bits, 31)
-            return Value(shape, exact.to_int32(v, 31), (0 if epilogue.relu else -limit, limit - 1), epilogue.dtype)
-        if not isinstance(epilogue.multiplier, Learned) and not np.any(epilogue.shift):
-            return self._multiplied(replace(acc, shape=shape, tensor=v), epilogue)
-        wide = epilogue.high >= exact.LARGEST_OUTPUT and epilogue.buffer_bits > 31
-        if int(np.max(epilogue.multiplier)) > exact.LARGEST_MULTIPLIER or wide:
-            raise SpicaError(f"{self.layer}: its output stage is too wide to train; use at most 8 bits")
-        multiplier, shift = (tensor_of(a, "int32") for a in (epilogue.multiplier, epilogue.shift))
-        if epilogue.buffer_bits > 31:
-            v = exact.scale(exact.limbs(v), multiplier, shift, epilogue.buffer_bits, epilogue.low, epilogue.high)
-        else:
-            product = exact.carry(*(part * multiplier for part in exact.limbs(v)))
-            v = ops.clip(
-                exact.shift_round(exact.to_int32(product, epilogue.buffer_bits), shift), epilogue.low, epilogue.high
-            )
-        return Value(shape, v, (epilogue.low, epilogue.high), epilogue.dtype)
-
-    def _turn(self, state: tuple[Any, Any], factor: tuple[Any, Any], x: Any, bits: int) -> tuple[Any, Any]:
-        """As ``primitives.turn``; 16-bit states and factors below 1 keep the sum of products in int32."""
-        (real, imaginary), (cosine, sine) = state, factor
-        kept, crossed = real * cosine - imaginary * sine, real * sine + imaginary * cosine
-        halves = zip(exact.limbs(kept), exact.limbs(x))
-        return exact.to_int32(exact.carry(*(a + b for a, b in halves)), bits), crossed
-
-    def _multiplied(self, acc: Value, epilogue: Epilogue) -> Value:
-        """Whole multiples, as exponents are aligned by them."""
-        assert epilogue.multiplier is not None
-        reach = max(map(abs, acc.range)) * int(np.max(epilogue.multiplier))
-        if not 0 < reach < 1 << 31:
-            raise SpicaError(f"{self.layer}: reads integers too wide to align in training; give them one exponent")
-        low, high = max(epilogue.low, -reach), min(epilogue.high, reach)
-        v = ops.clip(acc.tensor * tensor_of(epilogue.multiplier, "int32"), low, high)
-        return Value(acc.shape, v, (low, high), epilogue.dtype)
-
-
-class Differentiable(Primitives):
-    """The same in float32, which rounds sums beyond 2**24; every rounding has the gradient of the identity."""
-
-    dtype = "float32"
-
-    def _products(self, x: Any, limits: Range, kernel: NDArray, count: int, convolve: Callable[[Any, Any], Any]) -> Any:
-        return convolve(x, tensor_of(kernel, "float32"))
-
-    def _lowest(self) -> float:
-        return -float(1 << 31)
-
-    def add(self, a: Value, b: Value, shifts: tuple[NDArray, NDArray], value_bits: int) -> Value:
-        left, right = (v.tensor * ops.convert_to_tensor((1 << s).astype(np.float32)) for v, s in zip((a, b), shifts))
-        return Value(a.shape, left + right, (0, 0))
-
-    def look_up(self, x: Value, table: NDArray, lowest: int) -> Value:
-        index = ops.cast(ops.stop_gradient(x.tensor), "int32") - lowest
-        values, slopes = (
-            ops.take(ops.convert_to_tensor(a.astype(np.float32)), index) for a in (table, np.gradient(table))
-        )
-        return Value(x.shape, values + slopes * (x.tensor - ops.stop_gradient(x.tensor)), (0, 0))
-
-    def normalise(self, x: Value) -> Value:
-        centred = x.tensor * x.shape[-1] - ops.sum(x.tensor, axis=-1, keepdims=True)
-        deviation = ops.maximum(ops.mean(ops.abs(centred), axis=-1, keepdims=True), 1.0)
-        smooth = centred * float(1 << NORM_BITS) / deviation
-        return Value(x.shape, pass_through(smooth, ops.floor(smooth)), (0, 0))
-
-    def _turn(self, state: tuple[Any, Any], factor: tuple[Any, Any], x: Any, bits: int) -> tuple[Any, Any]:
-        (real, imaginary), (cosine, sine) = state, factor
-        return real * cosine - imaginary * sine + x, real * sine + imaginary * cosine
-
-    def _softmax(self, scores: Any, multiplier: int, shift: int) -> Any:
-        """Of the exact powers; the lines between them are a rounding like any other."""
-        powers = ops.softmax(scores * float(np.ldexp(multiplier * np.log(2) / (1 << EXPONENT_BITS), -shift)), axis=-1)
-        unit = float(1 << PROBABILITY_BITS)
-        return pass_through(powers * unit, ops.round(powers * unit))
-
-    def apply_epilogue(self, acc: Value, epilogue: Epilogue) -> Value:
-        limit = float(1 << min(epilogue.value_bits, 62))
-        v, shape = ops.clip(acc.tensor, -limit, limit), acc.shape
-        if epilogue.bias is not None:
-            v = v + tensor_of(epilogue.bias, "float32")
-        if epilogue.pool is not None:
-            v, shape = self._pool(v, epilogue.pool, shape)
-        if epilogue.relu:
-            v = ops.maximum(v, 0.0)
-        if epilogue.ceiling is not None:
-            v = ops.minimum(v, tensor_of(epilogue.ceiling, "float32"))
-        if epilogue.average:
-            v, shape = ops.sum(v, axis=(1, 2)), (1, shape[-1])
-        if epilogue.multiplier is None or epilogue.shift is None:
-            return Value(shape, v, (0, 0), epilogue.dtype)
-        v = v * factor_of(epilogue.multiplier, epilogue.shift)
-        # Where the result saturates by more than half a step it has no gradient.
-        v = ops.clip(v, epilogue.low - 0.5, epilogue.high + 0.5)
-        v = pass_through(v, ops.clip(ops.floor(v + 0.5), epilogue.low, epilogue.high))
-        if epilogue.relu:
-            self.activities.append((self.layer, v / epilogue.high))
-        return Value(shape, v, (epilogue.low, epilogue.high), epilogue.dtype)
-
-
-class Factor(Learned):
-    """Multipliers that stand for a real factor ``multiplier * 2**-shift``, one a filter."""
-
-
-def factor_of(multiplier: NDArray, shift: NDArray) -> Any:
-    """The real factor of an output epilogue, as float32."""
-    if isinstance(multiplier, Factor) and multiplier.positions is not None:
-        return multiplier.source
-    return ops.convert_to_tensor(np.ldexp(np.asarray(multiplier, np.float64), -np.asarray(shift)).astype(np.float32))
-
-
-def pass_through(smooth: Any, rounded: Any) -> Any:
-    """``rounded``, with the gradient of ``smooth``."""
-    return smooth + ops.stop_gradient(rounded - smooth)
-
-
 def _depthwise(x: Any, kernel: Any, strides: Pair) -> Any:
-    """A depthwise convolution; backends want equal strides, so others take every n-th row or column of a full one."""
+    """Convolve depthwise; backends want equal strides, so others take every n-th row or column of a full one."""
     if strides[0] == strides[1]:
         return ops.depthwise_conv(x, kernel, strides=strides, padding="valid", data_format="channels_last")
     full = ops.depthwise_conv(x, kernel, strides=1, padding="valid", data_format="channels_last")
@@ -468,6 +293,6 @@ def _depthwise(x: Any, kernel: Any, strides: Pair) -> Any:
 
 
 def _slid(shape: Sequence[int], window: Sequence[int], strides: Pair, padding: Padding, filters: int) -> tuple:
-    """Shape of what a window slid over (1, H, W, C) gives."""
+    """Return the shape that a window gives when it slides over ``(1, H, W, C)``."""
     sizes = [(n + sum(p) - k) // s + 1 for n, k, s, p in zip(shape[1:3], window, strides, padding)]
     return (1, *sizes, filters)

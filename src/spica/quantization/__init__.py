@@ -1,4 +1,4 @@
-"""Float networks to integer ones: observe, align ranges, round, correct."""
+"""Quantisation after training: prepare, calibrate, equalise, align scales; round and correct layer by layer."""
 
 from spica.quantization.api import quantize
 from spica.quantization.mixed_precision import Recipe, recipe

@@ -1,64 +1,37 @@
-"""Post-training quantisation: a float network and some samples in, an integer network out."""
+"""Post-training quantisation: a float network and some samples in, an integer network out.
+
+The network goes once through the stages below, each a module of this package: preparation, calibration, equalisation,
+scale alignment; then, layer by layer, rounding by the layer's rule, and bias correction.
+"""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spica.engine.inputs import check_frames
 from spica.errors import SpicaError
-from spica.layers import (
-    Activation,
-    Add,
-    Attention,
-    Conv2D,
-    Dequantize,
-    DiagonalRecurrence,
-    Gelu,
-    GlobalAverage,
-    GlobalAveragePooling2D,
-    Input,
-    LayerNormalization,
-    Requantize,
-    Reshape,
-    Scale,
-    SeparableConv2D,
-    Softmax,
-    StatefulRecurrent,
-    Take,
-    TokenEmbedding,
-    WeightedLayer,
-    ZeroPad,
-)
-from spica.layers.recurrent import BUFFER_BITS
-from spica.layers.weighted import WEIGHT_RANGE
+from spica.layers import Dequantize, Input
+from spica.layers.weighted import kernel_axes
 from spica.network import Layer, Network, TensorType
 from spica.network.graph import check_network
 from spica.network.layer import infer
+from spica.network.rules import applies, refusal
 from spica.passes import prepare
-from spica.quantization import rounding
+from spica.quantization.bias_correction import correct_bias
 from spica.quantization.calibration import calibrate
+from spica.quantization.config import Bits, QuantizationConfig
 from spica.quantization.equalize import equalize
-from spica.quantization.gptq import round_weights
-from spica.quantization.layerwise import Rehearsal
-from spica.quantization.observers import METHODS
-from spica.quantization.scale_alignment import align_ranges
-from spica.quantization.transformer import quantize_attention, quantize_embedding, quantize_gelu, quantize_normalization
+from spica.quantization.layerwise import LayerwiseCalibration
+from spica.quantization.rules import LayerContext, quantize_layer
+from spica.quantization.scale_alignment import align_scales
 from spica.util.progress import progress as show
 
-Transformer = TokenEmbedding | LayerNormalization | Attention
-WEIGHT_BITS = (1, 2, 4, 8)
-ACTIVATION_BITS = (1, 2, 4, 8)
-LINEAR_BITS = 8
-"""Width of activations that no rectifier makes positive; four signed bits would leave them three of magnitude."""
-
 SAMPLES_AS_THEY_ARE = (np.uint8, np.int8, np.int16)
-
-Bits = int | Mapping[str, int]
 
 
 def quantize(
@@ -105,149 +78,72 @@ def quantize(
         SpicaError: where an option or a sample is bad, or a layer has no integer meaning.
     """
     check_network(net)
+    config = QuantizationConfig(
+        weights, activations, first_layer_weights, per_channel_activations,
+        ranges, equalization, reconstruction, bias_correction,
+    )  # fmt: skip
+    return _run_stages(net, samples, config, progress)
+
+
+def _run_stages(net: Network, samples: ArrayLike, config: QuantizationConfig, progress: bool | None) -> Network:
+    """Return the integer network that every stage has worked on."""
     original, net = net, prepare(net)
-    _check_options(original, net, weights, activations, first_layer_weights, ranges)
-    _check_layers(net)
+    _check(original, net, config)
     source = net.inputs[0]
     real = check_frames(net, net.types[source.name], samples)
-    reader = _input(source, samples, real)
-    formats = _formats(net, activations)
-    alike = "tensor" if not equalization else "equalized tensor"
-    net, steps = _fit_ranges(net, real, formats, "channel" if per_channel_activations else alike, ranges, progress)
-    rehearsal = None
-    watched = any(isinstance(layer, DiagonalRecurrence | LayerNormalization) for layer in net)
-    if reconstruction or bias_correction or watched:
-        rehearsal = Rehearsal(net, source.name, real, infer(reader, []).from_float(real))
-
-    types: dict[str, TensorType] = {source.name: infer(reader, [])}
-    layers: list[Layer] = [reader]
-    for twin in show(net.layers[1:], "quantising", progress):
-        layer, inputs, target = twin, [types[i] for i in twin.inputs], None
-        before: list[Layer] = []
-        if twin.name in steps:
-            frac_bits = -np.log2(steps[twin.name]).astype(np.int64)
-            format = formats[twin.name]
-            target = TensorType(net.types[twin.name].shape, format.bits, format.signed, frac_bits)
-        if isinstance(twin, WeightedLayer):
-            if isinstance(weights, Mapping):
-                width = weights.get(twin.name, 8)
-            else:
-                width = first_layer_weights if twin.inputs[0] == source.name else weights
-            moments = rehearsal.moments(twin, inputs[0]) if rehearsal and reconstruction else None
-            layer = quantize_neural(twin, inputs[0], width, target, moments)
-            if rehearsal and bias_correction:
-                layer = rehearsal.corrected(layer, twin, inputs, target)
-        elif isinstance(twin, Add | Activation | GlobalAveragePooling2D):
-            layer = _quantize_join(twin, inputs, target)
-        elif isinstance(twin, TokenEmbedding) and target is not None:
-            layer = quantize_embedding(twin, inputs[0], target)
-        elif isinstance(twin, LayerNormalization) and target is not None:
-            assert rehearsal is not None
-            layer = quantize_normalization(twin, inputs[0], target, rehearsal.floats[twin.inputs[0]])
-        elif isinstance(twin, Attention) and target is not None:
-            layer = quantize_attention(twin, inputs, target)
-        elif isinstance(twin, Gelu):
-            layer = quantize_gelu(twin, inputs[0])
-        elif isinstance(twin, DiagonalRecurrence):
-            assert rehearsal is not None
-            state = quantize_recurrence(twin, inputs[0], rehearsal.largest_state(twin))
-            before = [state]
-            layer = Take(name=twin.name, inputs=(state.name,), axis=2, start=0, stop=1, keep_axis=False)
-        for made in (*before, layer):
-            layers.append(made)
-            types[made.name] = infer(made, [types[i] for i in made.inputs])
-        if rehearsal:
-            rehearsal.advance([*before, layer], twin, types)
-    outputs = []
-    for name in net.outputs:
-        layers.append(Dequantize(name=f"{name}/dequantize", inputs=(name,)))
-        outputs.append(layers[-1].name)
-    return Network(tuple(layers), tuple(outputs), net.name)
+    integer_source = _quantize_input(source, samples, real)
+    ranges = calibrate(net, real, config, progress)
+    if config.equalization and not config.per_channel_activations:
+        net, gains = equalize(net, ranges.reach())
+        ranges = ranges.equalized(gains)
+    net, steps = align_scales(net, ranges.steps())
+    targets = {n: replace(ranges.formats[n], frac_bits=-np.log2(s).astype(np.int64)) for n, s in steps.items()}
+    return _quantize_layers(net, integer_source, targets, real, config, progress)
 
 
-@dataclass(frozen=True)
-class _Format:
-    """Integers of a tensor between layers."""
+def _quantize_layers(
+    net: Network,
+    source: Input,
+    targets: dict[str, TensorType],
+    real: NDArray[np.float32],
+    config: QuantizationConfig,
+    progress: bool | None,
+) -> Network:
+    """Return the integer network of an aligned float one, each layer made in view of what those before it give.
 
-    bits: int
-    signed: bool
-
-    @property
-    def largest(self) -> int:
-        return (1 << (self.bits - self.signed)) - 1
-
-
-def _formats(net: Network, activations: Bits) -> dict[str, _Format]:
-    """The format of every tensor that leaves an output stage."""
-    formats = {}
-    for layer in net:
-        if _has_output_stage(net, layer):
-            bits = activations if isinstance(activations, int) else activations.get(layer.name, 8)
-            bits = bits if _is_rectified(layer) else max(bits, LINEAR_BITS)
-            formats[layer.name] = _Format(bits, bits >= 8 or not _is_rectified(layer))
-    return formats
-
-
-def _fit_ranges(
-    net: Network, real: NDArray[np.float32], formats: dict[str, _Format], each: str, ranges: str, progress: bool | None
-) -> tuple[Network, dict[str, NDArray]]:
-    """An equal network whose tensors fill power-of-two grids, and the steps of these.
-
-    Args:
-        net: a float network after the rewriting passes.
-        real: samples that it reads.
-        formats: of the tensors.
-        each: what has a step of its own: a "tensor", an "equalized tensor", or each "channel" of an image.
-        ranges: see ``quantize``.
-        progress: whether to show a progress bar.
+    ``source`` is the integer input, ``targets`` are the types of what is brought to the bits of activations.
     """
-    images = {name for name in formats if len(net.types[name].shape) == 3 and each != "tensor"}
-    seen = calibrate(net, real, formats, images.__contains__, progress)
-    if each == "equalized tensor":
-        reach = {name: seen[name].step(formats[name].largest, ranges) * formats[name].largest for name in images}
-        net, gains = equalize(net, reach)
-        seen |= {name: seen[name].scaled(gain) for name, gain in gains.items()}
-        seen |= {name: seen[name].merged() for name in images}
-    steps = {name: histogram.step(formats[name].largest, ranges) for name, histogram in seen.items()}
-    return align_ranges(net, {n: s if each == "channel" and n in images else s[0] for n, s in steps.items()})
+    types = {source.name: infer(source, [])}
+    calibration = LayerwiseCalibration(net, real, types[source.name].from_float(real), config.reconstruction)
+    quantized: list[Layer] = [source]
+    for layer in show(net.layers[1:], "quantising", progress):
+        inputs = [types[i] for i in layer.inputs]
+        context = LayerContext(inputs, targets.get(layer.name), config.weight_bits(layer, source.name), calibration)
+        made = quantize_layer(layer, context)
+        if config.bias_correction and applies(kernel_axes, layer):
+            made = [correct_bias(layer, made[0], context)]
+        for part in made:
+            types[part.name] = infer(part, [types[i] for i in part.inputs])
+        calibration.advance(layer, [(part, [types[i] for i in part.inputs]) for part in made])
+        quantized += made
+    ends = [Dequantize(name=f"{name}/dequantize", inputs=(name,)) for name in net.outputs]
+    return Network((*quantized, *ends), tuple(end.name for end in ends), net.name)
 
 
-def _check_options(original: Network, net: Network, weights: Bits, activations: Bits, first: int, ranges: str) -> None:
+def _check(original: Network, net: Network, config: QuantizationConfig) -> None:
+    """Check that a network, as it was and as prepared, can be quantised as wished."""
     if original.is_integer:
         raise SpicaError(f"{original.name}: is already quantised; quantise the float network it came from")
     if len(net.inputs) != 1:
         raise SpicaError(f"{net.name}: has {len(net.inputs)} inputs; quantisation takes networks with one")
-    for option, values, allowed in (
-        ("weights", weights, WEIGHT_BITS),
-        ("first_layer_weights", first, WEIGHT_BITS),
-        ("activations", activations, ACTIVATION_BITS),
-    ):
-        named = values if isinstance(values, Mapping) else {"": values}
-        for name, value in named.items():
-            if value not in allowed:
-                where = f"{option}[{name!r}]" if name else option
-                raise SpicaError(f"{where}={value!r}: choose from {', '.join(map(str, allowed))} bits")
-            if name and name not in net.types:
-                known = ", ".join(layer.name for layer in net if isinstance(layer, WeightedLayer))
-                raise SpicaError(f"{option}: {net.name} has no layer {name!r} once prepared; it has {known}")
-    if ranges not in METHODS:
-        raise SpicaError(f"ranges={ranges!r}: choose {', '.join(map(repr, METHODS))}")
+    config.check_names(net)
+    for layer in net.layers[1:]:
+        if reason := refusal(quantize_layer, type(layer)):
+            raise SpicaError(f"{layer.name}: {reason}")
 
 
-def _check_layers(net: Network) -> None:
-    """Refuse what the passes could neither fold nor drop."""
-    for layer in net:
-        if isinstance(layer, Softmax | Scale | ZeroPad):
-            kind = type(layer).__name__
-            raise SpicaError(
-                f"{layer.name}: a {kind} in this place has no integer meaning; a softmax must come last, "
-                "a scale or zero padding next to a convolution or dense layer"
-            )
-
-
-def _input(layer: Layer, samples: ArrayLike, real: NDArray[np.float32]) -> Input:
-    """The integer input that holds the samples' range; integer samples are taken as they are."""
-    assert isinstance(layer, Input)
+def _quantize_input(layer: Any, samples: ArrayLike, real: NDArray[np.float32]) -> Input:
+    """Return the integer input that holds the samples' range; integer samples are taken as they are."""
     dtype = np.asarray(samples).dtype
     if dtype in SAMPLES_AS_THEY_ARE:
         kind = np.iinfo(dtype)
@@ -258,134 +154,9 @@ def _input(layer: Layer, samples: ArrayLike, real: NDArray[np.float32]) -> Input
                 f"{layer.name}: the samples reach only {reach} of {kind.max:,}, so {unused} of the input's {kind.bits} "
                 "bits are idle; give samples.astype('float32') for a scale that uses them all "
                 "(spica.to_input_integers applies it)",
-                stacklevel=3,
+                stacklevel=4,
             )
         return replace(layer, bits=kind.bits, signed=kind.min < 0)
     signed = bool(real.min() < 0)
     largest = float(np.abs(real).max()) or 1.0
     return replace(layer, bits=8, signed=signed, scale=np.array(largest / (127 if signed else 255), np.float32))
-
-
-def _has_output_stage(net: Network, layer: Layer) -> bool:
-    """Whether a layer's accumulator must be brought down to activation bits: all but those only the caller reads."""
-    readers = net.consumers[layer.name]
-    if isinstance(layer, WeightedLayer) and all(_takes_accumulators(net, reader) for reader in readers):
-        return False
-    if isinstance(layer, Transformer):
-        return True
-    return isinstance(layer, WeightedLayer | Add | Activation | GlobalAveragePooling2D) and bool(readers)
-
-
-def _takes_accumulators(net: Network, reader: Layer) -> bool:
-    """Whether it is a recurrence, which takes accumulators up as they are, or only gives them one another shape."""
-    if isinstance(reader, Reshape):
-        return all(_takes_accumulators(net, other) for other in net.consumers[reader.name])
-    return isinstance(reader, DiagonalRecurrence)
-
-
-def _is_rectified(layer: Layer) -> bool:
-    return isinstance(layer, Activation) or getattr(layer, "activation", None) is not None
-
-
-def quantize_neural(
-    layer: WeightedLayer,
-    x: TensorType,
-    bits: int,
-    target: TensorType | None,
-    moments: NDArray[np.float64] | None = None,
-) -> WeightedLayer:
-    """Integer form of a float layer.
-
-    Args:
-        layer: a float layer.
-        x: type of its input.
-        bits: width of its weights.
-        target: type of its output; ``None`` leaves the accumulator unrounded.
-        moments: second moments of what its weights read, to round them by; ``None`` rounds each to the nearest.
-    """
-    changes: dict = {"weight_bits": bits}
-    outer = x.scale
-    if isinstance(layer, SeparableConv2D):
-        inner = rounding.weight_scale(layer.depthwise_kernel, bits, per_filter=False)
-        changes["depthwise_kernel"] = rounding.quantize_weights(layer.depthwise_kernel, bits, inner)
-        outer = x.scale * inner[0]
-    kernel = layer.kernel  # type: ignore[attr-defined]
-    average = 1
-    if isinstance(layer.pool, GlobalAverage):
-        height, width, _ = infer(replace(layer, pool=None), [TensorType(x.shape)]).shape
-        average = height * width
-    scale = rounding.weight_scale(kernel, bits)
-    if target is not None:
-        wide = rounding.multiplier_bits(scale * outer / average, x.frac_bits.max(), target)
-        scale = rounding.representable(scale, outer / average, wide)
-    if moments is None:
-        changes["kernel"] = rounding.quantize_weights(kernel, bits, scale)
-    else:
-        changes["kernel"] = round_weights(kernel, scale, 0 if bits == 1 else WEIGHT_RANGE[bits][1], moments)
-    scale = (scale * (outer / x.scale)).astype(np.float32)
-    changes["weight_scale"] = scale
-    if isinstance(layer, Conv2D) and layer.padding_value is not None:
-        fill = np.rint(layer.padding_value / x.scale)
-        if fill.min() < x.range[0] or fill.max() > x.range[1]:
-            raise SpicaError(f"{layer.name}: pads with values that its input cannot hold; use 'valid' padding")
-        changes["padding_value"] = fill.astype(np.int64)
-    integer = replace(layer, **changes, bias=None, activation=None, pool=None)
-    acc = infer(integer, [x])
-    step = np.broadcast_to(np.ldexp(acc.scale.astype(np.float64), -acc.frac_bits), (acc.channels,))
-    bias = None if layer.bias is None else rounding.quantize_bias(layer.bias, step)
-    activation = None if layer.activation is None else rounding.quantize_relu(layer.activation, step, target)
-    requantize = (
-        None if target is None else rounding.output_stage(acc.scale / np.float32(average), acc.frac_bits, target)
-    )
-    return replace(integer, bias=bias, activation=activation, pool=layer.pool, requantize=requantize)
-
-
-STATE_BITS = 16
-FACTOR_BITS = 15
-"""Value bits of the factors of a recurrence, all of them behind the point, as their magnitude is below 1."""
-
-MOST_STATE_FRACTION = 60
-STATE_MARGIN = 1.25
-"""How much further than in the samples its states may go."""
-
-
-def quantize_recurrence(layer: DiagonalRecurrence, x: TensorType, largest: float) -> StatefulRecurrent:
-    """Integer form of a recurrence whose states reach ``largest``; it reads accumulators of type ``x``."""
-    limit = (1 << FACTOR_BITS) - 1
-    real, imaginary = (
-        np.clip(np.rint(np.ldexp(a.astype(np.float64), FACTOR_BITS)), -limit, limit).astype(np.int64)
-        for a in (layer.a_real, layer.a_imag)
-    )
-    frac_bits = STATE_BITS - 1
-    if largest > 0:
-        fitting = np.log2(((1 << STATE_BITS - 1) - 1) / (largest * STATE_MARGIN))
-        frac_bits = min(int(np.floor(fitting)), MOST_STATE_FRACTION)
-    multiplier, exponent = rounding.quantize_scale(x.scale)
-    return StatefulRecurrent(
-        name=f"{layer.name}/state",
-        inputs=layer.inputs,
-        a_real=real,
-        a_imag=imaginary,
-        a_frac_bits=(FACTOR_BITS, FACTOR_BITS),
-        requantize=Requantize(
-            multiplier=np.ones((), np.int64), shift=np.array(FACTOR_BITS), bits=STATE_BITS, signed=True,
-            frac_bits=np.array(frac_bits),
-        ),
-        input_multiplier=np.asarray(multiplier, np.int64),
-        input_shift=np.asarray(x.frac_bits + exponent - (frac_bits + FACTOR_BITS), np.int64),
-        input_bits=BUFFER_BITS,
-    )  # fmt: skip
-
-
-def _quantize_join(
-    layer: Add | Activation | GlobalAveragePooling2D, inputs: list[TensorType], target: TensorType | None
-) -> Layer:
-    """Integer form of a layer without weights."""
-    plain = infer(layer, inputs)
-    name = "function" if isinstance(layer, Activation) else "activation"
-    changes: dict = {}
-    if (relu := getattr(layer, name, None)) is not None:
-        changes[name] = rounding.quantize_relu(relu, np.ldexp(plain.scale.astype(np.float64), -plain.frac_bits), target)
-    if target is not None:
-        changes["requantize"] = rounding.output_stage(plain.scale, plain.frac_bits, target)
-    return replace(layer, **changes)

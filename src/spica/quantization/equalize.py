@@ -1,4 +1,4 @@
-"""Giving every channel of a tensor the range of the others, at the cost of the weights that read it.
+"""Equalisation: give every channel of a tensor the range of the others, at the cost of the weights that read it.
 
 Channels of one tensor share a step, so a channel of small values has few integers. A factor on each channel, taken
 back by the weights of the next layer, changes nothing in the float network (Nagel et al., Data-Free Quantization
@@ -9,12 +9,15 @@ own, all of it.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from spica.layers import DEPTHWISE, Conv2D, Dense, DepthwiseConv2D, SeparableConv2D, Temporal, WeightedLayer
-from spica.network import Layer, Network
-from spica.quantization.scale_alignment import scale_input, scale_output, weighted_readers
+from spica.layers.weighted import is_depthwise, kernel_axes
+from spica.network import Network
+from spica.network.rules import applies
+from spica.quantization.rules.scaling import read_weights, scale_tensor, scaled_readers
 
 LARGEST_GAIN = 8.0
 
@@ -23,45 +26,32 @@ def equalize(net: Network, reach: dict[str, NDArray[np.float64]]) -> tuple[Netwo
     """Scale channels towards equal ranges wherever weights can take the factor back.
 
     Args:
-        net: a float network after the rewriting passes.
-        reach: largest magnitude worth keeping of each channel, for the tensors to be quantised.
+        net: a float network after the passes.
+        reach: largest magnitude worth keeping of each channel, for the tensors that become integers.
 
     Returns:
         An equal network, and the factor of each channel of the tensors that were scaled.
     """
-    layers = {layer.name: layer for layer in net}
+    layers: dict[str, Any] = {layer.name: layer for layer in net}
     gains: dict[str, NDArray[np.float32]] = {}
     for name, channels in reach.items():
-        readers = weighted_readers(net, name, scalar=False)
+        readers = scaled_readers(net, name, per_channel=True)
         layer = layers[name]
-        if not readers or not isinstance(layer, WeightedLayer) or not channels.max() > 0:
+        if not readers or not applies(kernel_axes, layer) or not channels.max() > 0:
             continue
         if layer.activation is not None and layer.activation.max_value is not None:
             continue  # a rectifier has one bound for all channels
-        share = 1.0 if all(isinstance(layers[r], DEPTHWISE) for r in readers) else 0.5
-        weights = np.max([_read_weights(layers[r]) for r in readers], axis=0)
+        share = 1.0 if all(is_depthwise(layers[r]) for r in readers) else 0.5
+        weights = np.max([read_weights(layers[r]) for r in readers], axis=0)
         gain = _gain(channels, weights, share)
-        layers[name] = scale_output(layer, gain)
-        for reader in readers:
-            layers[reader] = scale_input(layers[reader], np.float32(1) / gain)
+        scale_tensor(layers, name, gain, readers)
         gains[name] = gain
     return Network(tuple(layers.values()), net.outputs, net.name), gains
 
 
 def _gain(reach: NDArray, weights: NDArray, share: float) -> NDArray[np.float32]:
-    """Factors that bring ranges (and, for a share below 1, weights) together; the widest channel stays as wide."""
+    """Return factors that bring ranges (and, for a share below 1, weights) together; the widest channel stays so."""
     reach, weights = (np.maximum(values, 1e-3 * values.max()) for values in (reach, weights))
     gain = reach**-share * weights ** (1 - share)
     gain *= reach.max() / (reach * gain).max()
     return np.clip(gain, 1 / LARGEST_GAIN, LARGEST_GAIN).astype(np.float32)
-
-
-def _read_weights(layer: Layer) -> NDArray:
-    """Largest weight on each channel that a layer reads."""
-    if isinstance(layer, SeparableConv2D):
-        return np.abs(layer.depthwise_kernel).max(axis=(0, 1))
-    assert isinstance(layer, Conv2D | Dense | Temporal | DepthwiseConv2D)
-    kernel = np.abs(layer.kernel)
-    if isinstance(layer, DEPTHWISE):
-        return kernel.reshape(-1, kernel.shape[-1]).max(axis=0)
-    return kernel.reshape(-1, *kernel.shape[-2:]).max(axis=(0, 2))

@@ -1,4 +1,4 @@
-"""Rounding weights so that a layer's sums change least, rather than each weight.
+"""GPTQ: round weights so that a layer's sums change least, rather than each weight.
 
 Rounding one weight of a filter adds an error to its sums that the weights not yet rounded can take back, as far as
 their inputs go along with its own. How far is in the second moments of the inputs (Frantar and Alistarh, Optimal
@@ -7,10 +7,16 @@ Brain Compression, 2022; Frantar et al., GPTQ, 2023).
 
 from __future__ import annotations
 
+from functools import singledispatch
+
 import numpy as np
 from numpy.typing import NDArray
 
-from spica.layers import DEPTHWISE, Conv2D, Dense, DepthwiseConv2D, Temporal, WeightedLayer, weighted
+from spica.layers import WITHOUT_WEIGHTS, Conv2D, Dense, DepthwiseConv2D, Temporal, WeightedLayer
+from spica.layers.temporal import window_shape
+from spica.layers.weighted import is_depthwise, padding_of
+from spica.network import Layer, TensorType
+from spica.network.rules import not_applicable, refuse
 from spica.semantics import primitives
 
 DAMPING = 0.01
@@ -21,64 +27,83 @@ MOST_POSITIONS = 8192
 """Window positions that the moments are taken over."""
 
 
-def second_moments(layer: WeightedLayer, x: NDArray[np.float32]) -> NDArray[np.float64] | None:
-    """Mean products of what each pair of a filter's weights reads: ``(d, d)``, or ``(C, d, d)`` for a depthwise layer.
+@singledispatch
+def second_moments(layer: Layer, x: NDArray[np.float32], streams: int = 1) -> NDArray[np.float64] | None:
+    """Return mean products of what each pair of a filter's weights reads.
 
     Args:
-        layer: a float or integer convolution or dense layer.
-        x: its real input (N, ...); windows (N, T, P, C) of one that looks back.
+        layer: a float or integer layer.
+        x: its real input (N, ...).
+        streams: how many streams of frames the first axis holds, one after the other.
 
     Returns:
-        The moments, or nothing for layers of another kind or too large.
+        The moments, ``(d, d)`` for filters of d weights, or ``(C, d, d)`` for a depthwise layer; ``None`` to round to
+        the nearest, where they would take too much memory or no rule tells how to find them.
     """
-    if isinstance(layer, Dense):
-        rows = x.reshape(-1, x.shape[-1])
-        rows = rows[_spread(len(rows))]
-    elif isinstance(layer, Conv2D | DepthwiseConv2D):
-        rows = _window_rows(layer, x)
-    elif isinstance(layer, Temporal):
-        moments = x.swapaxes(1, 2).reshape(-1, x.shape[1], x.shape[3])  # (N * P, T, C)
-        rows = moments[_spread(len(moments))]
-        depthwise = isinstance(layer, DEPTHWISE)
-        rows = rows.swapaxes(1, 2) if depthwise else rows.reshape(len(rows), -1)
-    else:
-        return None
+    refuse(second_moments, layer)
+
+
+not_applicable(second_moments, "has no weights to round", *WITHOUT_WEIGHTS)
+
+
+@second_moments.register
+def _(layer: WeightedLayer, x: NDArray[np.float32], streams: int = 1) -> None:
+    return None
+
+
+@second_moments.register
+def _(layer: Dense, x: NDArray[np.float32], streams: int = 1) -> NDArray[np.float64] | None:
+    rows = x.reshape(-1, x.shape[-1])
+    return _moments(layer, rows[_spread(len(rows))])
+
+
+@second_moments.register
+def _(layer: Conv2D | DepthwiseConv2D, x: NDArray[np.float32], streams: int = 1) -> NDArray[np.float64] | None:
+    kh, kw, channels = layer.kernel.shape[:3]
+    fill = getattr(layer, "padding_value", None)
+    fill = np.zeros(channels, np.float32) if fill is None else np.asarray(fill, np.float32)
+    padding = padding_of(layer, layer.kernel, x)
+    patches = primitives.windows(np.asarray(x, np.float32), (kh, kw), layer.strides, padding, fill)
+    grid = patches.shape[:3]
+    rows = patches[np.unravel_index(_spread(int(np.prod(grid))), grid)]  # (P, C, kh, kw)
+    if is_depthwise(layer):
+        return _moments(layer, rows.reshape(len(rows), channels, kh * kw))
+    return _moments(layer, rows.transpose(0, 2, 3, 1).reshape(len(rows), -1))  # in the order of the kernel's weights
+
+
+@second_moments.register
+def _(layer: Temporal, x: NDArray[np.float32], streams: int = 1) -> NDArray[np.float64] | None:
+    frames, pixels, channels = window_shape(layer, TensorType(x.shape[1:]))
+    rest = np.zeros((streams, frames - 1, pixels, channels), x.dtype)
+    windows, _ = primitives.sliding_window(x, rest, frames)  # (N, T, P, C)
+    rows = windows.swapaxes(1, 2).reshape(-1, frames, channels)
+    rows = rows[_spread(len(rows))]
+    return _moments(layer, rows.swapaxes(1, 2) if is_depthwise(layer) else rows.reshape(len(rows), -1))
+
+
+def _moments(layer: WeightedLayer, rows: NDArray[np.float32]) -> NDArray[np.float64] | None:
+    """Return the mean products of ``rows``: ``(P, d)``, or ``(P, C, d)`` for a depthwise layer."""
     rows = rows.astype(np.float64)
-    if isinstance(layer, DEPTHWISE):
+    if is_depthwise(layer):
         return np.einsum("pci,pcj->cij", rows, rows) / len(rows)
     return None if rows.shape[1] > MOST_INPUTS else rows.T @ rows / len(rows)
 
 
-def _window_rows(layer: Conv2D | DepthwiseConv2D, x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Some windows, in the order of the kernel's weights: ``(P, d)``, or ``(P, C, d)`` for a depthwise layer."""
-    kh, kw, channels = layer.kernel.shape[:3]
-    fill = getattr(layer, "padding_value", None)
-    fill = np.zeros(channels, np.float32) if fill is None else np.asarray(fill, np.float32)
-    padding = weighted.padding_of(layer, layer.kernel, x)
-    patches = primitives.windows(np.asarray(x, np.float32), (kh, kw), layer.strides, padding, fill)
-    grid = patches.shape[:3]
-    rows = patches[np.unravel_index(_spread(int(np.prod(grid))), grid)]  # (P, C, kh, kw)
-    if isinstance(layer, DepthwiseConv2D):
-        return rows.reshape(len(rows), channels, kh * kw)
-    return rows.transpose(0, 2, 3, 1).reshape(len(rows), -1)
-
-
 def _spread(count: int) -> NDArray[np.int64]:
-    """Positions all over ``count``, no more than needed."""
+    """Return positions all over ``count``, no more than needed."""
     return np.linspace(0, count - 1, min(count, MOST_POSITIONS)).astype(np.int64)
 
 
 def round_weights(kernel: NDArray, scale: NDArray, high: int, moments: NDArray[np.float64]) -> NDArray[np.int8]:
-    """Integers from ``-high`` to ``high`` (-1 and 1, without zero, for ``high`` 0) near ``kernel / scale``.
+    """Round ``kernel / scale`` to integers from ``-high`` to ``high`` (-1 and 1, without zero, for ``high`` 0).
 
     Args:
         kernel: real weights ``(..., F)``; one filter's weights are all but the last axis.
         scale: real value of one step, one a filter or scalar.
         high: the largest integer.
-        moments: as ``second_moments`` gives them.
+        moments: as ``second_moments`` gives them: one matrix for all filters, or one for each.
     """
     wanted = (kernel / scale).reshape(-1, kernel.shape[-1]).astype(np.float64)
-    # One matrix for all filters, or one for each.
     upper = _inverse_factor(moments)
     rounded = np.zeros_like(wanted)
     for i in range(len(wanted)):
@@ -92,7 +117,7 @@ def round_weights(kernel: NDArray, scale: NDArray, high: int, moments: NDArray[n
 
 
 def _inverse_factor(moments: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The upper Cholesky factor of the inverse moments."""
+    """Return the upper Cholesky factor of the inverse moments."""
     size = moments.shape[-1]
     mean = np.trace(moments, axis1=-2, axis2=-1)[..., None, None] / size
     damped = moments + np.maximum(DAMPING * mean, 1e-9) * np.eye(size)

@@ -1,4 +1,4 @@
-"""Searching widths layer by layer: how much each layer's bits matter, and the least harmful way under a budget."""
+"""Mixed-precision search: how much each layer's bits matter, and the least harmful way to stay under a budget."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spica.errors import SpicaError
-from spica.layers import WeightedLayer
+from spica.layers.weighted import weighted_layers
 from spica.network import Network
 from spica.passes import prepare
 from spica.quantization.api import quantize
@@ -23,7 +23,7 @@ MEASURED = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Sensitivity:
-    """What narrowing one layer alone does.
+    """The effect of narrowing one layer alone.
 
     Attributes:
         layer: its name.
@@ -60,7 +60,7 @@ class Recipe:
     sensitivities: tuple[Sensitivity, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain data."""
+        """Return everything as plain data."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -101,54 +101,55 @@ def recipe(
         SpicaError: where even the narrowest network is over the budget.
     """
     prepared = prepare(net)
-    layers = [layer.name for layer in prepared if isinstance(layer, WeightedLayer)]
+    layers = [layer.name for layer in weighted_layers(prepared)]
     known = np.asarray(samples)
     wanted = _outputs(prepared, known[:MEASURED].astype(np.float32))
 
     def made(bits: dict[str, int]) -> Network:
         return quantize(net, samples, weights=bits, activations=_activations(prepared, bits), progress=False, **options)
 
-    def loss(quantized: Network) -> float:
-        kind = quantized.types[quantized.inputs[0].name]
-        x = known[:MEASURED]
-        got = _outputs(quantized, x if x.dtype.kind in "iu" else kind.from_float(x))
-        return float(np.mean((got - wanted) ** 2) / max(float(wanted.var()), 1e-12))
+    def measured(name: str, width: int, network: Network) -> Sensitivity:
+        return Sensitivity(layer=name, bits=width, loss=_loss(network, known[:MEASURED], wanted), cost=cost(network))
 
     bits = dict.fromkeys(layers, widths[0])
-    widest = made(bits)
-    total, widest_cost = cost(widest), cost(widest)
-    base, tried = loss(widest), {}
+    start = measured("", widths[0], made(bits))
+    total, tried = start.cost, {}
     for name, width in show([(n, w) for n in layers for w in widths[1:]], "narrowing layers", progress):
-        one = made(bits | {name: width})
-        tried[name, width] = Sensitivity(layer=name, bits=width, loss=loss(one), cost=cost(one))
+        tried[name, width] = measured(name, width, made(bits | {name: width}))
     while total > budget:
         steps = {name: widths[widths.index(b) + 1] for name, b in bits.items() if b != widths[-1]}
         if not steps:
             raise SpicaError(f"{net.name}: costs {total:,.6g} at {widths[-1]} bits everywhere, above {budget:,.6g}")
-
-        def harm(name: str, steps: dict[str, int] = steps) -> float:
-            before = tried.get((name, bits[name]))
-            added = tried[name, steps[name]].loss - (before.loss if before else base)
-            saved = (before.cost if before else widest_cost) - tried[name, steps[name]].cost
-            # Some costs move in steps, and one layer alone saves nothing: the harm is all there is to go by then.
-            return max(added, 1e-9) / max(saved, 1e-3 * widest_cost)
-
-        name = min(steps, key=harm)
+        harm = {n: _harm(tried.get((n, bits[n]), start), tried[n, width], start.cost) for n, width in steps.items()}
+        name = min(steps, key=harm.__getitem__)
         bits[name] = steps[name]
         total = cost(made(bits))
     return Recipe(
         bits=bits,
         activations=_activations(prepared, bits),
         cost=total,
-        widest_cost=widest_cost,
+        widest_cost=start.cost,
         budget=budget,
-        loss=loss(made(bits)),
+        loss=_loss(made(bits), known[:MEASURED], wanted),
         sensitivities=tuple(tried.values()),
     )
 
 
+def _loss(quantized: Network, x: NDArray, wanted: NDArray[np.float64]) -> float:
+    """Return the mean squared error of a network's outputs for samples, as a share of the variance of those wanted."""
+    kind = quantized.types[quantized.inputs[0].name]
+    got = _outputs(quantized, x if x.dtype.kind in "iu" else kind.from_float(x))
+    return float(np.mean((got - wanted) ** 2) / max(float(wanted.var()), 1e-12))
+
+
+def _harm(before: Sensitivity, after: Sensitivity, widest_cost: float) -> float:
+    """Return the loss that narrowing a layer adds, for the cost that it saves."""
+    # Some costs move in steps, and one layer alone saves nothing: the harm is all there is to go by then.
+    return max(after.loss - before.loss, 1e-9) / max(before.cost - after.cost, 1e-3 * widest_cost)
+
+
 def _activations(prepared: Network, bits: dict[str, int]) -> dict[str, int]:
-    """Activation bits of each layer: its own, and for what joins layers those of the widest that it reads."""
+    """Return activation bits by layer: its own, and for what joins layers those of the widest that it reads."""
     found: dict[str, int] = {}
     for layer in prepared:
         read = [found[name] for name in layer.inputs]

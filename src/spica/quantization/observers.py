@@ -1,4 +1,4 @@
-"""Watching a tensor's values over many samples, and choosing the step of its integers."""
+"""Observers: watch a tensor's values over many samples, and choose the step of its integers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ class Histogram:
     def __init__(self, channels: int | None) -> None:
         self.counts = np.zeros((channels or 1, BINS), np.int64)
         self.width = 2.0**-40
-        self.minimum = 0.0
         self.maximum = np.zeros(channels or 1)
         self.average = np.zeros(channels or 1)
         self._batches = 0
@@ -31,7 +30,6 @@ class Histogram:
         groups = len(self.counts)
         rows = values.reshape(-1, values.shape[-1]).T if groups > 1 else values.reshape(1, -1)
         magnitudes = np.abs(rows)
-        self.minimum = min(self.minimum, float(rows.min()))
         largest = magnitudes.max(axis=1)
         self.maximum = np.maximum(self.maximum, largest)
         self._batches += 1
@@ -44,24 +42,24 @@ class Histogram:
         self.counts += np.bincount(index.ravel(), minlength=groups * BINS).reshape(groups, BINS)
 
     def scaled(self, gain: NDArray[np.float32]) -> Histogram:
-        """What this would be had each group been multiplied by its ``gain``."""
+        """Return the histogram of values of which each group was multiplied by its ``gain``."""
         made = Histogram(len(self.counts))
         made.width = self.width * 2.0 ** np.ceil(np.log2(max(float(gain.max()), 1.0)))
-        made.minimum, made.maximum, made.average = self.minimum, self.maximum * gain, self.average * gain
+        made.maximum, made.average = self.maximum * gain, self.average * gain
         for group, (counts, factor) in enumerate(zip(self.counts, gain)):
             bins = ((np.arange(BINS) + 0.5) * (self.width * factor / made.width)).astype(np.int64)
             made.counts[group] = np.bincount(bins, counts, BINS)
         return made
 
     def merged(self) -> Histogram:
-        """All groups as one."""
+        """Return one histogram of all groups."""
         made = Histogram(None)
-        made.width, made.minimum, made.counts = self.width, self.minimum, self.counts.sum(axis=0, keepdims=True)
+        made.width, made.counts = self.width, self.counts.sum(axis=0, keepdims=True)
         made.maximum, made.average = self.maximum.max(keepdims=True), self.average.max(keepdims=True)
         return made
 
     def step(self, levels: int, method: str) -> NDArray[np.float64]:
-        """Step of the integer grid, one for each group, whose largest integer is ``levels``.
+        """Return the step of the integer grid, one for each group, whose largest integer is ``levels``.
 
         Args:
             levels: the largest integer.
@@ -82,7 +80,7 @@ class Histogram:
 
 
 def _best_step(counts: NDArray[np.int64], width: float, maximum: float, levels: int) -> float:
-    """The step of least squared error for a histogram, among clipping points from the maximum down to a twentieth."""
+    """Return the step of least squared error, among clipping points from the maximum down to a twentieth."""
     if maximum == 0:
         return 0.0
     centres = (np.arange(BINS) + 0.5) * width
@@ -94,7 +92,7 @@ def _best_step(counts: NDArray[np.int64], width: float, maximum: float, levels: 
 
 
 def _closest_step(counts: NDArray[np.int64], width: float, maximum: float, levels: int) -> float:
-    """The step whose integers are distributed most like the values, among clipping points as in ``_best_step``."""
+    """Return the step whose integers are distributed most like the values; clipping points as in ``_best_step``."""
     if maximum == 0:
         return 0.0
     tops = np.maximum(np.ceil(maximum / width * np.linspace(1.0, 0.05, 96)).astype(np.int64), levels + 1)

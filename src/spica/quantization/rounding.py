@@ -1,4 +1,4 @@
-"""Real weights, biases and scales to the integers that hardware holds."""
+"""Round real weights, biases and scales to the integers that hardware holds."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ BUFFER_BITS = 32
 SMALLEST_SCALE = 1e-6
 
 
-def quantize_scale(scale: NDArray, bits: NDArray | int = SCALE_BITS) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """A positive scale as ``multiplier * 2**-exponent``, the multiplier as wide as ``bits`` allow; 1.0 stays exact.
+def nearest_multiplier(scale: NDArray, bits: NDArray | int = SCALE_BITS) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return a positive scale as ``multiplier * 2**-exponent``, the multiplier as wide as ``bits`` allow.
 
-    For files of quantizeml, ``frontends.quantizeml.fixed_point.saturating_multiplier`` gives 255 of 256 instead.
+    1.0 stays exact. In quantizeml's files, ``frontends.quantizeml.fixed_point.saturating_multiplier`` gives 255 of 256.
     """
     scale = np.asarray(scale, np.float64)
     exponent = bits - np.ceil(np.log2(scale)).astype(np.int64)
@@ -37,21 +37,21 @@ def quantize_scale(scale: NDArray, bits: NDArray | int = SCALE_BITS) -> tuple[ND
 
 
 def multiplier_bits(scale: NDArray, frac_bits: NDArray, target: TensorType) -> NDArray[np.int64]:
-    """The widest multiplier, eight bits at most, whose product stays in the output stage's buffer.
+    """Return the bits of the widest multiplier, eight at most, whose product stays in the output stage's buffer.
 
     The product of an accumulator and its multiplier saturates at ``2**32``. After the shift that must still be
     above the largest output, or the buffer would clip values that the output could hold.
     """
-    _, exponent = quantize_scale(scale)
+    _, exponent = nearest_multiplier(scale)
     shift = exponent + frac_bits - target.frac_bits
     excess = np.maximum(shift - (BUFFER_BITS - int(target.range[1]).bit_length()), 0)
     return np.maximum(SCALE_BITS - excess, 1)
 
 
 def output_stage(scale: NDArray, frac_bits: NDArray, target: TensorType) -> Requantize:
-    """The output stage that takes integers worth ``scale * 2**-frac_bits`` to those of ``target``."""
+    """Return the output stage that takes integers worth ``scale * 2**-frac_bits`` to those of ``target``."""
     assert target.bits is not None
-    multiplier, exponent = quantize_scale(scale, multiplier_bits(scale, frac_bits, target))
+    multiplier, exponent = nearest_multiplier(scale, multiplier_bits(scale, frac_bits, target))
     return Requantize(
         multiplier=multiplier,
         shift=exponent + frac_bits - target.frac_bits,
@@ -62,7 +62,7 @@ def output_stage(scale: NDArray, frac_bits: NDArray, target: TensorType) -> Requ
 
 
 def representable(scale: NDArray, outer: NDArray, bits: NDArray) -> NDArray[np.float32]:
-    """A weight scale near ``scale`` whose product with ``outer`` is a multiplier of ``bits`` and a shift.
+    """Return a weight scale near ``scale`` whose product with ``outer`` is a multiplier of ``bits`` and a shift.
 
     Weights rounded on such a scale leave no error to the output stage. With a multiplier of full width the scale is the
     next smaller one, so that the largest weight of a filter stays the largest integer, from which other tools
@@ -76,7 +76,7 @@ def representable(scale: NDArray, outer: NDArray, bits: NDArray) -> NDArray[np.f
 
 
 def quantize_weights(kernel: NDArray[np.float32], bits: int, scale: NDArray[np.float32]) -> NDArray[np.int8]:
-    """Weights as integers of ``bits`` on the grid of ``scale`` (one a filter, the kernel's last axis).
+    """Round weights to integers of ``bits`` on the grid of ``scale`` (one a filter, the kernel's last axis).
 
     The range is symmetric: the most negative integer is left out, as in the reference.
     """
@@ -87,7 +87,7 @@ def quantize_weights(kernel: NDArray[np.float32], bits: int, scale: NDArray[np.f
 
 
 def weight_scale(kernel: NDArray[np.float32], bits: int, per_filter: bool = True) -> NDArray[np.float32]:
-    """Step of each filter's grid that loses least: clipping points from the largest weight down are compared.
+    """Return the step of each filter's grid that loses least, of clipping points from the largest weight down.
 
     One bit takes the mean magnitude, which is the least-squares choice for -1 and +1.
     """
@@ -105,12 +105,12 @@ def weight_scale(kernel: NDArray[np.float32], bits: int, per_filter: bool = True
 
 
 def derivable(step: NDArray, high: int) -> NDArray[np.float32]:
-    """The step near ``step`` that other tools derive: the largest weight times the reciprocal of its integer."""
+    """Return the step near ``step`` that other tools derive: the largest weight over its integer, in their way."""
     return (step * high).astype(np.float32) * (np.float32(1) / np.float32(high))
 
 
 def quantize_bias(bias: NDArray, step: NDArray, value_bits: int = BIAS_BITS) -> NDArray[np.int64]:
-    """Real numbers on the accumulator's grid of ``step``, one a filter: a few bits, shifted left where large."""
+    """Round real numbers to the accumulator's grid of ``step``, one a filter: few bits, shifted left where large."""
     exact = np.asarray(bias, np.float64) / step
     magnitude = np.maximum(np.abs(exact), 1)
     shift = np.maximum(np.ceil(np.log2(magnitude)).astype(np.int64) - value_bits, 0)
@@ -119,7 +119,7 @@ def quantize_bias(bias: NDArray, step: NDArray, value_bits: int = BIAS_BITS) -> 
 
 
 def quantize_relu(relu: ReLU, step: NDArray, target: TensorType | None) -> ReLU:
-    """Integer form of a rectifier on an accumulator of ``step``; a bound that the output saturates below is dropped."""
+    """Return a rectifier on an accumulator of ``step``; a bound that the output saturates below is dropped."""
     if relu.max_value is None:
         return relu
     if target is not None and (relu.max_value * np.exp2(target.frac_bits) >= target.range[1] - 0.5).all():

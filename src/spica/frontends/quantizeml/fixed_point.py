@@ -69,7 +69,7 @@ def saturating_multiplier(scale: NDArray, bits: int) -> tuple[NDArray[np.int64],
     """Return a float scale as ``multiplier * 2**-exponent``, the way the reference reads it from a file.
 
     A scale at a power of two, or just below, rounds to ``2**bits``, which does not fit and saturates: 1.0 becomes 255
-    of 256. Files must be read so. ``quantization.rounding.quantize_scale``, with which Spica chooses numbers of its
+    of 256. Files must be read so. ``quantization.rounding.nearest_multiplier``, with which Spica chooses numbers of its
     own, keeps such a scale's value by halving the multiplier to 128 of 128; elsewhere the two agree.
     """
     exponent = np.float32(bits) - ceil_log2(scale)

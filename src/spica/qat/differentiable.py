@@ -1,0 +1,99 @@
+"""Primitives for training: float32, which rounds sums beyond 2**24, with a gradient through every rounding.
+
+Roundings have the gradient of the identity (Bengio et al., Estimating or Propagating Gradients Through Stochastic
+Neurons, 2013).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keras import ops
+from spica.qat.tracer import Learned, Primitives, Range, Value, tensor_of
+from spica.semantics.primitives import EXPONENT_BITS, NORM_BITS, PROBABILITY_BITS, Epilogue
+
+
+class Factor(Learned):
+    """Multipliers that stand for a real factor ``multiplier * 2**-shift``, one a filter."""
+
+
+def factor_of(multiplier: NDArray, shift: NDArray) -> Any:
+    """Return the real factor of an output epilogue, as float32."""
+    if isinstance(multiplier, Factor) and multiplier.positions is not None:
+        return multiplier.source
+    return ops.convert_to_tensor(np.ldexp(np.asarray(multiplier, np.float64), -np.asarray(shift)).astype(np.float32))
+
+
+def pass_through(smooth: Any, rounded: Any) -> Any:
+    """Return ``rounded``, with the gradient of ``smooth``."""
+    return smooth + ops.stop_gradient(rounded - smooth)
+
+
+class Differentiable(Primitives):
+    """The primitives in float32, with gradients; ``activities`` collects what rectifiers give, for a sparsity loss."""
+
+    dtype = "float32"
+
+    def _products(self, x: Any, limits: Range, kernel: NDArray, count: int, convolve: Callable[[Any, Any], Any]) -> Any:
+        return convolve(x, tensor_of(kernel, "float32"))
+
+    def _lowest(self) -> float:
+        return -float(1 << 31)
+
+    def add(self, a: Value, b: Value, shifts: tuple[NDArray, NDArray], value_bits: int) -> Value:
+        """Add tensors shifted to one exponent."""
+        left, right = (v.tensor * ops.convert_to_tensor((1 << s).astype(np.float32)) for v, s in zip((a, b), shifts))
+        return Value(a.shape, left + right, (0, 0))
+
+    def look_up(self, x: Value, table: NDArray, lowest: int) -> Value:
+        """Look integers up in a table; gradients are its slopes."""
+        index = ops.cast(ops.stop_gradient(x.tensor), "int32") - lowest
+        values, slopes = (
+            ops.take(ops.convert_to_tensor(a.astype(np.float32)), index) for a in (table, np.gradient(table))
+        )
+        return Value(x.shape, values + slopes * (x.tensor - ops.stop_gradient(x.tensor)), (0, 0))
+
+    def normalise(self, x: Value) -> Value:
+        """Divide what each value is off its token's mean by the mean absolute deviation."""
+        centred = x.tensor * x.shape[-1] - ops.sum(x.tensor, axis=-1, keepdims=True)
+        deviation = ops.maximum(ops.mean(ops.abs(centred), axis=-1, keepdims=True), 1.0)
+        smooth = centred * float(1 << NORM_BITS) / deviation
+        return Value(x.shape, pass_through(smooth, ops.floor(smooth)), (0, 0))
+
+    def _turn(self, state: tuple[Any, Any], factor: tuple[Any, Any], x: Any, bits: int) -> tuple[Any, Any]:
+        (real, imaginary), (cosine, sine) = state, factor
+        return real * cosine - imaginary * sine + x, real * sine + imaginary * cosine
+
+    def _softmax(self, scores: Any, multiplier: int, shift: int) -> Any:
+        """Return the softmax of exact powers; the lines between them are a rounding like any other."""
+        powers = ops.softmax(scores * float(np.ldexp(multiplier * np.log(2) / (1 << EXPONENT_BITS), -shift)), axis=-1)
+        unit = float(1 << PROBABILITY_BITS)
+        return pass_through(powers * unit, ops.round(powers * unit))
+
+    def apply_epilogue(self, acc: Value, epilogue: Epilogue) -> Value:
+        """Take accumulators through the steps that follow them."""
+        limit = float(1 << min(epilogue.value_bits, 62))
+        v, shape = ops.clip(acc.tensor, -limit, limit), acc.shape
+        if epilogue.bias is not None:
+            v = v + tensor_of(epilogue.bias, "float32")
+        if epilogue.pool is not None:
+            v, shape = self._pool(v, epilogue.pool, shape)
+        if epilogue.relu:
+            v = ops.maximum(v, 0.0)
+        if epilogue.ceiling is not None:
+            v = ops.minimum(v, tensor_of(epilogue.ceiling, "float32"))
+        if epilogue.average:
+            v, shape = ops.sum(v, axis=(1, 2)), (1, shape[-1])
+        if epilogue.multiplier is None or epilogue.shift is None:
+            return Value(shape, v, (0, 0), epilogue.dtype)
+        v = v * factor_of(epilogue.multiplier, epilogue.shift)
+        # Where the result saturates by more than half a step it has no gradient.
+        v = ops.clip(v, epilogue.low - 0.5, epilogue.high + 0.5)
+        v = pass_through(v, ops.clip(ops.floor(v + 0.5), epilogue.low, epilogue.high))
+        if epilogue.relu:
+            self.activities.append((self.layer, v / epilogue.high))
+        return Value(shape, v, (epilogue.low, epilogue.high), epilogue.dtype)

@@ -1,0 +1,22 @@
+"""Equalisation of channels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spica.quantization.equalize import equalize
+from support.float_networks import SAMPLES, float_network
+
+
+def test_equalization_changes_nothing_in_the_float_network():
+    net = float_network()
+    random = np.random.default_rng(0)
+    reach = {
+        r.name: random.uniform(0.01, 5, net.types[r.name].channels)
+        for r in net
+        if len(net.types[r.name].shape) == 3 and r.inputs
+    }
+    equal, gains = equalize(net, reach)
+    assert "first" not in gains and gains  # a sum reads it, which cannot take a factor back
+    x = SAMPLES.astype(np.float32)
+    np.testing.assert_allclose(equal.forward(x), net.forward(x), rtol=1e-3, atol=1e-3)
