@@ -11,18 +11,12 @@ from numpy.typing import NDArray
 from spica.errors import SpicaError
 from spica.frontends.ops.base import NONE, Base
 from spica.frontends.view import View
-from spica.layers import (
-    Conv2D,
-    ConvTranspose2D,
-    Dense,
-    DepthwiseConv2D,
-    DepthwiseConvTranspose2D,
-    SeparableConv2D,
-)
+from spica.layers import Conv2D, ConvTranspose2D, Dense, DepthwiseConv2D, DepthwiseConvTranspose2D, SeparableConv2D
 from spica.network import Layer
 from spica.semantics.primitives import Padding, Pair
 
 Array = NDArray[np.float32]
+Bias = Array | None
 
 
 def dilated(kernel: Array, steps: Sequence[int]) -> Array:
@@ -65,14 +59,7 @@ class Convolutions(Base):
     """Convolutions and dense layers; see ``GraphBuilder``."""
 
     def conv2d(
-        self,
-        x: View,
-        kernel: Array,
-        bias: Array | None = None,
-        groups: int = 1,
-        *,
-        at: str,
-        **window: Unpack[Window],
+        self, x: View, kernel: Array, bias: Bias = None, groups: int = 1, *, at: str, **window: Unpack[Window]
     ) -> View:
         """Convolve an image with ``kernel`` (kh, kw, C / groups, F)."""
         x, (channels, filters) = self.image(x, at), kernel.shape[2:]
@@ -86,9 +73,7 @@ class Convolutions(Base):
         full = without_groups(self._spread(kernel, window), groups)
         return self._windowed(Conv2D, at, x, window, kernel=full, bias=bias)
 
-    def depthwise_conv2d(
-        self, x: View, kernel: Array, bias: Array | None = None, *, at: str, **window: Unpack[Window]
-    ) -> View:
+    def depthwise_conv2d(self, x: View, kernel: Array, bias: Bias = None, *, at: str, **window: Unpack[Window]) -> View:
         """Convolve each channel of an image with its own filters, ``kernel`` (kh, kw, C, filters a channel)."""
         kh, kw, channels, each = kernel.shape
         if each > 1:
@@ -97,14 +82,7 @@ class Convolutions(Base):
         return self._windowed(DepthwiseConv2D, at, self.image(x, at), window, kernel=taps, bias=bias)
 
     def separable_conv2d(
-        self,
-        x: View,
-        depthwise: Array,
-        pointwise: Array,
-        bias: Array | None = None,
-        *,
-        at: str,
-        **window: Unpack[Window],
+        self, x: View, depthwise: Array, pointwise: Array, bias: Bias = None, *, at: str, **window: Unpack[Window]
     ) -> View:
         """Convolve each channel with ``depthwise`` (kh, kw, C, M), then mix them with ``pointwise`` (C * M, F)."""
         *_, channels, each = depthwise.shape
@@ -115,14 +93,7 @@ class Convolutions(Base):
         return self._windowed(SeparableConv2D, at, self.image(x, at), window, **kernels, bias=bias)
 
     def conv_transpose2d(
-        self,
-        x: View,
-        kernel: Array,
-        bias: Array | None = None,
-        groups: int = 1,
-        *,
-        at: str,
-        **window: Unpack[Window],
+        self, x: View, kernel: Array, bias: Bias = None, groups: int = 1, *, at: str, **window: Unpack[Window]
     ) -> View:
         """Convolve an image, spread out by ``strides``, with the mirrored ``kernel`` (kh, kw, C / groups, F).
 
@@ -139,7 +110,7 @@ class Convolutions(Base):
         kind = DepthwiseConvTranspose2D if depthwise else ConvTranspose2D
         return self.make(kind, at, x, kernel=full, strides=strides, padding=padding, bias=bias)
 
-    def linear(self, x: View, kernel: Array, bias: Array | None = None, *, at: str) -> View:
+    def linear(self, x: View, kernel: Array, bias: Bias = None, *, at: str) -> View:
         """Multiply the last axis by ``kernel`` (C, F): of a vector, of tokens, or of every pixel of an image.
 
         All values of a sample may be in any order in a vector: the rows of ``kernel`` follow.
@@ -149,10 +120,10 @@ class Convolutions(Base):
         kernel = np.ascontiguousarray(kernel)
         in_vector = order is not None and x.numbers.ndim == 2 and len(x.shape) > 1  # of one pixel or token, if rows too
         if rows is not None and not in_vector:
-            on_image = len(x.shape) == 3  # a 1x1 convolution
-            made = self.make(
-                Conv2D if on_image else Dense, at, x, kernel=kernel[None, None] if on_image else kernel, bias=bias
-            )
+            if len(x.shape) == 3:  # a 1x1 convolution
+                made = self.make(Conv2D, at, x, kernel=kernel[None, None], bias=bias)
+            else:
+                made = self.make(Dense, at, x, kernel=kernel, bias=bias)
             return View(made.tensor, made.shape, rows[..., None] * filters + np.arange(filters))
         if order is None:
             raise SpicaError(
