@@ -152,8 +152,8 @@ def test_dilation_and_groups_over_clips_are_lowered(keras):
     layers = keras.layers
     early = layers.ZeroPadding3D(((2, 0), (0, 0), (0, 0)))
     for shape, parts in (
-        ((6, 8, 8, 2), [layers.Conv3D(4, (1, 3, 3), dilation_rate=(1, 2, 2))]),
-        ((6, 8, 8, 2), [layers.Conv3D(4, (1, 3, 3), groups=2)]),
+        ((6, 8, 8, 2), [layers.Conv3D(4, (1, 3, 3), dilation_rate=(1, 2, 2)), early, layers.Conv3D(3, (3, 1, 1))]),
+        ((6, 8, 8, 2), [layers.Conv3D(4, (1, 3, 3), groups=2), early, layers.Conv3D(3, (3, 1, 1))]),
         ((6, 8, 8, 2), [early, layers.Conv3D(4, (3, 1, 1), groups=2)]),
         ((7, 4), [layers.Conv1D(4, 3, padding="causal", groups=4)]),
         ((7, 4), [layers.Conv1D(6, 3, padding="causal", groups=2, dilation_rate=2)]),
