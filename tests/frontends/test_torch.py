@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import spica
-from spica.frontends.torch import MOVES
+from spica.frontends.torch_operations import MOVES
+from spica.frontends.view import View
 from spica.layers import Attention, Dense, DepthwiseConv2D, Gelu, TokenEmbedding
 from spica.passes import prepare
 
@@ -92,6 +93,55 @@ IMAGES = {
         first=nn.Conv2d(3, 4, 4, 4), dense=nn.Linear(4, 6), last=nn.Linear(96, 3),
     ),
 }  # fmt: skip
+
+
+def gelu_in_parts(m, x):
+    x = m.first(x)
+    return m.second(0.5 * x * (1 + torch.erf(x / 2**0.5)))
+
+
+def gelu_as_exported(m, x):
+    x = m.first(x)
+    return m.second(x * (torch.erf(x * 0.5**0.5) + 1.0) * 0.5)
+
+
+@pytest.mark.parametrize("forward", [gelu_in_parts, gelu_as_exported])
+def test_a_gelu_in_parts_is_one_layer(forward):
+    tokens = taken(Module(forward, first=nn.Linear(6, 8), second=nn.Linear(8, 3)), (5, 6))
+    image = taken(Module(forward, first=nn.Conv2d(3, 4, 3), second=nn.Conv2d(4, 2, 1)), (3, 8, 8))
+    for net in (tokens, image):
+        assert [type(layer).__name__ for layer in net][2:3] == ["Gelu"] and len(net) == 4
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(4, 6, 3, dilation=2), nn.Conv2d(4, 6, 3, padding="same", dilation=(1, 2)),
+        nn.Conv2d(4, 6, 3, groups=2), nn.Conv2d(4, 8, 3, groups=4, stride=2, padding=1), nn.Conv2d(1, 1, 3),
+        nn.ConvTranspose2d(4, 3, 3, 2, 1, 1), nn.ConvTranspose2d(4, 4, 4, 2, 1, groups=4),
+        nn.ConvTranspose2d(4, 6, 2, 2, groups=2, dilation=2),
+    ],
+)  # fmt: skip
+def test_convolutions_that_are_lowered(layer):
+    taken(nn.Sequential(layer, nn.ReLU()), (layer.in_channels, 9, 8))
+
+
+def test_values_of_a_vector_may_be_in_any_order():
+    first, flat = nn.Conv2d(3, 4, 3), 4 * 6 * 6
+    taken(nn.Sequential(first, nn.Flatten(), nn.BatchNorm1d(flat), nn.ReLU(), nn.Linear(flat, 3)), (3, 8, 8))
+    both = Module(
+        lambda m, x: m.last(torch.cat([m.first(x).flatten(1), x.flatten(1)], 1)),
+        first=nn.Conv2d(3, 4, 3), last=nn.Linear(flat + 3 * 64, 3),
+    )  # fmt: skip
+    taken(both, (3, 8, 8))
+    taken(nn.Sequential(nn.Conv2d(3, 4, 8), nn.Flatten(), nn.Linear(4, 3)), (3, 8, 8))
+
+
+def test_pixels_are_normalised_as_tokens():
+    def forward(m, x):
+        return m.second(m.norm(m.first(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
+
+    taken(Module(forward, first=nn.Conv2d(3, 4, 3), norm=nn.LayerNorm(4), second=nn.Conv2d(4, 2, 3)), (3, 8, 8))
 
 
 @pytest.mark.parametrize("name", IMAGES)
@@ -228,18 +278,20 @@ def test_pytorchs_own_encoder_quantised_and_fine_tuned(keras):
 )  # fmt: skip
 def test_moves_are_pytorchs(name, shape, arguments):
     x = np.arange(int(np.prod(shape))).reshape(shape)
-    wanted, got = getattr(torch.ops.aten, name)(torch.tensor(x), *arguments), MOVES[name](x, *arguments)
+    wanted, got = getattr(torch.ops.aten, name)(torch.tensor(x), *arguments), MOVES[name](View("x", (), x), *arguments)
     several = isinstance(wanted, list | tuple)
     for a, b in zip(wanted if several else [wanted], got if several else [got], strict=True):
-        np.testing.assert_array_equal(a.numpy(), b)
+        np.testing.assert_array_equal(a.numpy(), b.numbers)
 
 
 @pytest.mark.parametrize(
     "module, shape, message",
     [
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU()), (3, 8, 8), "1: PyTorch's silu is not supported; use ReLU or"),
-        (nn.Sequential(nn.Conv2d(3, 4, 3, dilation=2)), (3, 8, 8), r"0: dilation \[2, 2\] is not supported; use dil"),
-        (nn.Sequential(nn.Conv2d(4, 4, 3, groups=2)), (4, 8, 8), "0: a convolution in 2 groups is not supported"),
+        (nn.Sequential(nn.MaxPool2d(2, dilation=2)), (3, 8, 8), "0: pooling with dilation or ceil_mode"),
+        (Module(lambda m, x: torch.erf(x)), (6,), "an error function outside a GELU"),
+        (Module(lambda m, x: torch.erf(x * 0.5**0.5) + 1), (6,), "gate, half of a GELU"),
+        (Module(lambda m, x: F.conv2d(torch.ones(2, 3, 8, 8), x)), (3, 2, 2), "only its first argument"),
         (nn.Sequential(nn.AvgPool2d(2)), (3, 8, 8), "average pooling over part of an image"),
         (nn.Sequential(nn.GELU("tanh")), (6,), "a GELU by tanh"),
         (nn.Hardtanh(-1, 1), (6,), "a clamp from -1"),

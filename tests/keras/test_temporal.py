@@ -94,7 +94,7 @@ def test_causal_convolutions_of_keras_are_layers_over_time(keras):
     assert spica.check(spica.quantize(net, x), "Akida2-6").ok
     for layer, message in (
         (layers.Conv1D(8, 3), 'padding "valid" is not supported; over time use'),
-        (layers.Conv1D(8, 3, strides=2, padding="causal"), "a stride or groups"),
+        (layers.Conv1D(8, 3, strides=2, padding="causal"), "a stride over time is not supported"),
     ):
         with pytest.raises(spica.SpicaError, match=message):
             spica.from_keras(keras.Sequential([keras.Input((20, 6)), layer]))
@@ -141,13 +141,27 @@ def test_convolutions_over_clips_that_do_not_stream_are_named(keras):
         ([early, layers.Conv3D(4, 3)], r"use two layers, with kernels \(3, 1, 1\) and \(1, 3, 3\)"),
         ([early, layers.Conv3D(4, (3, 1, 1), strides=(2, 1, 1))], "stride over time"),
         ([early, layers.Conv3D(4, (3, 1, 1), padding="same")], "padding other than before"),
-        ([layers.Conv3D(4, (1, 3, 3), dilation_rate=(1, 2, 2))], "dilation"),
-        ([layers.Conv3D(4, (1, 3, 3), groups=2)], "2 groups"),
         ([layers.ZeroPadding3D(((0, 1), (0, 0), (0, 0))), layers.Conv3D(4, 1)], "padding after the last frame"),
         ([layers.Conv3D(4, 1), layers.MaxPooling3D(2)], r"pooling over time .* pool_size=\(1, 2, 2\)"),
     ):
         with pytest.raises(spica.SpicaError, match=message):
             spica.from_keras(keras.Sequential([keras.Input((6, 8, 8, 2)), *parts]))
+
+
+def test_dilation_and_groups_over_clips_are_lowered(keras):
+    layers = keras.layers
+    early = layers.ZeroPadding3D(((2, 0), (0, 0), (0, 0)))
+    for shape, parts in (
+        ((6, 8, 8, 2), [layers.Conv3D(4, (1, 3, 3), dilation_rate=(1, 2, 2)), early, layers.Conv3D(3, (3, 1, 1))]),
+        ((6, 8, 8, 2), [layers.Conv3D(4, (1, 3, 3), groups=2), early, layers.Conv3D(3, (3, 1, 1))]),
+        ((6, 8, 8, 2), [early, layers.Conv3D(4, (3, 1, 1), groups=2)]),
+        ((7, 4), [layers.Conv1D(4, 3, padding="causal", groups=4)]),
+        ((7, 4), [layers.Conv1D(6, 3, padding="causal", groups=2, dilation_rate=2)]),
+    ):
+        model = keras.Sequential([keras.Input(shape), *parts])
+        x = np.random.default_rng(0).normal(size=(3, *shape)).astype(np.float32)
+        net = spica.from_keras(model)
+        np.testing.assert_allclose(net.forward(x), model.predict(x, verbose=0), atol=1e-5)
 
 
 @pytest.mark.parametrize("end", ["temporal", "rectified", "softmax", "state", "nested", "space"])

@@ -1,4 +1,4 @@
-"""A model of which hardware has only the first layers: those as a network, and the rest for the host."""
+"""Cuts a model of which hardware has only the first layers: those become a network, the rest is the host's."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from spica.network import Network
 
 @dataclass(frozen=True)
 class Split:
-    """What ``split`` made of a model.
+    """A model cut in two: a network for the chip, and layers for the host.
 
     Attributes:
         network: a float network of the first layers, to be quantised and mapped as any other.
@@ -28,7 +28,17 @@ class Split:
     on_host: tuple[str, ...]
 
     def finish(self, outputs: ArrayLike) -> NDArray[np.float32]:
-        """What the host makes of the network's outputs (float32), or of those of a network made from it."""
+        """Run the host's layers on the network's outputs, or on those of a network made from it.
+
+        Args:
+            outputs: what ``forward`` gives for a batch: ``(N, ...)``, or clips ``(N, T, ...)`` of a network with state.
+
+        Returns:
+            What the whole model would give, float32.
+
+        Raises:
+            SpicaError: where the outputs have not the shape that the host reads.
+        """
         from keras import ops
 
         values = np.asarray(outputs, np.float32)
@@ -52,6 +62,9 @@ def split(model: Any) -> Split:
 
     Args:
         model: a built ``keras.Model`` of one input in which everything passes through one tensor before such a layer.
+
+    Returns:
+        The network of the first layers, and a model of the others.
 
     Raises:
         SpicaError: where not even the first layer can be taken, and the host would do everything.

@@ -1,4 +1,7 @@
-"""Keras 3 models, sequential or functional, nested or not, to float networks."""
+"""Keras 3 models, sequential or functional, nested or not, to float networks.
+
+This follows a model; how Keras spells each operation is in ``keras_layers`` and ``keras_time``.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from spica.errors import SpicaError
-from spica.frontends import keras_layers, keras_time
-from spica.frontends.builder import Builder
-from spica.layers import Activation, Conv2D, Dense, Flatten, Gelu, Input, Reshape, Softmax
-from spica.network import Layer, Network
+from spica.frontends import keras_time
+from spica.frontends.keras_layers import ALONG_CHANNELS, IDENTITIES, LAYERS, function_of
+from spica.frontends.ops import GraphBuilder
+from spica.frontends.registry import Operations, hint
+from spica.frontends.view import View
+from spica.layers import Reshape
+from spica.network import Network
 
-CONVERTERS = keras_layers.CONVERTERS | keras_time.CONVERTERS
-HINTS = keras_layers.HINTS | keras_time.HINTS
+OPERATIONS = Operations("Keras layer", LAYERS, keras_time.CLIPS)
 
 
 def from_keras(model: Any) -> Network:
@@ -38,26 +43,26 @@ def from_keras(model: Any) -> Network:
         )
     layers = functional._flatten_layers()
     over_time = any(map(keras_time.is_over_time, layers))
-    graph = _Graph(over_time, recurrent=any(type(layer).__name__ == "DiagonalSSM" for layer in layers))
+    graph = _Walk(over_time, recurrent=any(type(layer).__name__ == "DiagonalSSM" for layer in layers))
     graph.add_model(functional)
-    return Network(*graph.finished(functional.outputs), model.name)
+    return graph.network([graph.output(tensor) for tensor in functional.outputs], model.name)
 
 
-class _Graph(Builder):
-    """Collects records while walking a model.
+class _Walk(GraphBuilder):
+    """Follows a model.
 
     Attributes:
         over_time: whether the first axis after the batch's is time, of which a network reads one frame.
         recurrent: whether a frame is a stretch of one step.
         in_frame: whether what is walked is inside a ``TimeDistributed``.
-        tensors: which record wrote each Keras tensor.
+        tensors: what each Keras tensor is, by its id.
         zeros_before: frames of zeros that a tensor of clips begins with.
     """
 
     def __init__(self, over_time: bool, recurrent: bool) -> None:
         super().__init__()
         self.over_time, self.recurrent, self.in_frame = over_time, recurrent, False
-        self.tensors: dict[int, str] = {}
+        self.tensors: dict[int, View] = {}
         self.zeros_before: dict[int, int] = {}
 
     def add_model(self, model: Any) -> None:
@@ -70,7 +75,7 @@ class _Graph(Builder):
         if node.is_input:
             for tensor in node.outputs:
                 if id(tensor) not in self.tensors:  # a nested model's input is bound by the call to it
-                    self.tensors[id(tensor)] = self.add(self._input(layer, tensor))
+                    self.tensors[id(tensor)] = self._source(layer, tensor)
             return
         _check_call(node)
         if type(layer).__name__ == "TimeDistributed":
@@ -90,66 +95,47 @@ class _Graph(Builder):
             self.tensors[id(tensor)] = self.tensors[id(other)]
             self.zeros_before[id(tensor)] = self.zeros_before.get(id(other), 0)
 
-    def _converted(self, layer: Any, node: Any) -> str:
-        """The record that writes what ``layer`` gives."""
-        kind, inputs = type(layer).__name__, tuple(self.tensors[id(t)] for t in node.input_tensors)
+    def _converted(self, layer: Any, node: Any) -> View:
+        """Return what ``layer`` gives."""
+        kind, inputs = type(layer).__name__, [self.tensors[id(t)] for t in node.input_tensors]
         begins = max(self.zeros_before.get(id(t), 0) for t in node.input_tensors)
-        if kind in keras_layers.IDENTITIES:
+        if kind in IDENTITIES:
             self.zeros_before[id(node.outputs[0])] = begins
             return inputs[0]
-        convert = CONVERTERS.get(kind)
-        if convert is None:
-            hint = HINTS.get(kind, f"Spica takes {', '.join(sorted(set(CONVERTERS) | {'Dropout'}))}")
-            raise SpicaError(f"{layer.name}: Keras layer {kind} is not supported; {hint}")
+        convert = OPERATIONS.find(kind, layer.name)
         if self.in_frame and keras_time.is_over_time(layer):
             raise SpicaError(f"{layer.name}: looks over time inside a TimeDistributed, which hides time; take it out")
         if self.over_time and not self.in_frame and not keras_time.takes_clips(layer):
-            raise SpicaError(f"{layer.name}: Keras layer {kind} would mix frames; wrap it in TimeDistributed")
+            fix = hint(kind) or "wrap it in TimeDistributed"
+            raise SpicaError(f"{layer.name}: Keras layer {kind} would mix frames; {fix}")
         _check_axis(layer, len(node.input_tensors[0].shape) - (layer is not node.operation))
         keras_time.check_beginning(layer, begins)
         self.zeros_before[id(node.outputs[0])] = keras_time.zeros_before(layer)
-        records = convert(layer, node.operation.name, inputs, self.types[inputs[0]].shape)
-        return self.add(records) if records else inputs[0]
+        if getattr(layer, "data_format", "channels_last") != "channels_last":
+            raise SpicaError(f"{layer.name}: channels_first is not supported; use channels_last")
+        at, made = node.operation.name, convert(self, node.operation.name, layer, *inputs)
+        if kind == "Activation" or not hasattr(layer, "activation"):
+            return made
+        function = function_of(layer)
+        return self.activation(made, function, at=at, name=f"{made.tensor}/{function}")
 
-    def _input(self, layer: Any, tensor: Any) -> list[Layer]:
-        """Of one sample; of one frame of a clip, which is then an image."""
+    def _source(self, layer: Any, tensor: Any) -> View:
+        """Return an input: of one sample, or of one frame of a clip, which is then an image."""
         shape = tuple(tensor.shape[1 + self.over_time :])
         if any(size is None for size in shape):
             raise SpicaError(f"{layer.name}: input shape {shape} has unknown sizes; build the model with fixed ones")
-        source = Input(name=layer.name, shape=shape)
+        source = self.input(layer.name, shape)
         if self.recurrent and len(shape) == 1:
-            return [source, Reshape(name=f"{source.name}/step", inputs=(source.name,), shape=(1, *shape))]
-        return [source, *keras_time.as_image(source.name, (source.name,), shape)] if self.over_time else [source]
+            return self.move(Reshape, f"{source.tensor}/step", source, shape=(1, *shape))
+        return self.frame(source, source.tensor) if self.over_time else source
 
-    def finished(self, tensors: Sequence[Any]) -> tuple[tuple[Layer, ...], tuple[str, ...]]:
-        """All layers, and the names of those that write the model's outputs, in the shapes that it gives."""
-        outputs = []
-        for tensor in tensors:
-            name = self.tensors[id(tensor)]
-            if self.zeros_before.get(id(tensor)):
-                raise SpicaError(f"{name}: the output's clips begin with zeros; leave the padding before it out")
-            vector = len(tensor.shape) == 2 + self.over_time
-            outputs.append(self._flattened(name) if vector and len(self.types[name].shape) > 1 else name)
-        return tuple(self.layers), tuple(outputs)
-
-    def _flattened(self, name: str) -> str:
-        """An output that is an image of one pixel, or a stretch of one step, as ``(C,)``.
-
-        Where a dense layer makes it, that reads plain channels already.
-        """
-        position = {layer.name: i for i, layer in enumerate(self.layers)}
-        layer = self.layers[position[name]]
-        while isinstance(layer, Softmax | Activation | Gelu):
-            layer = self.layers[position[layer.inputs[0]]]
-        readers = sum(layer.name in other.inputs for other in self.layers)
-        point = isinstance(layer, Dense) or (isinstance(layer, Conv2D) and layer.kernel.shape[:2] == (1, 1))
-        if not point or readers > (layer.name != name):
-            return self.add([Flatten(name=f"{name}/flatten", inputs=(name,))])
-        assert isinstance(layer, Dense | Conv2D)
-        flat, kernel = Flatten(name=f"{layer.name}/flatten", inputs=layer.inputs), layer.kernel
-        dense = Dense(name=layer.name, inputs=(flat.name,), kernel=kernel.reshape(kernel.shape[-2:]), bias=layer.bias)
-        self.layers[position[layer.name] : position[layer.name] + 1] = [flat, dense]
-        return name
+    def output(self, tensor: Any) -> View:
+        """Return an output of the model in the shape that it gives."""
+        found = self.tensors[id(tensor)]
+        if self.zeros_before.get(id(tensor)):
+            raise SpicaError(f"{found.tensor}: the output's clips begin with zeros; leave the padding before it out")
+        vector = self.over_time and len(tensor.shape) == 3
+        return keras_time.as_vector(self, found) if vector and len(found.sizes) > 1 else found
 
 
 def _check_call(node: Any) -> None:
@@ -179,5 +165,5 @@ def _check_axis(layer: Any, rank: int) -> None:
     """Refuse a layer that normalises or joins along another axis than the channels of tensors of ``rank`` axes."""
     axis = getattr(layer, "axis", -1)
     axes = {*axis} if isinstance(axis, list | tuple) else {axis}
-    if type(layer).__name__ in keras_layers.ALONG_CHANNELS and not axes <= {-1, rank - 1}:
+    if type(layer).__name__ in ALONG_CHANNELS and not axes <= {-1, rank - 1}:
         raise SpicaError(f"{layer.name}: axis {axis} is not supported; use the last axis, which holds the channels")

@@ -1,6 +1,7 @@
 """PyTorch modules to float networks, through the graph that ``torch.export`` makes of them.
 
-PyTorch has channels first, and cuts and turns tensors at will; see ``views`` for how that becomes channels last.
+PyTorch has channels first, and cuts and turns tensors at will; see ``view`` for how that becomes channels last. How it
+spells each operation is in ``torch_operations``.
 """
 
 from __future__ import annotations
@@ -8,19 +9,16 @@ from __future__ import annotations
 import copy
 import logging
 import operator
-from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spica.errors import SpicaError
-from spica.frontends.torch_operations import CONVERTERS, HINTS, IDENTITIES, MOVES, Graph, Scores
-from spica.frontends.view import View, image, whole
-from spica.layers import Input
+from spica.frontends.ops import GraphBuilder
+from spica.frontends.patterns import Part
+from spica.frontends.torch_operations import IDENTITIES, MOVES, OPERATIONS, SEVERAL
+from spica.frontends.view import View
 from spica.network import Network
-from spica.passes.merge_embeddings import merge_embeddings
 
 
 def from_torch(module: Any, example: Any) -> Network:
@@ -40,23 +38,17 @@ def from_torch(module: Any, example: Any) -> Network:
     """
     exported = _export(module, example)
     graph = _Walk()
-    nodes = list(exported.graph.nodes)
     known = {**dict(exported.state_dict), **dict(exported.constants)}
     signature = exported.graph_signature
-    held = {
-        **signature.inputs_to_parameters,
-        **signature.inputs_to_buffers,
-        **signature.inputs_to_lifted_tensor_constants,
-    }
-    for node in nodes:
+    held = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    held |= signature.inputs_to_lifted_tensor_constants
+    for node in exported.graph.nodes:
         if node.op == "placeholder":
-            value = known[held[node.name]] if node.name in held else None
-            graph.values[node.name] = graph.input(node) if value is None else _kept(value)
+            graph.values[node.name] = _kept(known[held[node.name]]) if node.name in held else graph.source(node)
         elif node.op == "call_function":
             graph.call(node)
-    (results,) = (node.args[0] for node in nodes if node.op == "output")
-    outputs = tuple(graph.output(result) for result in results)
-    return merge_embeddings(_pruned(Network(tuple(graph.layers), outputs, type(module).__name__.lower())))
+    (results,) = (node.args[0] for node in exported.graph.nodes if node.op == "output")
+    return graph.network([graph.output(result) for result in results], type(module).__name__.lower())
 
 
 def _export(module: Any, example: Any) -> Any:
@@ -115,79 +107,69 @@ def _plain(value: Any) -> Any:
     return array.astype(np.float32) if array.dtype.kind == "f" else array
 
 
-def _pruned(net: Network) -> Network:
-    """The network without layers that no output needs."""
-    needed = set(net.outputs)
-    for layer in reversed(tuple(net)):
-        if layer.name in needed or isinstance(layer, Input):
-            needed.update(layer.inputs)
-            needed.add(layer.name)
-    return Network(tuple(layer for layer in net if layer.name in needed), net.outputs, net.name)
-
-
-class _Walk(Graph):
-    """Collects records while walking an exported graph; knows what each node's tensor is."""
+class _Walk(GraphBuilder):
+    """Follows an exported graph; knows what each node's tensor is: a view, a part of an operation, or PyTorch's own."""
 
     def __init__(self) -> None:
         super().__init__()
         self.values: dict[str, Any] = {}
 
-    def input(self, node: Any) -> View:
-        n, *shape = map(int, node.meta["val"].shape)
-        if len(shape) == 3:
-            channels, height, width = shape
-            return image(
-                self.add([Input(name=node.name, shape=(height, width, channels))]), (height, width, channels), n
-            )
+    def source(self, node: Any) -> View:
+        """Return the input of the network that a placeholder is, channels first."""
+        _, *shape = map(int, node.meta["val"].shape)
         if len(shape) > 3:
             raise SpicaError(f"{node.name}: an input of shape {tuple(shape)} is no image, tokens or vector")
-        return whole(self.add([Input(name=node.name, shape=tuple(shape))]), tuple(shape), n)
+        if len(shape) < 3:
+            return self.input(node.name, tuple(shape))
+        channels, height, width = shape
+        return self.input(node.name, (height, width, channels)).channels_first()
 
     def call(self, node: Any) -> None:
-        """One operation of the graph."""
+        """Do one operation of the graph."""
         args = [self.value(a) for a in node.args]
         options = {key: self.value(a) for key, a in node.kwargs.items()}
-        if not any(isinstance(v, View | Scores) for v in _leaves([*args, *options.values()])):
+        if not any(isinstance(v, View | Part) for v in _leaves([*args, *options.values()])):
             self.values[node.name] = node.target(*args, **options)  # the input has no part in it: PyTorch computes it
             return
         made = self.result(_operation(node), _where(node), [_plain(a) for a in args], options)
         self.values[node.name] = made
 
-    def result(self, name: str, where: str, args: list[Any], options: dict[str, Any]) -> Any:
-        """What an operation makes of views, arrays and plain values."""
-        moved, first = MOVES.get(name), args[0]
+    def result(self, name: str, at: str, args: list[Any], options: dict[str, Any]) -> Any:
+        """Return what an operation makes of views, arrays and plain values."""
         if name in IDENTITIES:
-            return first
-        if moved is not None and isinstance(first, View):
-            made = _each(moved(first.numbers, *args[1:], **options), lambda numbers: replace(first, numbers=numbers))
-            if not all(view.has_every_sample() for view in _leaves([made])):
-                raise SpicaError(f"{where}: {name} takes samples of the batch apart; leave the batch axis whole")
-            return made
+            return args[0]
         if name == "getitem":
-            return first[args[1]]
-        convert = CONVERTERS.get(name)
-        if convert is None:
-            supported = ", ".join(sorted(name for name in {*CONVERTERS, *MOVES} if not name.startswith("_")))
-            raise SpicaError(
-                f"{where}: PyTorch's {name} is not supported; {HINTS.get(name, f'Spica takes {supported}')}"
-            )
-        return convert(self, where, *args, **options)
+            return args[0][args[1]]
+        read = MOVES.get(name) or OPERATIONS.find(name, at)
+        others = [v for v in _leaves([*args[1:], *options.values()]) if isinstance(v, View | Part)]
+        if name not in SEVERAL and (others or not isinstance(args[0], View)):
+            raise SpicaError(f"{at}: {name} is taken where only its first argument, whole, depends on the input")
+        if name not in MOVES:
+            return read(self, at, *args, **options)
+        made = read(*args, **options)
+        if not all(view.has_every_sample() for view in _leaves([made])):
+            raise SpicaError(f"{at}: {name} takes samples of the batch apart; leave the batch axis whole")
+        return made
 
     def value(self, argument: Any) -> Any:
-        """What an argument of a node stands for."""
+        """Return what an argument of a node stands for."""
         if isinstance(argument, list | tuple):
             return [self.value(a) for a in argument]
         name = getattr(argument, "name", None)
         return self.values[name] if name in self.values and hasattr(argument, "op") else argument
 
-    def output(self, node: Any) -> str:
+    def output(self, node: Any) -> View:
+        """Return an output with channels last."""
         found = self.value(node)
+        if isinstance(found, Part):
+            raise SpicaError(f"{node}: the output is {found.half}; complete it")
         if not isinstance(found, View):
             raise SpicaError(f"{node}: an output that does not depend on the input cannot be taken")
-        found = self.narrowed(str(node), found)
-        if not found.is_whole() and not found.is_image():
+        found = self.narrowed(found, str(node))
+        ordered = [x for x in (found.channels_last(), found)[found.numbers.ndim != 4 :] if x.is_ordered()]
+        if not ordered:
             raise SpicaError(f"{node}: the output's axes are in an order of their own; give images as (N, C, H, W)")
-        return found.tensor
+        return ordered[0]
 
 
 def _operation(node: Any) -> str:
@@ -205,7 +187,3 @@ def _where(node: Any) -> str:
     kinds = {_operation(n) for n in mine if n.op == "call_function"} - {"getitem"}
     label = _operation(node) if len(kinds) > 1 or not path else ""
     return "/".join(part for part in (path.replace(".", "/"), label) if part)
-
-
-def _each(made: Any, change: Callable[[NDArray], Any]) -> Any:
-    return [change(m) for m in made] if isinstance(made, list) else change(made)

@@ -3,16 +3,22 @@
 A ``View`` holds for each of its elements the number of the value that it is. So whatever a framework does to shape is
 done to these numbers, with numpy, and no layer is made of it. A layer that reads the view sees from the numbers whether
 they are what it can take: whole images, whole rows of channels, or the heads of attention.
+
+A reader writes "permute" as ``x.permute(axes)``: every layout move is a method here, whatever the source calls it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+BATCH = 2
+"""Samples that a network is followed with: two, so that the batch axis can be told from axes of one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,18 +27,118 @@ class View:
 
     Attributes:
         tensor: the layer's name.
-        shape: of its output, channels last, the batch left out.
+        shape: shape of its output, channels last, the batch left out.
         numbers: for each element, batch axis somewhere among the others, which value it is: they are counted through
             the samples, and within a sample in the order of ``shape``.
+        label: name for the layer that a move becomes if something has to read what it moved.
     """
 
     tensor: str
     shape: tuple[int, ...]
     numbers: NDArray[np.int64]
+    label: str = ""
+
+    @classmethod
+    def whole(cls, tensor: str, shape: tuple[int, ...]) -> View:
+        """Return all of an output of ``shape`` in its own order, batch first."""
+        return cls(tensor, shape, np.arange(BATCH * prod(shape)).reshape(BATCH, *shape))
+
+    # -- layout moves: each returns a view (or several) and makes no layer; axes count the batch ---------------------
+
+    def permute(self, axes: Sequence[int]) -> View:
+        """Return the view with its axes in another order."""
+        return self._of(self.numbers.transpose(axes))
+
+    def transpose(self, first: int = -1, second: int = -2) -> View:
+        """Return the view with two axes swapped."""
+        return self._of(np.swapaxes(self.numbers, first, second))
+
+    def reverse_axes(self) -> View:
+        """Return the view with all axes in reverse order."""
+        return self._of(self.numbers.T)
+
+    def channels_last(self) -> View:
+        """Return ``(N, C, ...)`` as ``(N, ..., C)``."""
+        return self._of(np.moveaxis(self.numbers, 1, -1))
+
+    def channels_first(self) -> View:
+        """Return ``(N, ..., C)`` as ``(N, C, ...)``."""
+        return self._of(np.moveaxis(self.numbers, -1, 1))
+
+    def reshape(self, *sizes: Any) -> View:
+        """Return the view in another shape of as many elements, given as one sequence or as arguments."""
+        flat = sizes[0] if len(sizes) == 1 and isinstance(sizes[0], list | tuple) else sizes
+        return self._of(self.numbers.reshape([int(size) for size in flat]))
+
+    def flatten(self, start: int = 0, stop: int = -1) -> View:
+        """Return the view with the axes ``start`` to ``stop`` (included) made one."""
+        x = self.numbers
+        return self._of(x.reshape(*x.shape[: start % x.ndim], -1, *x.shape[stop % x.ndim + 1 :]))
+
+    def unflatten(self, axis: int, sizes: Sequence[int]) -> View:
+        """Return the view with one axis made several."""
+        x, axis = self.numbers, axis % self.numbers.ndim
+        return self._of(x.reshape(*x.shape[:axis], *sizes, *x.shape[axis + 1 :]))
+
+    def expand(self, sizes: Sequence[int], implicit: bool = False) -> View:
+        """Return the view with axes of one repeated; -1 keeps an axis."""
+        known = (1,) * (len(sizes) - self.numbers.ndim) + self.numbers.shape
+        return self._of(np.broadcast_to(self.numbers, [k if s == -1 else s for s, k in zip(sizes, known)]))
+
+    def squeeze(self, axis: int | Sequence[int] | None = None) -> View:
+        """Return the view without the given axes, or all, where they have one place."""
+        x = self.numbers
+        axes = range(x.ndim) if axis is None else [axis] if isinstance(axis, int) else axis
+        return self._of(x.squeeze(tuple(a % x.ndim for a in axes if x.shape[a] == 1)))
+
+    def unsqueeze(self, axis: int) -> View:
+        """Return the view with a new axis of one."""
+        return self._of(np.expand_dims(self.numbers, axis))
+
+    def select(self, axis: int, place: int) -> View:
+        """Return one place of an axis, without the axis."""
+        return self._of(np.take(self.numbers, place, axis))
+
+    def slice(self, axis: int = 0, start: int | None = None, stop: int | None = None, step: int = 1) -> View:
+        """Return a range of places of an axis."""
+        before = (slice(None),) * (axis % self.numbers.ndim)
+        return self._of(self.numbers[(*before, slice(start, stop, step))])
+
+    def unbind(self, axis: int = 0) -> list[View]:
+        """Return each place of an axis, without the axis."""
+        return [self._of(part) for part in np.moveaxis(self.numbers, axis, 0)]
+
+    def split(self, size: int | Sequence[int], axis: int = 0) -> list[View]:
+        """Return pieces of an axis, of the given sizes or of ``size`` each."""
+        length = self.numbers.shape[axis]
+        ends = np.arange(size, length + size, size) if isinstance(size, int) else np.cumsum(size)
+        return [self._of(part) for part in np.split(self.numbers, ends[:-1], axis)]
+
+    def chunk(self, count: int, axis: int = 0) -> list[View]:
+        """Return ``count`` pieces of an axis, the last one shorter where they do not fit."""
+        return self.split(-(-self.numbers.shape[axis] // count), axis)
+
+    def named(self, label: str) -> View:
+        """Return the view with a name for the layer that its moves become."""
+        return replace(self, label=label)
+
+    def on(self, other: View) -> View:
+        """Return the same elements of another output that has as many values, as they lie in it."""
+        return replace(self, tensor=other.tensor, shape=other.shape)
+
+    def _of(self, numbers: NDArray) -> View:
+        return replace(self, numbers=numbers)
+
+    # -- what a layer that reads the view can see ------------------------------------------------------------------
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Shape of the view itself, the batch left out."""
+        return self.numbers.shape[1:]
 
     @property
     def size(self) -> int:
-        """Values of a sample."""
+        """Number of values of a sample of the output."""
         return prod(self.shape)
 
     @property
@@ -40,90 +146,32 @@ class View:
         """Where each element lies in its own sample."""
         return self.numbers % self.size
 
-    def arranged(self, change: Callable[[NDArray], NDArray]) -> View:
-        """The view after a change that only moves elements."""
-        return replace(self, numbers=change(self.numbers))
-
-    def to(self, tensor: str, shape: tuple[int, ...], numbers: NDArray | None = None) -> View:
-        """The same elements in the output of another layer; without ``numbers``, at the same places."""
-        return View(tensor, shape, self.numbers if numbers is None else numbers)
-
-    def is_image(self) -> bool:
-        """Whether it is the whole output ``(H, W, C)``, channels first as PyTorch has it: ``(N, C, H, W)``."""
-        return (
-            len(self.shape) == 3 and self.numbers.ndim == 4 and _same(self, image(self.tensor, self.shape, self._n()))
-        )
+    def is_ordered(self) -> bool:
+        """Return whether it is the whole output in its own order, batch first, in whatever shape."""
+        flat = self.numbers.reshape(-1)
+        return len(self.numbers) == BATCH and np.array_equal(flat, np.arange(BATCH * self.size))
 
     def is_whole(self) -> bool:
-        """Whether it is the whole output, batch first, in its own order."""
-        return self.numbers.ndim == len(self.shape) + 1 and _same(self, whole(self.tensor, self.shape, self._n()))
+        """Return whether it is the whole output as it is."""
+        return self.sizes == self.shape and self.is_ordered()
 
     def has_every_sample(self) -> bool:
-        """Whether it has values of both samples that a network is followed with."""
+        """Return whether it has values of every sample that a network is followed with."""
         return bool(self.numbers.size) and self.numbers.min() < self.size <= self.numbers.max()
 
     def rows(self) -> NDArray[np.int64] | None:
-        """Which row of channels each of its rows (along the last axis) is; none where they are not such rows."""
-        channels, (*_, length) = self.shape[-1], self.numbers.shape
-        first = self.numbers[..., 0]
-        if length != channels or (first % channels).any() or not _follow(self.numbers):
+        """Return which row of channels each of its rows (along the last axis) is; None where they are not such rows."""
+        channels, first = self.shape[-1], self.numbers[..., 0]
+        follow = (np.diff(self.numbers, axis=-1) == 1).all()
+        if self.numbers.shape[-1] != channels or (first % channels).any() or not follow:
             return None
         return first // channels
 
     def flat_order(self) -> NDArray[np.int64] | None:
-        """Order in which each row (along the last axis) holds all values of a sample; none where one does not."""
+        """Return the order in which each row holds all values of a sample; None where one does not."""
         order = self.positions.reshape(-1, self.numbers.shape[-1])
         samples = (self.numbers // self.size).reshape(order.shape)
-        whole_samples = order.shape[1] == self.size and (samples == samples[:, :1]).all()
-        if (
-            not whole_samples
-            or (order != order[0]).any()
-            or not np.array_equal(np.sort(order[0]), np.arange(self.size))
-        ):
+        complete = np.array_equal(np.sort(order[0]), np.arange(self.size))
+        if not complete or (samples != samples[:, :1]).any() or (order != order[0]).any():
             return None
         return order[0]
-
-    def _n(self) -> int:
-        return int(self.numbers.max()) // self.size + 1
-
-
-def whole(tensor: str, shape: tuple[int, ...], samples: int) -> View:
-    """All of a layer's output in its own order, batch first."""
-    return View(tensor, shape, np.arange(samples * prod(shape)).reshape(samples, *shape))
-
-
-def image(tensor: str, shape: tuple[int, ...], samples: int) -> View:
-    """All of an output ``(H, W, C)`` as ``(N, C, H, W)``."""
-    return whole(tensor, shape, samples).arranged(lambda numbers: numbers.transpose(0, 3, 1, 2))
-
-
-def _same(a: View, b: View) -> bool:
-    return np.array_equal(a.numbers, b.numbers)
-
-
-def _follow(numbers: NDArray) -> bool:
-    """Whether every element of the last axis is the one after its neighbour."""
-    return bool((np.diff(numbers, axis=-1) == 1).all())
-
-
-@dataclass(frozen=True, eq=False)
-class Heads:
-    """Queries, keys or values of attention: channels ``[start, start + width)`` of each token, cut into heads."""
-
-    start: int
-    width: int
-    heads: int
-
-
-def heads_of(view: View) -> Heads | None:
-    """What a view ``(N, heads, T, channels of a head)`` of tokens ``(T, C)`` is; none where it is no such thing."""
-    if view.numbers.ndim != 4 or len(view.shape) != 2:
-        return None
-    n, heads, tokens, each = view.numbers.shape
-    start, width = int(view.numbers[0, 0, 0, 0]), heads * each
-    if tokens != view.shape[0] or start + width > view.shape[1]:
-        return None
-    wanted = whole("", view.shape, n).numbers[:, :, start : start + width]
-    if not np.array_equal(view.numbers, wanted.reshape(n, tokens, heads, each).transpose(0, 2, 1, 3)):
-        return None
-    return Heads(start, width, heads)

@@ -1,0 +1,150 @@
+"""What all operations share: adding layers, and bringing views into the forms that layers read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from spica.errors import SpicaError
+from spica.frontends.view import View
+from spica.layers import Dense, Flatten, Input, Reshape, Scale, Take, ZeroPad
+from spica.network import Layer, Network, TensorType
+from spica.network.layer import infer
+from spica.passes.merge_embeddings import merge_embeddings
+from spica.semantics.primitives import Padding, Pair, resolve_padding
+
+NONE: Padding = ((0, 0), (0, 0))
+"""No padding."""
+
+
+def refuse(at: str, bad: bool, what: str, fix: str) -> None:
+    """Raise a ``SpicaError`` if something is asked for that no operation does."""
+    if bad:
+        raise SpicaError(f"{at}: {what} is not supported; {fix}")
+
+
+class Base:
+    """Layers so far, in order, and the type of each one's output by name."""
+
+    def __init__(self) -> None:
+        self.layers: list[Layer] = []
+        self.types: dict[str, TensorType] = {}
+        self._moved: dict[tuple[Any, ...], View] = {}
+
+    def layer(self, name: str) -> Layer:
+        """Return the layer of that name."""
+        return next(layer for layer in self.layers if layer.name == name)
+
+    def make(self, kind: type[Layer], at: str, *inputs: View, **fields: Any) -> View:
+        """Add a layer that reads whole tensors; the name gets a number where another layer has it."""
+        return self.insert(kind(name=at, inputs=tuple(x.tensor for x in inputs), **fields))
+
+    def insert(self, layer: Layer) -> View:
+        """Add a layer made elsewhere, under a name that no other has."""
+        if layer.name in self.types:
+            free = (f"{layer.name}_{i}" for i in count(2))
+            layer = replace(layer, name=next(name for name in free if name not in self.types))
+        self.layers.append(layer)
+        self.types[layer.name] = infer(layer, [self.types[i] for i in layer.inputs])
+        return View.whole(layer.name, self.types[layer.name].shape)
+
+    def input(self, name: str, shape: tuple[int, ...]) -> View:
+        """Add an input of the network."""
+        return self.make(Input, name, shape=shape)
+
+    def network(self, outputs: Sequence[View], name: str) -> Network:
+        """Return the network of all layers that its outputs need.
+
+        Raises:
+            SpicaError: where an output's elements are not in the order of a layer's.
+        """
+        names = tuple(self.whole(x, x.label or x.tensor).tensor for x in outputs)
+        needed = set(names)
+        for layer in reversed(self.layers):
+            if layer.name in needed or isinstance(layer, Input):
+                needed |= {layer.name, *layer.inputs}
+        kept = tuple(layer for layer in self.layers if layer.name in needed)
+        return merge_embeddings(Network(kept, names, name))
+
+    # -- moves that something has to read: the same move of a tensor is made once ------------------------------------
+
+    def move(self, kind: type[Layer], at: str, x: View, **fields: Any) -> View:
+        """Return the output of a layer that moves all of ``x``'s tensor; made only where there is none yet."""
+        key = (x.tensor, kind, *fields.items())
+        if key not in self._moved:
+            self._moved[key] = self.make(kind, at, x, **fields)
+        return self._moved[key]
+
+    def whole(self, x: View, at: str) -> View:
+        """Return the view as the whole of a tensor of its own shape."""
+        x = self.narrowed(x, at)
+        if x.is_whole():
+            return x
+        if not x.is_ordered():
+            raise SpicaError(f"{at}: the axes of {x.tensor!r} are in an order of their own; put channels last again")
+        if len(x.sizes) == 1:
+            return self.move(Flatten, x.label or f"{at}/flatten", x)
+        name = x.label or f"{at}/{'tokens' if len(x.sizes) == 2 else 'image'}"
+        return self.move(Reshape, name, x, shape=x.sizes)
+
+    def image(self, x: View, at: str) -> View:
+        """Return the view as a whole image ``(N, H, W, C)``."""
+        if x.numbers.ndim != 4 or not x.is_ordered():
+            raise SpicaError(f"{at}: reads an image, but its input is none, of shape {x.sizes}; give it whole images")
+        return self.whole(x, at)
+
+    def vector(self, x: View, at: str) -> View:
+        """Return the view on a vector ``(N, C)`` of all that its tensor holds."""
+        return x if len(x.shape) == 1 else x.on(self.move(Flatten, x.label or f"{at}/flatten", x))
+
+    def tokens(self, x: View, at: str) -> View:
+        """Return the view on tokens ``(N, T, C)`` that it needs, where pixels of an image became tokens."""
+        if len(x.shape) == 3 and x.numbers.ndim == 3:
+            shape = (x.shape[0] * x.shape[1], x.shape[2])
+            x = x.on(self.move(Reshape, x.label or f"{at}/tokens", x, shape=shape))
+        return self.narrowed(x, at)
+
+    def narrowed(self, x: View, at: str) -> View:
+        """Return the view on no more tokens than it needs."""
+        if len(x.shape) != 2:
+            return x
+        tokens, channels = x.shape
+        used = np.unique(x.positions // channels)
+        if len(used) == tokens:
+            return x
+        start, stop = int(used[0]), int(used[-1]) + 1
+        if len(used) != stop - start:
+            raise SpicaError(f"{at}: reads tokens that do not follow one another; take a range of them")
+        taken = self.move(Take, x.label or f"{at}/take", x, axis=0, start=start, stop=stop)
+        sample, place = np.divmod(x.numbers, x.size)
+        return View(taken.tensor, taken.shape, sample * taken.size + place - start * channels)
+
+    def channels(self, x: View, start: int, width: int) -> View:
+        """Return whole tokens with only some channels: where a layer has weights, of those that make them."""
+        if width == x.shape[-1]:
+            return x
+        layer, part, name = self.layer(x.tensor), slice(start, start + width), f"{x.tensor}/{start // width}"
+        if isinstance(layer, Dense):
+            bias = None if layer.bias is None else layer.bias[part]
+            return self.insert(replace(layer, name=name, kernel=layer.kernel[:, part], bias=bias))
+        if isinstance(layer, Scale):
+            source = self.channels(View.whole(layer.inputs[0], x.shape), start, width)
+            return self.make(Scale, name, source, scale=layer.scale[part], offset=layer.offset[part])
+        return self.move(Take, name, x, axis=1, start=start, stop=start + width)
+
+    # -- padding -----------------------------------------------------------------------------------------------------
+
+    def spelled(self, padding: str | Padding, x: View, window: Pair, strides: Pair, at: str) -> str | Padding:
+        """Return padding as a layer has it: "valid" and "same" by name where it is that, else its amounts.
+
+        Amounts behind explicit padding stay amounts, or a pass could not add the two.
+        """
+        amounts, same = (resolve_padding(p, (x.shape[0], x.shape[1]), window, strides, at) for p in (padding, "same"))
+        refuse(at, min(map(min, amounts)) < 0, f"padding {amounts}", "crop the image before")
+        if amounts == NONE:
+            return "valid"
+        return "same" if amounts == same and not isinstance(self.layer(x.tensor), ZeroPad) else amounts

@@ -1,0 +1,67 @@
+"""Tables of operations: how one framework spells each, by name, and what to use instead of what none can take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from spica.errors import SpicaError
+
+_GATES = "hardware has no layer for its products of gates; leave it to the host (spica.split cuts a Keras model)"
+
+HINTS = {
+    "elu": "use ReLU",
+    "leakyrelu": "use ReLU",
+    "prelu": "use ReLU",
+    "hardswish": "use ReLU or GELU",
+    "silu": "use ReLU or GELU",
+    "swish": "use ReLU or GELU",
+    "sigmoid": "leave it out; apply it to the network's output",
+    "upsampling2d": "use a transposed convolution",
+    "conv1d": "write it as a 2D convolution on an image of height 1",
+    "globalaveragepooling1d": "over time leave it out, and train on labels for every frame",
+    "globalaveragepooling3d": "leave the average over time out, and train on labels for every frame",
+    "nativebatchnormlegit": "keep running statistics: BatchNorm2d(track_running_stats=True)",
+    "bmm": "call MultiheadAttention with need_weights=False; give products of your own heads (N, heads, T, C)",
+    "gru": _GATES,
+    "lstm": _GATES,
+}
+"""What to use instead of operations that hardware does not have, by name: small letters, without underscores."""
+
+
+def hint(name: str) -> str | None:
+    """Return what to use instead of an operation, however a framework writes its name."""
+    return HINTS.get(name.replace("_", "").lower())
+
+
+class Operations(dict[str, Callable[..., Any]]):
+    """The operations of one framework: ``@op("Conv2D")`` enters the function that reads one.
+
+    Args:
+        what: what an operation is called in messages: "Keras layer".
+        tables: others whose operations are taken over.
+    """
+
+    def __init__(self, what: str, *tables: Operations) -> None:
+        super().__init__({name: function for table in tables for name, function in table.items()})
+        self.what = what
+
+    def __call__(self, *names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Return a decorator that enters a function under each of ``names``."""
+
+        def enter(function: Callable[..., Any]) -> Callable[..., Any]:
+            self.update(dict.fromkeys(names, function))
+            return function
+
+        return enter
+
+    def find(self, name: str, at: str) -> Callable[..., Any]:
+        """Return the function that reads an operation.
+
+        Raises:
+            SpicaError: where there is none, with what to use instead.
+        """
+        if name not in self:
+            supported = ", ".join(sorted(known for known in self if not known.startswith("_")))
+            raise SpicaError(f"{at}: {self.what} {name} is not supported; {hint(name) or f'Spica takes {supported}'}")
+        return self[name]
