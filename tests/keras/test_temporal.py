@@ -243,9 +243,9 @@ def test_builders_and_layers_refuse_what_is_none(keras):
         (lambda: tenn.build_tenn((3, 4, 5), 2), "are no series"),
         (lambda: tenn.build_spatiotemporal_tenn((3, 4), 2), r"give \(T, H, W, C\)"),
         (lambda: build_vit(heads=3), "heads the width"),
-        (lambda: spica.quantize(keras.Sequential(), CLIPS), "a Sequential is no Network; spica.from_keras"),
-        (lambda: spica.trainable(None), "NoneType is no Network; give the network that spica.quantize made"),
-        (lambda: spica.to_input_integers(None, CLIPS), "no Network"),
+        (lambda: spica.quantize(keras.Sequential(), CLIPS), "expected a Network, got Sequential; spica.from_keras"),
+        (lambda: spica.trainable(None), "expected a Network, got NoneType; give the network that spica.quantize made"),
+        (lambda: spica.to_input_integers(None, CLIPS), "expected a Network, got NoneType"),
     ):
         with pytest.raises(spica.SpicaError, match=message):
             call()

@@ -1,21 +1,16 @@
 """The ``.spica`` file: a safetensors file whose header holds the network as JSON.
 
-Nothing in it is executed on load. Its header carries a schema version and a SHA-256 digest of the whole file
+Loading executes nothing in it. The header carries a schema version and a SHA-256 digest of the whole file
 (taken with the digest's own characters set to zero), so a damaged file is refused, never misread.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import re
-import types
-import typing
-from dataclasses import MISSING, fields
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -24,7 +19,8 @@ from safetensors.numpy import save as save_tensors
 
 from spica.errors import SpicaError
 from spica.network.graph import Network
-from spica.network.layer import RECORDS, Layer
+from spica.network.layer import Layer
+from spica.network.schema import decode, encode
 from spica.util.files import write_atomically
 
 SCHEMA = 1
@@ -33,12 +29,12 @@ _DIGEST = re.compile(rb'"sha256":"([0-9a-f]{64})"')
 
 
 def save(net: Network, path: str | PathLike[str]) -> None:
-    """Write ``net`` to ``path``: whole and checked, or not at all.
+    """Write a network to a ``.spica`` file: whole, or not at all.
 
     Raises:
         SpicaError: where the folder does not exist or cannot be written.
     """
-    header, tensors = _parts(net)
+    header, tensors = _encoded(net)
     metadata = {"format": "spica", "schema": str(SCHEMA), "sha256": _BLANK, "network": header}
     data = save_tensors(tensors, metadata)
     found = hashlib.sha256(data).hexdigest()
@@ -46,18 +42,18 @@ def save(net: Network, path: str | PathLike[str]) -> None:
 
 
 def digest(net: Network) -> bytes:
-    """SHA-256 of everything that a network is, the same wherever it was made or loaded."""
-    header, tensors = _parts(net)
+    """Return the SHA-256 digest (32 bytes) of a network's layers and arrays, the same wherever it was made."""
+    header, tensors = _encoded(net)
     found = hashlib.sha256(header.encode())
     for name in sorted(tensors):
         found.update(np.ascontiguousarray(tensors[name]).tobytes())
     return found.digest()
 
 
-def _parts(net: Network) -> tuple[str, dict[str, np.ndarray]]:
-    """A network as JSON, and the tensors that this names."""
+def _encoded(net: Network) -> tuple[str, dict[str, np.ndarray]]:
+    """Return a network as JSON, and the tensors that this names."""
     tensors: dict[str, np.ndarray] = {}
-    layers = [_encode(layer, layer.name, tensors) for layer in net.layers]
+    layers = [encode(layer, layer.name, tensors) for layer in net.layers]
     header = {"name": net.name, "outputs": list(net.outputs), "layers": layers}
     return json.dumps(header, separators=(",", ":")), tensors
 
@@ -93,77 +89,12 @@ def load(path: str | PathLike[str]) -> Network:
             raise SpicaError(f"{path}: schema {schema} is newer than this Spica reads ({SCHEMA}); upgrade spica")
         header = json.loads(metadata["network"])
         tensors = load_tensors(data)
-        layers = tuple(_decode(item, Layer, tensors) for item in header["layers"])
+        layers = tuple(decode(item, Layer, tensors) for item in header["layers"])
         outputs = header["outputs"]
         if not (isinstance(outputs, list) and all(isinstance(o, str) for o in outputs)):
             raise damaged
         return Network(layers, tuple(outputs), str(header["name"]))
-    except (SafetensorError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except SpicaError:
+        raise
+    except (SafetensorError, KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise SpicaError(f"{path}: its header is not that of a network ({error})") from None
-    except ValueError as error:
-        if isinstance(error, SpicaError):
-            raise
-        raise SpicaError(f"{path}: its header is not that of a network ({error})") from None
-
-
-def _encode(value: Any, where: str, tensors: dict[str, np.ndarray]) -> Any:
-    """A record or plain value as JSON; its arrays go to ``tensors`` under their path."""
-    if isinstance(value, np.ndarray | np.generic):
-        tensors[where] = np.asarray(value, order="C")
-        return {"tensor": where}
-    if type(value).__name__ in RECORDS and RECORDS[type(value).__name__] is type(value):
-        body = {f.name: _encode(getattr(value, f.name), f"{where}/{f.name}", tensors) for f in fields(value)}
-        return {"record": type(value).__name__, **body}
-    if isinstance(value, tuple):
-        return [_encode(v, f"{where}/{i}", tensors) for i, v in enumerate(value)]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise SpicaError(f"{where}: a {type(value).__name__} cannot be saved")
-
-
-def _decode(item: Any, expected: Any, tensors: dict[str, np.ndarray]) -> Any:
-    """The inverse of ``_encode``, holding every field to its declared type."""
-    origin, args = typing.get_origin(expected), typing.get_args(expected)
-    if origin in (typing.Union, types.UnionType):
-        for option in args:
-            with contextlib.suppress(TypeError):
-                return _decode(item, option, tensors)
-        raise TypeError(f"{item!r:.60} is not {expected}")
-    if origin is np.ndarray:
-        if not (isinstance(item, dict) and set(item) == {"tensor"}):
-            raise TypeError(f"{item!r:.60} is not a tensor")
-        return tensors[item["tensor"]]
-    if origin is tuple:
-        if not isinstance(item, list):
-            raise TypeError(f"{item!r:.60} is not a list")
-        inner = args[:1] * len(item) if len(args) == 2 and args[1] is Ellipsis else args
-        if len(inner) != len(item):
-            raise TypeError(f"{item!r:.60} has {len(item)} entries, not {len(inner)}")
-        return tuple(_decode(v, t, tensors) for v, t in zip(item, inner))
-    if expected is type(None):
-        if item is not None:
-            raise TypeError(f"{item!r:.60} is not null")
-        return None
-    if expected is float and type(item) in (int, float):
-        return float(item)
-    if expected in (bool, int, str):
-        if type(item) is not expected:
-            raise TypeError(f"{item!r:.60} is not {expected.__name__}")
-        return item
-    return _decode_record(item, expected, tensors)
-
-
-def _decode_record(item: Any, expected: Any, tensors: dict[str, np.ndarray]) -> Any:
-    if not (isinstance(item, dict) and isinstance(expected, type)):
-        raise TypeError(f"{item!r:.60} is not a record")
-    cls: Any = RECORDS.get(item.get("record", ""))
-    if cls is None or not issubclass(cls, expected):
-        raise TypeError(f"unknown layer {item.get('record')!r:.60}")
-    hints = typing.get_type_hints(cls)
-    names = {f.name for f in fields(cls)}
-    if extra := set(item) - names - {"record"}:
-        raise TypeError(f"{cls.__name__} has no field {sorted(extra)[0]!r:.60}")
-    missing = {f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING} - set(item)
-    if missing:
-        raise TypeError(f"{cls.__name__} lacks {sorted(missing)[0]!r}")
-    return cls(**{name: _decode(item[name], hints[name], tensors) for name in names & set(item)})

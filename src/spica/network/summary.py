@@ -1,4 +1,4 @@
-"""A network as a table of text."""
+"""A network as a text table."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from spica.util.table import table
 
 
 def parameters(layer: Layer) -> int:
-    """Number of weights and biases in a layer."""
+    """Return the number of weights and biases in a layer."""
     arrays = (getattr(layer, f.name) for f in fields(layer) if "kernel" in f.name or f.name == "bias")
     return sum(a.size for a in arrays if isinstance(a, np.ndarray))
 
 
 def summary(net: Network) -> str:
+    """Return a table of a network's layers, and its parameters and MACs in all."""
     rows = [("layer", "kind", "output", "weights", "parameters", "MACs")]
     total = 0
     macs = 0

@@ -1,0 +1,141 @@
+"""The declared types of a record's fields: checking records by them, and writing records as JSON and back.
+
+A record is a class in ``RECORDS``. Its fields hold numbers, text, ``None``, arrays, tuples of such, and records.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Hashable
+from dataclasses import MISSING, fields
+from functools import cache
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spica.errors import SpicaError
+from spica.network.layer import RECORDS
+
+
+def check_fields(value: Any, where: str) -> None:
+    """Check every field of a record, and of the records in it, against its declared type.
+
+    Args:
+        value: the record.
+        where: what errors begin with, such as a layer's name.
+
+    Raises:
+        SpicaError: naming the field.
+    """
+    for name, hint in _hints(value.__class__).items():
+        content = getattr(value, name)
+        if not _has_type(content, hint):
+            declared = hint.__name__ if isinstance(hint, type) else str(hint)
+            raise SpicaError(f"{where}: {name} is {content!r:.60}, but must be {declared:.80}")
+        if type(content) in RECORDS.values():
+            check_fields(content, where)
+
+
+@cache
+def _hints(cls: Hashable) -> dict[str, Any]:
+    return get_type_hints(cls)
+
+
+def _has_type(value: Any, hint: Any) -> bool:
+    """Return whether a value is of a declared type, of the few kinds of declaration that records use."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return any(_has_type(value, option) for option in arguments)
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        inner = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
+        return len(value) == len(inner) and all(map(_has_type, value, inner))
+    if hint is int:
+        return isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if origin is np.ndarray:
+        return isinstance(value, np.ndarray | np.generic)
+    return isinstance(value, origin or hint)
+
+
+def encode(value: Any, where: str, tensors: dict[str, NDArray]) -> Any:
+    """Return a record or plain value as JSON data; put its arrays into ``tensors`` under their path.
+
+    Args:
+        value: what to encode.
+        where: its path: the name of the record that it belongs to, then fields and positions.
+        tensors: filled with every array met, by path.
+
+    Raises:
+        SpicaError: for a value that a record must not hold.
+    """
+    if isinstance(value, np.ndarray | np.generic):
+        tensors[where] = np.asarray(value, order="C")
+        return {"tensor": where}
+    if RECORDS.get(type(value).__name__) is type(value):
+        body = {f.name: encode(getattr(value, f.name), f"{where}/{f.name}", tensors) for f in fields(value)}
+        return {"record": type(value).__name__, **body}
+    if isinstance(value, tuple):
+        return [encode(v, f"{where}/{i}", tensors) for i, v in enumerate(value)]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise SpicaError(f"{where}: a {type(value).__name__} cannot be saved")
+
+
+def decode(item: Any, expected: Any, tensors: dict[str, NDArray]) -> Any:
+    """Return what ``encode`` made JSON data of, with every field checked against its declared type.
+
+    Args:
+        item: the data.
+        expected: the declared type: of a record, of a plain value, or a union or tuple of such.
+        tensors: the arrays, by path.
+
+    Raises:
+        TypeError: where the data is not of that type.
+        KeyError: where an array is missing.
+    """
+    origin, args = get_origin(expected), get_args(expected)
+    if origin in (Union, UnionType):
+        for option in args:
+            with contextlib.suppress(TypeError):
+                return decode(item, option, tensors)
+        raise TypeError(f"{item!r:.60} is not {expected}")
+    if origin is np.ndarray:
+        if not (isinstance(item, dict) and set(item) == {"tensor"}):
+            raise TypeError(f"{item!r:.60} is not a tensor")
+        return tensors[item["tensor"]]
+    if origin is tuple:
+        if not isinstance(item, list):
+            raise TypeError(f"{item!r:.60} is not a list")
+        inner = args[:1] * len(item) if len(args) == 2 and args[1] is Ellipsis else args
+        if len(inner) != len(item):
+            raise TypeError(f"{item!r:.60} has {len(item)} entries, not {len(inner)}")
+        return tuple(decode(v, t, tensors) for v, t in zip(item, inner))
+    if expected is type(None):
+        if item is not None:
+            raise TypeError(f"{item!r:.60} is not null")
+        return None
+    if expected is float and type(item) in (int, float):
+        return float(item)
+    if expected in (bool, int, str):
+        if type(item) is not expected:
+            raise TypeError(f"{item!r:.60} is not {expected.__name__}")
+        return item
+    return _decode_record(item, expected, tensors)
+
+
+def _decode_record(item: Any, expected: Any, tensors: dict[str, NDArray]) -> Any:
+    if not (isinstance(item, dict) and isinstance(expected, type)):
+        raise TypeError(f"{item!r:.60} is not a record")
+    cls: Any = RECORDS.get(item.get("record", ""))
+    if cls is None or not issubclass(cls, expected):
+        raise TypeError(f"unknown layer {item.get('record')!r:.60}")
+    known = {f.name: f for f in fields(cls)}
+    if extra := set(item) - set(known) - {"record"}:
+        raise TypeError(f"{cls.__name__} has no field {sorted(extra)[0]!r:.60}")
+    required = {name for name, f in known.items() if f.default is MISSING and f.default_factory is MISSING}
+    if missing := required - set(item):
+        raise TypeError(f"{cls.__name__} lacks {sorted(missing)[0]!r}")
+    return cls(**{name: decode(item[name], _hints(cls)[name], tensors) for name in known.keys() & set(item)})
