@@ -114,7 +114,7 @@ def test_uses_are_redirected_and_the_layer_stays():
             lambda net: edit.replace_uses(net, "image", "dense"),
             "first: its input 'dense' is not written by any earlier",
         ),
-        (lambda net: edit.subgraph(net, ("absent",)), "output 'absent' is not the name of a layer"),
+        (lambda net: edit.subgraph(net, ("absent",)), "has no layer 'absent'"),
     ],
 )
 def test_an_edit_that_does_not_fit_is_refused_by_name(change, message):

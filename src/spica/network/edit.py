@@ -85,7 +85,7 @@ def subgraph(net: Network, outputs: Sequence[str], sources: Sequence[Layer] = ()
         SpicaError: where there is no such tensor.
     """
     given = {layer.name for layer in sources}
-    needed = set(outputs)
+    needed = {net[name].name for name in outputs}
     for layer in reversed(net.layers):
         if layer.name in needed - given:
             needed.update(layer.inputs)
