@@ -44,8 +44,9 @@ def replace_layer(net: Network, name: str, *layers: Layer) -> Network:
     Raises:
         SpicaError: where there is no such layer, or the new ones do not fit.
     """
-    names = {net[name].name: layers[-1].name}
-    changed = [new for old in net for new in (layers if old.name == name else [redirect(old, names)])]
+    old, last = net[name], layers[-1].name
+    names = {} if last == name else {name: last}
+    changed = [new for layer in net for new in (layers if layer is old else [redirect(layer, names)])]
     return replace(net, layers=tuple(changed), outputs=tuple(names.get(o, o) for o in net.outputs))
 
 
