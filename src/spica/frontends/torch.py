@@ -20,7 +20,7 @@ from spica.frontends.torch_operations import CONVERTERS, HINTS, IDENTITIES, MOVE
 from spica.frontends.view import View, image, whole
 from spica.layers import Input
 from spica.network import Network
-from spica.passes.merge_embeddings import merge_embeddings
+from spica.passes import merge_embeddings
 
 
 def from_torch(module: Any, example: Any) -> Network:

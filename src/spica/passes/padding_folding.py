@@ -1,14 +1,17 @@
-"""Take explicit zero padding into the convolution after it, which pads for free."""
+"""Fold explicit zero padding into the convolution behind it, which pads at no cost."""
 
 from dataclasses import replace
 
 from spica.layers import ZeroPad
 from spica.layers.weighted import WindowedLayer
 from spica.network import Layer, Network
+from spica.passes.base import Result, graph_pass
 from spica.passes.merge import merge_pairs
 
 
-def fold_padding(net: Network) -> Network:
+@graph_pass()
+def fold_padding(net: Network) -> Result:
+    """Fold each ``ZeroPad`` into the layer that slides a window over its output."""
     return merge_pairs(net, _merge)
 
 
