@@ -18,11 +18,11 @@ def no_scale_of_an_image(net: Network) -> None:
         SpicaError: naming the layer.
     """
     for layer in net:
-        if _is_scale_of_an_image(net, layer):
+        if _is_scale_of_an_image(layer, net):
             raise SpicaError(f"{layer.name}: a Scale of an image is left, which no device has")
 
 
-def _is_scale_of_an_image(net: Network, layer: Layer) -> TypeGuard[Scale]:
+def _is_scale_of_an_image(layer: Layer, net: Network) -> TypeGuard[Scale]:
     return isinstance(layer, Scale) and len(net.types[layer.name].shape) == 3
 
 
@@ -31,10 +31,10 @@ def scale_to_depthwise(net: Network) -> Result:
     """Replace each ``Scale`` of an image by a depthwise 1x1 convolution."""
 
     def lowered(layer: Layer) -> Layer:
-        if not _is_scale_of_an_image(net, layer):
-            return layer
-        kernel = layer.scale[None, None].astype(np.float32)
-        return DepthwiseConv2D(name=layer.name, inputs=layer.inputs, kernel=kernel, bias=layer.offset)
+        if _is_scale_of_an_image(layer, net):
+            kernel = layer.scale[None, None].astype(np.float32)
+            return DepthwiseConv2D(name=layer.name, inputs=layer.inputs, kernel=kernel, bias=layer.offset)
+        return layer
 
     layers = tuple(map(lowered, net))
     return Result(net) if layers == net.layers else Result(replace(net, layers=layers), modified=True)
