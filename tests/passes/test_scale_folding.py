@@ -59,3 +59,8 @@ def test_a_negative_factor_does_not_pass_a_maximum_nor_any_a_rectifier():
         net = network(conv("conv", "input", **fields), scale("a", "conv"))
         assert fold_scale(net) is net
     assert len(fold_scale(network(conv("conv", "input", pool=MaxPool()), scale("a", "conv", factor=(2, 1))))) == 2
+
+
+def test_a_border_that_holds_something_already_stays_behind_the_scale():
+    net = network(scale("a", "input", offset=(0, 0)), conv("conv", "a", padding_value=np.float32([1, 2])))
+    assert fold_scale(net) is net

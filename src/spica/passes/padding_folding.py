@@ -18,6 +18,8 @@ def fold_padding(net: Network) -> Result:
 def _merge(before: Layer, after: Layer) -> Layer | None:
     if not isinstance(before, ZeroPad) or not isinstance(after, WindowedLayer) or after.padding == "same":
         return None
+    if getattr(after, "padding_value", None) is not None:
+        return None  # it pads with something else than zeros
     own = ((0, 0), (0, 0)) if isinstance(after.padding, str) else after.padding
     (top, bottom), (left, right) = before.padding
     padding = ((top + own[0][0], bottom + own[0][1]), (left + own[1][0], right + own[1][1]))

@@ -86,8 +86,10 @@ def _(layer: Dense, scale: Scale, reads_input: bool) -> Layer | None:
 @fold_in_front.register
 def _(layer: Conv2D, scale: Scale, reads_input: bool) -> Layer | None:
     factor, offset, fill = scale.scale, scale.offset, layer.padding_value
+    if fill is not None and layer.padding != "valid":
+        return None  # its border holds values of behind the Scale
     if _offset_meets_border(layer, scale):
-        if not reads_input or (factor == 0).any() or fill is not None:
+        if not reads_input or (factor == 0).any():
             return None
         # The float network padded zeros behind the Scale; what becomes zero there is -offset / factor here.
         fill = (-offset / factor).astype(np.float32)

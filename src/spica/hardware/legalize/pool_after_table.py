@@ -31,6 +31,5 @@ def pool_after_table(net: Network, layer: LookUp, device: Device) -> Result:
     if carrier is None:
         return Result(net)
     changed = replace_layer(unpooled, layer.name, table, replace(carrier, pool=before.pool))
-    return Result(
-        changed, True, f"{layer.name}: max pooling moved from before its table to after it, which never falls"
-    )
+    note = f"{layer.name}: max pooling moved from before its table to after it, which never falls"
+    return Result(changed, True, note)
