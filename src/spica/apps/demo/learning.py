@@ -16,8 +16,7 @@ from spica.hardware import LearningStep, learning_step, two_digits
 from spica.layers import LearningDense
 from spica.learning import Learner, binarize
 from spica.report import write_page
-from spica.report.figures import to_png
-from spica.report.learning import learned
+from spica.report.figures import learned, to_png
 from spica.util.files import write_atomically
 from spica.util.table import table
 
