@@ -240,8 +240,8 @@ def test_builders_and_layers_refuse_what_is_none(keras):
     for call, message in (
         (lambda: TemporalConv(3, 2.5), "frames is 2.5"),
         (lambda: TemporalConv(3, 2, basis=3), "must be a Jacobi"),
-        (lambda: tenn.build_tenn((3, 4, 5), 2), "are no series"),
-        (lambda: tenn.build_spatiotemporal_tenn((3, 4), 2), r"give \(T, H, W, C\)"),
+        (lambda: tenn.build_tenn((3, 4, 5), 2), r"shape of a series must be \(T, C\); got \(3, 4, 5\)"),
+        (lambda: tenn.build_spatiotemporal_tenn((3, 4), 2), r"shape must be \(T, H, W, C\)"),
         (lambda: build_vit(heads=3), "heads the width"),
         (lambda: spica.quantize(keras.Sequential(), CLIPS), "expected a Network, got Sequential; spica.from_keras"),
         (lambda: spica.trainable(None), "expected a Network, got NoneType; give the network that spica.quantize made"),

@@ -9,12 +9,12 @@ from spica.zoo.builders.backbone import build
 def akidanet(
     alpha: float = 1.0, resolution: int = 224, classes: int = 1000, seed: int = 0, *, fused: bool = True
 ) -> Network:
-    """AkidaNet: input convolution, three 3x3 convolutions, ten separable blocks, global average, classifier.
+    """Build AkidaNet: input convolution, three 3x3 convolutions, ten separable blocks, global average, classifier.
 
     Args:
-        alpha: width: factor of every layer's filters.
+        alpha: factor on every layer's filters.
         resolution: height and width of the samples ``(resolution, resolution, 3)``.
-        classes: outputs.
+        classes: number of outputs.
         seed: of the random weights.
         fused: whether separable blocks are one layer, as first-generation hardware has them; otherwise a depthwise and
             a pointwise layer, each with its own rectifier and output stage.
