@@ -271,7 +271,7 @@ def test_at_twice_the_rate_a_slow_clip_gives_the_same(keras, jacobi):
     for rate, which, message in (
         (0, model, "above 0"),
         ("2", model, "a number above 0"),
-        (2, None, "NoneType is no keras.Model"),
+        (2, None, "expected a keras.Model, got NoneType"),
         (2, [keras.Sequential([keras.Input((40, 3)), DiagonalSSM()])], "counts in frames"),
         (2, [TemporalConv(4, 16)], "counts in frames"),
         (2, [layers.Conv1D(4, 16, padding="causal")], "counts in frames"),

@@ -62,11 +62,5 @@ def dense(name: str, source: str, kernel: NDArray[np.float32], *, relu: bool = T
 
 def _weighted(name: str, source: str, kernel: NDArray[np.float32], relu: bool = True) -> dict[str, Any]:
     """Return the fields that all of them have."""
-    bias = np.zeros(kernel.shape[-1], np.float32)
-    return {
-        "name": name,
-        "inputs": (source,),
-        "kernel": kernel,
-        "bias": bias,
-        "activation": ReLU() if relu else None,
-    }
+    after = {"bias": np.zeros(kernel.shape[-1], np.float32), "activation": ReLU() if relu else None}
+    return {"name": name, "inputs": (source,), "kernel": kernel, **after}
