@@ -19,7 +19,6 @@ from safetensors.numpy import save as save_tensors
 
 from spica.errors import SpicaError
 from spica.network.graph import Network
-from spica.network.layer import Layer
 from spica.network.schema import decode, encode
 from spica.util.files import write_atomically
 
@@ -89,8 +88,9 @@ def load(path: str | PathLike[str]) -> Network:
             raise SpicaError(f"{path}: schema {schema} is newer than this Spica reads ({SCHEMA}); upgrade spica")
         header = json.loads(metadata["network"])
         tensors = load_tensors(data)
-        layers = tuple(decode(item, Layer, tensors) for item in header["layers"])
-        outputs = header["outputs"]
+        layers, outputs = decode(header["layers"], tensors), header["outputs"]
+        if not isinstance(layers, tuple):
+            raise TypeError(f"layers are {layers!r:.60}, but must be a list")
         if not (isinstance(outputs, list) and all(isinstance(o, str) for o in outputs)):
             raise damaged
         return Network(layers, tuple(outputs), str(header["name"]))

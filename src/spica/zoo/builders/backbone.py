@@ -1,4 +1,4 @@
-"""The body that AkidaNet and MobileNetV1 share; they differ in how many blocks are full convolutions."""
+"""MobileNetV1, and AkidaNet: MobileNetV1 with full convolutions where an NP runs them as cheaply as separable ones."""
 
 from __future__ import annotations
 
@@ -14,26 +14,42 @@ BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)]
 """Filters at full width and stride of each block (Howard et al., MobileNets, 2017, table 1)."""
 
 
-def build(name: str, alpha: float, resolution: int, classes: int, seed: int, convolutions: int, fused: bool) -> Network:
-    """Build a stem, thirteen 3x3 blocks of which the first are full convolutions, global average, classifier.
-
-    Batch normalisation is folded: layers have biases, all zero. Kernels are He-normal.
+def akidanet(
+    alpha: float = 1.0, resolution: int = 224, classes: int = 1000, seed: int = 0, *, fused: bool = True
+) -> Network:
+    """Build AkidaNet: input convolution, three 3x3 convolutions, ten separable blocks, global average, classifier.
 
     Args:
-        name: of the network; "_unfused" is added where it is.
         alpha: factor on every layer's filters.
-        resolution: height and width of the samples, 3 channels.
+        resolution: height and width of the samples ``(resolution, resolution, 3)``.
         classes: number of outputs.
-        seed: of the random weights.
-        convolutions: how many blocks are full convolutions; the rest are separable.
-        fused: whether a separable block is one layer, or a depthwise and a pointwise one, each rectified.
+        seed: of the random weights: He-normal kernels. Biases, which hold batch normalisation, are zero.
+        fused: whether separable blocks are one layer without an activation between the two convolutions, as
+            first-generation hardware has them; otherwise a depthwise and a pointwise layer, each rectified.
 
     Returns:
         A float network.
 
     Raises:
-        SpicaError: for a width, resolution or number of classes that leaves a layer empty.
+        SpicaError: for arguments that leave a layer empty.
     """
+    return _build(f"akidanet_{alpha:g}_{resolution}", alpha, resolution, classes, seed, convolutions=3, fused=fused)
+
+
+def mobilenet(
+    alpha: float = 1.0, resolution: int = 224, classes: int = 1000, seed: int = 0, *, fused: bool = True
+) -> Network:
+    """Build MobileNetV1: input convolution, thirteen separable blocks, global average, classifier.
+
+    Args, result and errors are those of ``akidanet``.
+    """
+    return _build(f"mobilenet_{alpha:g}_{resolution}", alpha, resolution, classes, seed, convolutions=0, fused=fused)
+
+
+def _build(
+    name: str, alpha: float, resolution: int, classes: int, seed: int, convolutions: int, fused: bool
+) -> Network:
+    """Build a stem, thirteen 3x3 blocks of which the first are full convolutions, global average, classifier."""
     if not (math.isfinite(alpha) and int(STEM_FILTERS * alpha) >= 1 and resolution >= 1 and classes >= 1):
         raise SpicaError(
             f"{name}: alpha must be at least {1 / STEM_FILTERS}, resolution and classes at least 1; "
