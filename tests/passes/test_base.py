@@ -70,11 +70,11 @@ def test_a_pass_returns_the_network_and_whether_it_is_another():
 
 def test_pipelines_run_until_nothing_changes():
     net = float_network()
-    once = Pipeline("once", (rectify,)).run(net)
+    once = Pipeline(rectify).run(net)
     assert once.modified and once.network["dense"].activation is None
-    stable = Pipeline("all", (rectify,), until_stable=True).run(net)
+    stable = Pipeline(rectify, until_stable=True).run(net)
     assert stable.modified and stable.network["dense"].activation is not None
-    assert Pipeline("all", (rectify,), until_stable=True).run(stable.network) == (stable.network, False, "")
+    assert Pipeline(rectify, until_stable=True).run(stable.network) == (stable.network, False, "")
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_pipelines_run_until_nothing_changes():
     ],
 )
 def test_a_pass_that_fails_its_contract_is_named(step, message):
-    for run in (step.run, Pipeline("all", (step,)).run):
+    for run in (step.run, Pipeline(step).run):
         with pytest.raises(SpicaError, match=message):
             run(float_network())
 

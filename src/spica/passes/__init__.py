@@ -15,8 +15,8 @@ from spica.passes.softmax_removal import remove_softmax
 
 PASSES = (remove_softmax, fold_padding, fold_scale, merge_embeddings, fuse_activation, fuse_pooling)
 
-FUSE = Pipeline("fuse", (fuse_activation, fuse_pooling), until_stable=True)
-PREPARE = Pipeline("prepare", (Pipeline("fold", PASSES, until_stable=True), scale_to_depthwise, FUSE))
+FUSE = Pipeline(fuse_activation, fuse_pooling, until_stable=True)
+PREPARE = Pipeline(Pipeline(*PASSES, until_stable=True), scale_to_depthwise, FUSE)
 
 
 def prepare(net: Network) -> Network:

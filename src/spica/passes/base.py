@@ -11,7 +11,6 @@ makes an object of it that has the function's name and docstring, can be called,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import update_wrapper
 from typing import Any, NamedTuple
 
@@ -84,19 +83,16 @@ def graph_pass(requires: Sequence[Condition] = (), ensures: Sequence[Condition] 
     return lambda rewrite: Pass(rewrite, requires, ensures)
 
 
-@dataclass(frozen=True)
 class Pipeline:
-    """Passes in order.
+    """Passes, and pipelines of passes, to run in order.
 
-    Attributes:
-        name: what it is called.
-        passes: passes and pipelines.
+    Args:
+        passes: the steps.
         until_stable: whether to begin again until no pass modifies the network.
     """
 
-    name: str
-    passes: tuple[Pass | Pipeline, ...]
-    until_stable: bool = False
+    def __init__(self, *passes: Pass | Pipeline, until_stable: bool = False) -> None:
+        self.passes, self.until_stable = passes, until_stable
 
     def run(self, net: Network) -> Result:
         """Run every pass.

@@ -49,13 +49,13 @@ def fold_behind(layer: Layer, scale: Scale) -> Layer | None:
     return None
 
 
-@fold_behind.register
+@fold_behind.register(Scale)
 def _(layer: Scale, scale: Scale) -> Layer | None:
     offset = layer.offset * scale.scale + scale.offset
     return Scale(name=scale.name, inputs=layer.inputs, scale=layer.scale * scale.scale, offset=offset)
 
 
-@fold_behind.register
+@fold_behind.register(WeightedLayer)
 def _(layer: WeightedLayer, scale: Scale) -> Layer | None:
     if layer.activation is not None:
         return None
@@ -78,12 +78,12 @@ def fold_in_front(layer: Layer, scale: Scale, reads_input: bool) -> Layer | None
     return None
 
 
-@fold_in_front.register
+@fold_in_front.register(Dense)
 def _(layer: Dense, scale: Scale, reads_input: bool) -> Layer | None:
     return _with_input_of(scale, layer, scale.offset @ layer.kernel, kernel=layer.kernel * scale.scale[:, None])
 
 
-@fold_in_front.register
+@fold_in_front.register(Conv2D)
 def _(layer: Conv2D, scale: Scale, reads_input: bool) -> Layer | None:
     factor, offset, fill = scale.scale, scale.offset, layer.padding_value
     if fill is not None and layer.padding != "valid":
@@ -97,7 +97,7 @@ def _(layer: Conv2D, scale: Scale, reads_input: bool) -> Layer | None:
     return _with_input_of(scale, layer, added, kernel=layer.kernel * factor[:, None], padding_value=fill)
 
 
-@fold_in_front.register
+@fold_in_front.register(DepthwiseConv2D)
 def _(layer: DepthwiseConv2D, scale: Scale, reads_input: bool) -> Layer | None:
     if _offset_meets_border(layer, scale):
         return None
@@ -105,7 +105,7 @@ def _(layer: DepthwiseConv2D, scale: Scale, reads_input: bool) -> Layer | None:
     return _with_input_of(scale, layer, added, kernel=layer.kernel * scale.scale)
 
 
-@fold_in_front.register
+@fold_in_front.register(SeparableConv2D)
 def _(layer: SeparableConv2D, scale: Scale, reads_input: bool) -> Layer | None:
     if _offset_meets_border(layer, scale):
         return None
@@ -113,14 +113,14 @@ def _(layer: SeparableConv2D, scale: Scale, reads_input: bool) -> Layer | None:
     return _with_input_of(scale, layer, added, depthwise_kernel=layer.depthwise_kernel * scale.scale)
 
 
-@fold_in_front.register
+@fold_in_front.register(BufferTempConv)
 def _(layer: BufferTempConv, scale: Scale, reads_input: bool) -> Layer | None:
     if scale.offset.any():
         return None  # the frames before the first are zeros behind the Scale
     return _with_input_of(scale, layer, scale.offset, kernel=layer.kernel * scale.scale[:, None])
 
 
-@fold_in_front.register
+@fold_in_front.register(DepthwiseBufferTempConv)
 def _(layer: DepthwiseBufferTempConv, scale: Scale, reads_input: bool) -> Layer | None:
     if scale.offset.any():
         return None  # as above
