@@ -35,7 +35,7 @@ LEVELS = [
 
 NEVER = {
     "report": {"apps", "cli", ""},
-    "hardware": {"passes", "frontends"},
+    "hardware": {"frontends"},
     "keras": {"network", "layers", "engine", "quantization", "hardware"},
     "data": {"network", "layers"},
     "engine": {"passes"},

@@ -22,8 +22,8 @@ from series import Series, camera, heart, motions, sound, vowels, words
 import spica
 from spica.util.files import write_atomically
 from spica.util.keras_backend import load_keras
+from spica.zoo.builders.keras_blocks import MOMENTUM
 from spica.zoo.builders.tenn import build_recurrent_tenn, build_tenn
-from spica.zoo.recipes.digits import MOMENTUM
 
 DEVICES, RECURRENT_DEVICE = {1: "Akida2-1", 3: "Akida2-6"}, "pico"
 """By the rank of a frame."""

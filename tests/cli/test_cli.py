@@ -12,7 +12,8 @@ import pytest
 
 import spica
 from spica.data import load_digits
-from spica.zoo.recipes.digits import build_digit_classifier, shifted
+from spica.zoo.builders.digits import build_digit_classifier
+from spica.zoo.recipes.digits import shifted
 from support.command_line import call
 from support.edge_network import edge_network
 

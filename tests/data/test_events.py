@@ -58,7 +58,7 @@ def test_pixels_count_up_to_255_and_pauses_give_empty_frames():
 def test_events_that_cannot_be_are_refused(pushed, message):
     with pytest.raises(SpicaError, match=message):
         EventBinner(4, 6, 10).push(*pushed)
-    with pytest.raises(SpicaError, match="is none"):
+    with pytest.raises(SpicaError, match="height, width and microseconds must be at least 1; got"):
         EventBinner(4, 6, 0)
 
 

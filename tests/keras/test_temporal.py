@@ -254,12 +254,12 @@ def test_builders_and_layers_refuse_what_is_none(keras):
     for call, message in (
         (lambda: TemporalConv(3, 2.5), "frames is 2.5"),
         (lambda: TemporalConv(3, 2, basis=3), "must be a Jacobi"),
-        (lambda: tenn.build_tenn((3, 4, 5), 2), "are no series"),
-        (lambda: tenn.build_spatiotemporal_tenn((3, 4), 2), r"give \(T, H, W, C\)"),
+        (lambda: tenn.build_tenn((3, 4, 5), 2), r"shape of a series must be \(T, C\); got \(3, 4, 5\)"),
+        (lambda: tenn.build_spatiotemporal_tenn((3, 4), 2), r"shape must be \(T, H, W, C\)"),
         (lambda: build_vit(heads=3), "heads the width"),
-        (lambda: spica.quantize(keras.Sequential(), CLIPS), "a Sequential is no Network; spica.from_keras"),
-        (lambda: spica.trainable(None), "NoneType is no Network; give the network that spica.quantize made"),
-        (lambda: spica.to_input_integers(None, CLIPS), "no Network"),
+        (lambda: spica.quantize(keras.Sequential(), CLIPS), "expected a Network, got Sequential; spica.from_keras"),
+        (lambda: spica.trainable(None), "expected a Network, got NoneType; give the network that spica.quantize made"),
+        (lambda: spica.to_input_integers(None, CLIPS), "expected a Network, got NoneType"),
     ):
         with pytest.raises(spica.SpicaError, match=message):
             call()
@@ -285,7 +285,7 @@ def test_at_twice_the_rate_a_slow_clip_gives_the_same(keras, jacobi):
     for rate, which, message in (
         (0, model, "above 0"),
         ("2", model, "a number above 0"),
-        (2, None, "NoneType is no keras.Model"),
+        (2, None, "expected a keras.Model, got NoneType"),
         (2, [keras.Sequential([keras.Input((40, 3)), DiagonalSSM()])], "counts in frames"),
         (2, [TemporalConv(4, 16)], "counts in frames"),
         (2, [layers.Conv1D(4, 16, padding="causal")], "counts in frames"),

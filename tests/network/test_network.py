@@ -140,3 +140,9 @@ def test_an_unknown_layer_is_named():
         net["dense"]
     assert len(net) == 2
     assert "float" in repr(net)
+
+
+def test_the_old_name_of_the_stateful_layers_warns():
+    net = spica.Network((IMAGE, conv()), ("conv",))
+    with pytest.warns(DeprecationWarning, match="remembering is now Network.stateful_layers"):
+        assert net.remembering == net.stateful_layers == ()

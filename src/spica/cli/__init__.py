@@ -1,0 +1,1 @@
+"""The ``spica`` command: thin commands over the public interface."""

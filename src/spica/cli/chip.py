@@ -48,7 +48,7 @@ def check(
     samples: Annotated[Path | None, typer.Option(help="Inputs to compare outputs on; random ones by default.")] = None,
     json: Json = False,
 ) -> None:
-    """Hold a network against the rules of a device; exit code 1 if it breaks any."""
+    """Check a network against the rules of a device; exit code 1 if it breaks any."""
     net = spica.load(network)
     if fix is None:
         report = spica.check(net, device)
@@ -119,7 +119,7 @@ def explore(
 
 
 def parse_values(text: str) -> tuple[str, list[int | float | str]]:
-    """``name=1,2.5,fastest`` as a name and its values."""
+    """Return ``name=1,2.5,fastest`` as a name and its values."""
     name, _, values = text.partition("=")
     if not name or not values:
         raise SpicaError(f"--vary {text!r}: must be a name and values, such as nodes=1,2,4")

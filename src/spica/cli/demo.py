@@ -15,6 +15,8 @@ from spica.report.figures import load_pyplot
 
 
 class Which(StrEnum):
+    """The demos."""
+
     digits = "digits"
     learning = "learning"
     stream = "stream"
@@ -30,7 +32,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Of the training.")] = 0,
     json: Json = False,
 ) -> None:
-    """Digits, trained, quantised and run on a chip; a new digit, learned there from five pictures; or a live stream."""
+    """Run a demo: digits on a virtual chip; a new digit, learned there from five pictures; or a live stream."""
     load_pyplot()  # a missing library should be known before the training, not after
     try:
         out.mkdir(parents=True, exist_ok=True)

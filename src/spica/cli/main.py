@@ -39,7 +39,7 @@ for command in (
 
 
 def run() -> None:
-    """Entry point of the console script."""
+    """Run the command line; the entry point of the console script."""
     try:
         app()
     except SpicaError as error:

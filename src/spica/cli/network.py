@@ -1,4 +1,4 @@
-"""Commands on networks: summary, quantize, run, evaluate."""
+"""Commands on networks: summary, quantize, finetune, analyze, run, evaluate, export."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def quantize(
 
 
 def _recipe(net: spica.Network, x: NDArray, budget: str, device: str, widths: tuple[int, ...]) -> Recipe:
-    """Bits by layer under a budget like ``nps=40``."""
+    """Return bits by layer under a budget like ``nps=40``."""
     quantity, _, limit = budget.partition("=")
     try:
         bound = float(limit)
@@ -200,7 +200,7 @@ def evaluate(
 
 
 def load_any(path: Path) -> spica.Network:
-    """The network in a ``.spica``, ``.keras`` or quantizeml ``.h5`` or ``.onnx`` file."""
+    """Load the network in a ``.spica``, ``.keras`` or quantizeml ``.h5`` or ``.onnx`` file."""
     if path.suffix in (".h5", ".onnx"):
         return spica.from_quantizeml(path)
     if path.suffix != ".keras":

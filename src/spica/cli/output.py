@@ -1,4 +1,4 @@
-"""What commands have in common: reading files, and saying results as text or as JSON."""
+"""Reading arrays, and printing results as text or as JSON, for all commands."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def emit(facts: dict[str, Any], text: str, as_json: bool) -> None:
 
 
 def read_array(path: Path) -> NDArray:
-    """The array in a ``.npy`` file, or the only one in an ``.npz`` file."""
+    """Return the array in a ``.npy`` file, or the only one in an ``.npz`` file."""
     try:
         loaded = np.load(path, allow_pickle=False)
     except OSError as error:

@@ -34,7 +34,7 @@ class Cifar10:
 
 
 def load_cifar10(folder: str | PathLike[str]) -> Cifar10:
-    """Both splits of CIFAR-10.
+    """Load both splits of CIFAR-10.
 
     Args:
         folder: where the binary version (``data_batch_1.bin`` to ``test_batch.bin``) lies, or ``cifar10_train.npz`` and
@@ -59,7 +59,7 @@ def load_cifar10(folder: str | PathLike[str]) -> Cifar10:
 def _binary(paths: list[Path]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     data = np.concatenate([np.fromfile(path, np.uint8) for path in paths])
     if len(data) == 0 or len(data) % RECORD:
-        raise SpicaError(f"{paths[0]}: is no batch of CIFAR-10; its size must be a multiple of {RECORD} bytes")
+        raise SpicaError(f"{paths[0]}: expected a batch of CIFAR-10, whose size is a multiple of {RECORD} bytes")
     records = data.reshape(-1, RECORD)
     images = records[:, 1:].reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)
     return np.ascontiguousarray(images), records[:, 0].copy()
@@ -76,5 +76,5 @@ def _jpeg(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         ends = pairwise(offsets)
         images = np.stack([np.asarray(Image.open(io.BytesIO(data[a:b].tobytes())).convert("RGB")) for a, b in ends])
     except (KeyError, ValueError, OSError) as error:
-        raise SpicaError(f"{path}: is no packed CIFAR-10 ({error})") from None
+        raise SpicaError(f"{path}: expected packed CIFAR-10 with jpeg, offsets and labels ({error})") from None
     return images, labels

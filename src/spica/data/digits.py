@@ -30,7 +30,7 @@ class Digits:
 
 
 def load_digits(test: int = 2000) -> Digits:
-    """The shipped digits, shuffled by a fixed seed, the first ``test`` of them held out.
+    """Load the shipped digits, shuffled by a fixed seed, with the first ``test`` of them held out.
 
     Raises:
         SpicaError: where ``test`` leaves no digit on one side.

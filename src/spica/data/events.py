@@ -9,7 +9,7 @@ from spica.errors import SpicaError
 
 
 class EventBinner:
-    """Frames of a fixed time each, out of events in order of time; it holds one frame and nothing else.
+    """Bins events, in order of time, to frames of a fixed duration; holds one frame at a time.
 
     Pixels count their events, up to 255: channel 0 those that became darker, channel 1 those that became brighter.
 
@@ -21,7 +21,9 @@ class EventBinner:
 
     def __init__(self, height: int, width: int, microseconds: int, start: int = 0) -> None:
         if min(height, width, microseconds) < 1:
-            raise SpicaError(f"a sensor of {height} x {width} with frames of {microseconds} us is none")
+            raise SpicaError(
+                f"height, width and microseconds must be at least 1; got {height}, {width} and {microseconds}"
+            )
         self.shape, self.microseconds = (height, width, 2), microseconds
         self._end = start + microseconds
         self._counts, self._empty = np.zeros(self.shape, np.int64), np.zeros(self.shape, np.uint8)
@@ -29,17 +31,18 @@ class EventBinner:
         self._last = start
 
     def push(self, t: ArrayLike, x: ArrayLike, y: ArrayLike, p: ArrayLike) -> list[NDArray[np.uint8]]:
-        """Take more events and give every frame ``(H, W, 2)`` that they complete, the empty ones between as well.
+        """Take more events and return every frame ``(H, W, 2)`` that they complete, empty ones between included.
 
         Empty frames are all one array, so that a long pause takes no memory; it cannot be written to.
 
         Args:
             t: times in microseconds ``(N,)``, none before those of the last push.
-            x, y: column and row of each.
-            p: polarity, 0 or 1.
+            x: column of each event.
+            y: row of each event.
+            p: polarity of each event, 0 or 1.
 
         Raises:
-            SpicaError: for events out of order or off the sensor, or that are no integers.
+            SpicaError: for events out of order or off the sensor, or of another type than integers.
         """
         t, x, y, p = (self._column(name, values) for name, values in zip("txyp", (t, x, y, p)))
         if not len(t) == len(x) == len(y) == len(p):
@@ -66,7 +69,7 @@ class EventBinner:
         return array.astype(np.int64)
 
     def flush(self) -> NDArray[np.uint8]:
-        """The frame that has begun, whether more events would come or not."""
+        """Return the frame that has begun, complete or not."""
         return self._take()
 
     def _take(self) -> NDArray[np.uint8]:
@@ -86,7 +89,7 @@ THRESHOLD = 64
 
 
 def seen_moving(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Pictures ``(N, H, W, 1)`` as a moving camera of events would see them: clips ``(N, 11, H, W, 2)`` of 0 and 1.
+    """Turn pictures (N, H, W, 1) into clips (N, 11, H, W, 2) of 0 and 1, as a moving event camera would see them.
 
     No camera took them: an event is a pixel that changes by a quarter of its range from one place to the next.
     """

@@ -1,4 +1,4 @@
-"""Spoken keywords, synthesised: the words of Speech Commands in many voices of espeak-ng. No human speaks in them."""
+"""Synthetic spoken keywords: the words of Speech Commands in many voices of espeak-ng, none of them human."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Keywords:
 
 
 def synthesise_keywords(speakers: int = 120, words: Sequence[str] = WORDS, seed: int = 0) -> Keywords:
-    """Every word by every speaker, once, at a random place in a second of faint noise.
+    """Synthesise every word by every speaker once, at a random place in a second of faint noise.
 
     A speaker is an accent, a timbre, a pitch and a speed, drawn by lot. Needs the command ``espeak-ng``.
 
@@ -78,7 +78,7 @@ def synthesise_keywords(speakers: int = 120, words: Sequence[str] = WORDS, seed:
 
 
 def _speak(word: str, voice: str, pitch: int, speed: int) -> NDArray[np.int16]:
-    """A word as espeak-ng says it, silence at its ends cut off, at its own rate of 22,050 Hz."""
+    """Return a word as espeak-ng says it at 22,050 Hz, without the silence at its ends."""
     command = ["espeak-ng", "-v", voice, "-p", str(pitch), "-s", str(speed), "--stdout", word]
     done = subprocess.run(command, capture_output=True)
     if done.returncode or not done.stdout:
@@ -89,7 +89,7 @@ def _speak(word: str, voice: str, pitch: int, speed: int) -> NDArray[np.int16]:
 
 
 def _placed(wave: NDArray[np.int16], random: np.random.Generator, source_rate: int = 22_050) -> NDArray[np.int16]:
-    """A second at 16 kHz with the word somewhere in it, noise 20 to 50 dB below its peak."""
+    """Return a second at 16 kHz with the word somewhere in it, and noise 20 to 50 dB below its peak."""
     wave = wave[:source_rate].astype(np.float64)
     room = source_rate - len(wave)
     start = int(random.integers(room // 4, room - room // 4 + 1))
@@ -102,7 +102,7 @@ def _placed(wave: NDArray[np.int16], random: np.random.Generator, source_rate: i
 
 
 def mfcc(waves: NDArray[np.int16]) -> NDArray[np.uint8]:
-    """Mel-frequency cepstra of clips as images: ``(N, 16000)`` to uint8 ``(N, 49, 10, 1)``.
+    """Compute mel-frequency cepstra of clips (N, 16000) as images, uint8 ``(N, 49, 10, 1)``.
 
     Windows of 40 ms every 20 ms, 40 mel bands from 20 Hz to 4 kHz, the first 10 coefficients, as MLPerf Tiny's keyword
     benchmark has them; 128 is zero, a step half of the first coefficient, which is loudness, an eighth of the others.
@@ -120,7 +120,7 @@ def mfcc(waves: NDArray[np.int16]) -> NDArray[np.uint8]:
 
 
 def _mel_bank(bands: int, size: int, low: float = 20.0, high: float = 4000.0) -> NDArray[np.float64]:
-    """Triangles of equal width on the mel scale over the bins of a spectrum: ``(size // 2 + 1, bands)``."""
+    """Return triangles of equal width on the mel scale over the bins of a spectrum: ``(size // 2 + 1, bands)``."""
     edges = np.linspace(2595 * np.log10(1 + low / 700), 2595 * np.log10(1 + high / 700), bands + 2)
     hertz = 700 * (10 ** (edges / 2595) - 1)
     bins = np.arange(size // 2 + 1)[:, None] * RATE / size
@@ -130,7 +130,7 @@ def _mel_bank(bands: int, size: int, low: float = 20.0, high: float = 4000.0) ->
 
 
 def _cosines(coefficients: int, bands: int) -> NDArray[np.float64]:
-    """The orthonormal discrete cosine transform: ``(bands, coefficients)``."""
+    """Return the orthonormal discrete cosine transform: ``(bands, coefficients)``."""
     angle = np.pi / bands * (np.arange(bands)[:, None] + 0.5) * np.arange(coefficients)
     scale = np.sqrt(np.where(np.arange(coefficients) == 0, 1, 2) / bands)
     return np.cos(angle) * scale

@@ -1,9 +1,10 @@
-"""Temporal event-based networks in Keras 3: layers over clips that become streaming layers with frame buffers.
+"""Keras 3 layers of networks over time and of vision transformers, which ``spica.from_keras`` takes.
 
     from spica.keras import Jacobi, TemporalConv    # loads Keras
 
 A clip is ``(T, ...)`` frames. ``keras.layers.TimeDistributed`` takes the ordinary layers to every frame,
-``TemporalConv`` and ``DepthwiseTemporalConv`` look back, and ``spica.from_keras`` gives the network of one frame.
+``TemporalConv``, ``DepthwiseTemporalConv`` and ``DiagonalSSM`` look back, and ``spica.from_keras`` gives the streaming
+network of one frame.
 """
 
 from spica.util.keras_backend import load_keras
@@ -12,7 +13,7 @@ load_keras()  # on a backend that is installed, before the layers import it
 
 from spica.keras.polynomials import Jacobi  # noqa: E402
 from spica.keras.recurrent import DiagonalSSM  # noqa: E402
-from spica.keras.resample import resample  # noqa: E402
+from spica.keras.resampling import resample  # noqa: E402
 from spica.keras.temporal import DepthwiseTemporalConv, TemporalConv  # noqa: E402
 from spica.keras.tokens import TokenEmbedding  # noqa: E402
 

@@ -33,7 +33,7 @@ class Jacobi:
             raise SpicaError(f"{self}: count must be an integer of at least 1, alpha and beta above -1")
 
     def taps(self, frames: int) -> NDArray[np.float32]:
-        """Each polynomial as a kernel of ``frames`` taps, of mean square 1 over the interval: ``(count, frames)``."""
+        """Return each polynomial as a kernel, of mean square 1 over the interval: float32 ``(count, frames)``."""
         if frames < 1:
             raise SpicaError(f"a kernel has at least 1 frame, not {frames}")
         x = (2 * np.arange(frames) + 1) / frames - 1
@@ -42,7 +42,7 @@ class Jacobi:
         return (self._at(x) / norms / frames).astype(np.float32)
 
     def _at(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Values at ``x`` by the three-term recurrence (Szego, Orthogonal Polynomials, 4.5.1): ``(count, len(x))``."""
+        """Return values at ``x``, ``(count, len(x))``, by recurrence (Szego, Orthogonal Polynomials, 4.5.1)."""
         a, b = self.alpha, self.beta
         values = [np.ones_like(x), (a - b) / 2 + (1 + (a + b) / 2) * x]
         for n in range(2, self.count):

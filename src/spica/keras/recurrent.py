@@ -16,9 +16,9 @@ SLOWEST = 1e-4
 
 
 def legendre_modes(count: int) -> NDArray[np.complex128]:
-    """Rates of decay (real, negative) and turning (imaginary) of the first ``count`` modes of HiPPO-LegS.
+    """Return decay (real part, negative) and turning (imaginary) of the first ``count`` modes of HiPPO-LegS.
 
-    They are the eigenvalues with positive imaginary part of its normal part: the state then holds the coefficients of
+    They are the eigenvalues of its normal part with positive imaginary part: the state then holds the coefficients of
     Legendre polynomials that fit the past best (Gu et al., HiPPO, 2020; On the Parameterization and Initialization of
     Diagonal State Space Models, 2022).
     """
@@ -33,11 +33,11 @@ def legendre_modes(count: int) -> NDArray[np.complex128]:
 
 @keras.saving.register_keras_serializable("spica")
 class DiagonalSSM(keras.layers.Layer):
-    """Each channel is a complex state that turns and decays and takes up its input: ``(N, T, C)`` to the same shape.
+    """A diagonal state-space layer: each channel is a complex state, ``(N, T, C)`` to the same shape.
 
-    ``state = a * state + x`` at every step; its real part leaves. The magnitude of ``a`` stays below 1. In training the
-    whole clip is one convolution with the powers of ``a``, by Fourier transform; ``spica.from_keras`` gives the network
-    of one step. Put a ``Dense`` before it and one after it, which mix channels.
+    ``state = a * state + x`` at every step; the output is its real part. The magnitude of ``a`` stays below 1. In
+    training the whole clip is one convolution with the powers of ``a``, by Fourier transform; ``spica.from_keras``
+    gives the network of one step. Put a ``Dense`` before it and one after it, which mix channels.
 
     Args:
         fastest, slowest: times in steps between which channels' clocks are spread at the start.
@@ -50,6 +50,7 @@ class DiagonalSSM(keras.layers.Layer):
         self.fastest, self.slowest = fastest, slowest
 
     def build(self, input_shape: tuple) -> None:
+        """Make the weights for an input of this shape."""
         channels = input_shape[-1]
         if len(input_shape) != 3:
             raise SpicaError(f"{self.name}: reads clips of vectors (N, T, C), not {input_shape}")
@@ -67,6 +68,7 @@ class DiagonalSSM(keras.layers.Layer):
         return size * ops.cos(self.turning), size * ops.sin(self.turning)
 
     def call(self, x: Any) -> Any:
+        """Compute the layer on a batch."""
         length = x.shape[1]
         if length is None:
             raise SpicaError(f"{self.name}: clips need a fixed length to train; give Input its shape")
@@ -82,7 +84,9 @@ class DiagonalSSM(keras.layers.Layer):
         return ops.exp(self.log_decay) + SLOWEST
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
+        """Return the shape of the output."""
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make an equal layer."""
         return {**super().get_config(), "fastest": self.fastest, "slowest": self.slowest}

@@ -11,7 +11,7 @@ from spica.keras.polynomials import Jacobi
 
 
 class _Temporal(keras.layers.Layer):
-    """What both share: taps as plain weights or as sums of polynomials, and looking back at shifted clips."""
+    """A causal convolution over time, with taps as plain weights or as sums of polynomials."""
 
     def __init__(self, frames: int, basis: Jacobi | None = None, use_bias: bool = True, **options: Any) -> None:
         super().__init__(**options)
@@ -38,13 +38,14 @@ class _Temporal(keras.layers.Layer):
 
     @property
     def kernel(self) -> Any:
-        """The taps, oldest frame first: ``(frames, C, F)``, or ``(frames, C)`` for a depthwise layer."""
+        """The taps, oldest frame first: ``(frames, C, F)``; ``(frames, C)`` for a depthwise layer."""
         if self.basis is None:
             return ops.convert_to_tensor(self.weights_over_time)
         taps = ops.convert_to_tensor(self.basis.taps(self.frames))
         return ops.tensordot(taps, self.weights_over_time, axes=[[0], [0]])
 
     def call(self, x: Any) -> Any:
+        """Compute the layer on a batch."""
         length = x.shape[1] if x.shape[1] is not None else ops.shape(x)[1]
         rest = ((0, 0),) * (len(x.shape) - 2)
         padded = ops.pad(x, ((0, 0), (self.frames - 1, 0), *rest))
@@ -58,18 +59,19 @@ class _Temporal(keras.layers.Layer):
         raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make an equal layer."""
         basis = None if self.basis is None else vars(self.basis)
         return {**super().get_config(), "frames": self.frames, "basis": basis, "use_bias": self.use_bias}
 
 
 @keras.saving.register_keras_serializable("spica")
 class TemporalConv(_Temporal):
-    """Sum over the channels of the last frames at each place: clips ``(N, T, ..., C)`` to ``(N, T, ..., filters)``.
+    """A causal convolution over time and channels: clips ``(N, T, ..., C)`` to ``(N, T, ..., filters)``.
 
     Frames before the first are zeros, so the output at a moment knows nothing of later ones.
 
     Args:
-        filters: channels that come out.
+        filters: channels of the output.
         frames: frames that each output is made of; hardware holds 2 to 10.
         basis: polynomials whose sums the taps are; by default each tap is a weight of its own.
         use_bias: whether each filter adds one.
@@ -80,31 +82,36 @@ class TemporalConv(_Temporal):
         self.filters = filters
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the weights for an input of this shape."""
         self._build((input_shape[-1], self.filters), self.filters)  # type: ignore[arg-type]
 
     def _products(self, x: Any, tap: Any) -> Any:
         return ops.matmul(x, tap)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
+        """Return the shape of the output."""
         return (*input_shape[:-1], self.filters)
 
     def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make an equal layer."""
         return {**super().get_config(), "filters": self.filters}
 
 
 @keras.saving.register_keras_serializable("spica")
 class DepthwiseTemporalConv(_Temporal):
-    """Sum over the last frames of each value on its own: clips ``(N, T, ..., C)`` to the same shape.
+    """A causal convolution over time of each channel on its own: clips ``(N, T, ..., C)`` to the same shape.
 
     Args:
-        frames, basis, use_bias: as of ``TemporalConv``.
+        frames, basis, use_bias: see ``TemporalConv``.
     """
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the weights for an input of this shape."""
         self._build((input_shape[-1],), input_shape[-1])  # type: ignore[arg-type]
 
     def _products(self, x: Any, tap: Any) -> Any:
         return x * tap
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
+        """Return the shape of the output."""
         return input_shape

@@ -1,4 +1,4 @@
-"""What a network is: tensor types, layer records, the graph, and its file. Pure data."""
+"""Networks as data: tensor types, layer records, the graph, its edits and its file."""
 
 from spica.network.graph import Network
 from spica.network.layer import Layer, record

@@ -6,14 +6,10 @@ Nothing in it is executed on load. Its header carries a schema version and a SHA
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import re
-import types
-import typing
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,7 +21,7 @@ from safetensors.numpy import save as save_tensors
 
 from spica.errors import SpicaError
 from spica.network.graph import Network
-from spica.network.layer import RECORDS, Layer
+from spica.network.schema import decode, encode
 from spica.util.files import write_atomically
 
 SCHEMA = 1
@@ -55,8 +51,12 @@ def load(path: str | PathLike[str]) -> Network:
     """
 
     def build(header: Any, tensors: dict[str, np.ndarray]) -> Network:
-        layers = tuple(decode(item, Layer, tensors) for item in header["layers"])
-        return Network(layers, decode(header["outputs"], tuple[str, ...], tensors), str(header["name"]))
+        layers, outputs = decode(header["layers"], tensors), decode(header["outputs"], tensors)
+        if not isinstance(layers, tuple):
+            raise TypeError(f"layers are {layers!r:.60}, but must be a list")
+        if not (isinstance(outputs, tuple) and all(isinstance(output, str) for output in outputs)):
+            raise TypeError(f"outputs are {outputs!r:.60}, but must be a list of names")
+        return Network(layers, outputs, str(header["name"]))
 
     return read_file(path, "spica", "network", build)
 
@@ -125,77 +125,3 @@ def read_file(path: str | PathLike[str], kind: str, what: str, build: Callable[[
         raise
     except (SafetensorError, KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
         raise SpicaError(f"{path}: its header is not that of a {what} ({error})") from None
-
-
-def encode(value: Any, where: str, tensors: dict[str, np.ndarray], records: Mapping[str, type[Any]] = RECORDS) -> Any:
-    """Return a record or plain value as JSON; its arrays go to ``tensors`` under their path.
-
-    Args:
-        value: the value.
-        where: its path.
-        tensors: arrays by their paths, taken up.
-        records: classes of records that may occur, by name; those of networks by default.
-    """
-    if isinstance(value, np.ndarray | np.generic):
-        tensors[where] = np.asarray(value, order="C")
-        return {"tensor": where}
-    if records.get(type(value).__name__) is type(value):
-        body = {f.name: encode(getattr(value, f.name), f"{where}/{f.name}", tensors, records) for f in fields(value)}
-        return {"record": type(value).__name__, **body}
-    if isinstance(value, tuple):
-        return [encode(v, f"{where}/{i}", tensors, records) for i, v in enumerate(value)]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise SpicaError(f"{where}: a {type(value).__name__} cannot be saved")
-
-
-def decode(item: Any, expected: Any, tensors: dict[str, np.ndarray], records: Mapping[str, type[Any]] = RECORDS) -> Any:
-    """Return what ``encode`` was given, holding every field to its declared type.
-
-    Raises:
-        TypeError: where one is of another.
-    """
-    origin, args = typing.get_origin(expected), typing.get_args(expected)
-    if origin in (typing.Union, types.UnionType):
-        for option in args:
-            with contextlib.suppress(TypeError):
-                return decode(item, option, tensors, records)
-        raise TypeError(f"{item!r:.60} is not {expected}")
-    if origin is np.ndarray:
-        if not (isinstance(item, dict) and set(item) == {"tensor"}):
-            raise TypeError(f"{item!r:.60} is not a tensor")
-        return tensors[item["tensor"]]
-    if origin is tuple:
-        if not isinstance(item, list):
-            raise TypeError(f"{item!r:.60} is not a list")
-        inner = args[:1] * len(item) if len(args) == 2 and args[1] is Ellipsis else args
-        if len(inner) != len(item):
-            raise TypeError(f"{item!r:.60} has {len(item)} entries, not {len(inner)}")
-        return tuple(decode(v, t, tensors, records) for v, t in zip(item, inner))
-    if expected is type(None):
-        if item is not None:
-            raise TypeError(f"{item!r:.60} is not null")
-        return None
-    if expected is float and type(item) in (int, float):
-        return float(item)
-    if expected in (bool, int, str):
-        if type(item) is not expected:
-            raise TypeError(f"{item!r:.60} is not {expected.__name__}")
-        return item
-    return _decode_record(item, expected, tensors, records)
-
-
-def _decode_record(item: Any, expected: Any, tensors: dict[str, np.ndarray], records: Mapping[str, type[Any]]) -> Any:
-    if not (isinstance(item, dict) and isinstance(expected, type)):
-        raise TypeError(f"{item!r:.60} is not a record")
-    cls: Any = records.get(item.get("record", ""))
-    if cls is None or not issubclass(cls, expected):
-        raise TypeError(f"unknown layer {item.get('record')!r:.60}")
-    hints = typing.get_type_hints(cls)
-    names = {f.name for f in fields(cls)}
-    if extra := set(item) - names - {"record"}:
-        raise TypeError(f"{cls.__name__} has no field {sorted(extra)[0]!r:.60}")
-    missing = {f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING} - set(item)
-    if missing:
-        raise TypeError(f"{cls.__name__} lacks {sorted(missing)[0]!r}")
-    return cls(**{name: decode(item[name], hints[name], tensors, records) for name in names & set(item)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spica.errors import SpicaError
-from spica.network.layer import Layer, check_fields, infer, macs, state_types
+from spica.network.layer import Layer, infer, macs, state_types
+from spica.network.schema import check_fields
 from spica.network.types import TensorType
 
 
@@ -20,8 +22,13 @@ from spica.network.types import TensorType
 class Network:
     """A float or an integer network: layers in topological order and the names of its outputs.
 
-    A network is a value: nothing in it changes, passes return new networks. Every tensor has the name of the
-    layer that writes it. Construction validates the whole graph, so a network that exists is well formed.
+    A network is immutable: passes and edits return new ones. Every tensor has the name of the layer that writes it.
+    Construction checks the whole graph, so a network that exists is well formed.
+
+    Attributes:
+        layers: in topological order, with unique names.
+        outputs: names of the layers whose tensors leave the network.
+        name: what messages and files call it.
 
     Raises:
         SpicaError: on a duplicate name, an unknown input, or a layer that does not fit its inputs.
@@ -43,7 +50,7 @@ class Network:
 
     @cached_property
     def types(self) -> dict[str, TensorType]:
-        """Type of every tensor, by name."""
+        """The type of every tensor, by name."""
         types: dict[str, TensorType] = {}
         for layer in self.layers:
             if not isinstance(layer, Layer):
@@ -68,13 +75,19 @@ class Network:
 
     @property
     def is_integer(self) -> bool:
-        """Whether integers flow in it, as they do in a network that was quantised."""
+        """Whether it computes on integers, as a quantised network does."""
         return any(not kind.is_float for kind in self.types.values())
 
     @cached_property
     def stateful_layers(self) -> tuple[Layer, ...]:
         """The layers that keep a state from frame to frame."""
         return tuple(layer for layer in self.layers if state_types(layer, self.input_types(layer)))
+
+    @property
+    def remembering(self) -> tuple[Layer, ...]:
+        """The old name of ``stateful_layers``, with a warning; to be removed in version 0.3."""
+        warnings.warn("Network.remembering is now Network.stateful_layers", DeprecationWarning, stacklevel=2)
+        return self.stateful_layers
 
     def __getitem__(self, name: str) -> Layer:
         for layer in self.layers:
@@ -89,6 +102,7 @@ class Network:
         return len(self.layers)
 
     def input_types(self, layer: Layer) -> list[TensorType]:
+        """Return the types of the tensors that a layer reads."""
         return [self.types[i] for i in layer.inputs]
 
     def macs(self, layer: Layer) -> int:
@@ -98,19 +112,19 @@ class Network:
     # -- running ---------------------------------------------------------------------------------------------
 
     def run(self, x: ArrayLike | Sequence[ArrayLike], **options: Any):
-        """Every tensor's values for a batch ``x``; see ``spica.engine.run`` for options and result."""
+        """Run a batch and return the values of every tensor; see ``spica.engine.run`` for options and result."""
         return _engine()[0](self, x, **options)
 
     def stream(self, **options: Any):
-        """Open a stream that takes frames one by one, or many at once; see ``spica.engine.Stream`` for options."""
+        """Open a stream, which takes frames as they come; see ``spica.engine.Stream`` for options."""
         return _engine()[1](self, **options)
 
     def forward(self, x: ArrayLike | Sequence[ArrayLike], **options: Any) -> NDArray | list[NDArray]:
-        """Outputs (float32) for a batch: integers in and de-quantised values out for an integer network.
+        """Run a batch and return the outputs as real numbers (float32).
 
         Args:
             x: array ``(N, H, W, C)`` or ``(N, C)`` of the input's integer type (any float for a float network);
-                a list of arrays where the network has several inputs. A network with memory takes its frames in
+                a list of arrays where the network has several inputs. A stateful network takes its frames in
                 order, or clips ``(S, T, ...)``.
             options: ``engine="native" | "reference"``, ``threads``, ``batch_size``.
 
@@ -122,14 +136,14 @@ class Network:
         return floats[0] if len(floats) == 1 else floats
 
     def predict(self, x: ArrayLike, **options: Any) -> NDArray[np.int64]:
-        """Class label of every sample: the index of the largest output (``forward`` gives the outputs).
+        """Return the class of every sample (int64): the index of the largest output.
 
-        A clip ``(T, ...)`` has one label: outputs of its frames are averaged.
+        A clip ``(T, ...)`` has one class: outputs of its frames are averaged.
         """
         return classes(self, self.forward(x, **options))
 
     def evaluate(self, x: ArrayLike, labels: ArrayLike, **options: Any) -> float:
-        """Fraction of samples whose predicted class is the label, 0 to 1."""
+        """Return the fraction of samples whose predicted class is the label, 0 to 1."""
         return accuracy(self.predict(x, **options), labels)
 
     # -- looking and keeping ---------------------------------------------------------------------------------
@@ -141,7 +155,7 @@ class Network:
         save(self, path)
 
     def summary(self) -> str:
-        """A table of the layers: type, output, weights and multiply-accumulates."""
+        """Return a table of the layers: type, output, weights and multiply-accumulates."""
         from spica.network.summary import summary
 
         return summary(self)
@@ -155,13 +169,13 @@ class Network:
 
 
 def check_network(net: Any, fix: str = "spica.from_keras makes one of a model") -> None:
-    """Refuse what is no network."""
+    """Check that ``net`` is a ``Network``; ``fix`` says how to get one."""
     if not isinstance(net, Network):
-        raise SpicaError(f"a {type(net).__name__} is no Network; {fix}")
+        raise SpicaError(f"expected a Network, got {type(net).__name__}; {fix}")
 
 
 def classes(net: Network, outputs: NDArray | list[NDArray]) -> NDArray[np.int64]:
-    """Index of the largest of each sample's outputs, of a clip's on average."""
+    """Return the index of the largest output of each sample (N,); a clip's outputs are averaged first."""
     if isinstance(outputs, list):
         raise SpicaError(f"{net.name} has {len(outputs)} outputs; predict needs one: use forward")
     clips = outputs.ndim == len(net.types[net.outputs[0]].shape) + 2
@@ -170,7 +184,7 @@ def classes(net: Network, outputs: NDArray | list[NDArray]) -> NDArray[np.int64]
 
 
 def accuracy(predicted: NDArray[np.int64], labels: ArrayLike) -> float:
-    """Fraction of predictions that are the label."""
+    """Return the fraction of predictions that are the label, 0 to 1."""
     labels = np.asarray(labels)
     if labels.shape != predicted.shape:
         raise SpicaError(
@@ -184,7 +198,7 @@ _engines: list[Engine] = []
 
 
 def set_engine(run: Callable[..., Any], stream: Callable[..., Any]) -> None:
-    """Tell networks what runs them. The engine calls this, so that this room need not import it."""
+    """Set what runs networks. The engine calls this, so that this package need not import it."""
     _engines[:] = [(run, stream)]
 
 

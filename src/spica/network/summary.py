@@ -1,4 +1,4 @@
-"""A network as a table of text."""
+"""A network as a text table."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ def parameters(layer: Layer) -> int:
 
 
 def summary(net: Network) -> str:
-    """Return a table of the layers: type, output, weights and multiply-accumulates."""
+    """Return a table of a network's layers, and its parameters and MACs in all."""
     rows: list[tuple[str, ...]] = [("layer", "kind", "output", "weights", "parameters", "MACs")]
-    total = macs = 0
+    total = 0
+    macs = 0
     for layer in net:
         products = net.macs(layer)
         count = parameters(layer)

@@ -1,4 +1,4 @@
-"""The type of a tensor: its shape, and how its integers stand for real numbers."""
+"""The type of a tensor: its shape and its number format."""
 
 from __future__ import annotations
 
@@ -39,34 +39,36 @@ class TensorType:
 
     @property
     def is_float(self) -> bool:
+        """Whether values are float32."""
         return self.bits is None
 
     @property
     def channels(self) -> int:
+        """Size of the last axis."""
         return self.shape[-1]
 
     @property
     def per_tensor(self) -> bool:
-        """True when one exponent and one scale hold for every channel."""
+        """Whether one exponent and one scale hold for every channel."""
         return self.frac_bits.ndim == 0 and self.scale.ndim == 0
 
     @cached_property
     def range(self) -> tuple[int, int]:
-        """Smallest and largest integer that the format holds."""
+        """Smallest and largest integer of the format."""
         if self.bits is None:
             raise SpicaError("a float tensor has no integer range; quantise the network first")
         return (-(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1) if self.signed else (0, (1 << self.bits) - 1)
 
     @cached_property
     def dtype(self) -> np.dtype:
-        """The narrowest numpy type that holds the format."""
+        """The narrowest numpy type for the format."""
         if self.bits is None:
             return np.dtype(np.float32)
         width = next(w for w in (8, 16, 32, 64) if w >= self.bits)
         return np.dtype(f"{'int' if self.signed else 'uint'}{width}")
 
     def to_float(self, values: ArrayLike) -> NDArray[np.float32]:
-        """The real numbers (float32) that an array of this type's integers stands for."""
+        """Return the real numbers (float32) that integers of this type stand for."""
         values = np.asarray(values)
         if self.bits is None:
             return values.astype(np.float32, copy=False)
@@ -74,7 +76,7 @@ class TensorType:
         return (exact * self.scale).astype(np.float32, copy=False)
 
     def from_float(self, values: ArrayLike) -> NDArray:
-        """The integers of this type nearest to real numbers, ties to even, saturated."""
+        """Return the integers of this type nearest to real numbers; ties to even, saturated."""
         exact = np.ldexp(np.asarray(values, np.float32) / self.scale, self.frac_bits.astype(np.int32))
         return np.clip(np.rint(exact), *self.range).astype(self.dtype)
 

@@ -1,39 +1,35 @@
-"""Passes that turn a float network into an equal one that quantises and maps well. Each is one file, one reason.
+"""Passes that turn a float network into an equal one that quantises and maps well, one a file.
 
-``prepare`` runs them all until nothing changes.
+``prepare`` runs them all until nothing changes; ``spica.passes.base`` says what a pass is.
 """
 
-from collections.abc import Callable, Sequence
-
 from spica.network import Network
-from spica.passes.fold_padding import fold_padding
-from spica.passes.fold_scale import fold_scale
-from spica.passes.fuse_activation import fuse_activation
-from spica.passes.fuse_pooling import fuse_pooling
-from spica.passes.merge_embeddings import merge_embeddings
-from spica.passes.remove_softmax import remove_softmax
-from spica.passes.scale_to_depthwise import scale_to_depthwise
+from spica.passes.activation_fusion import fuse_activation
+from spica.passes.base import Pipeline
+from spica.passes.embedding_fusion import merge_embeddings
+from spica.passes.padding_folding import fold_padding
+from spica.passes.pooling_fusion import fuse_pooling
+from spica.passes.scale_folding import fold_scale
+from spica.passes.scale_lowering import scale_to_depthwise
+from spica.passes.softmax_removal import remove_softmax
 
 PASSES = (remove_softmax, fold_padding, fold_scale, merge_embeddings, fuse_activation, fuse_pooling)
 
+FUSE = Pipeline(fuse_activation, fuse_pooling, until_stable=True)
+PREPARE = Pipeline(Pipeline(*PASSES, until_stable=True), scale_to_depthwise, FUSE)
+
 
 def prepare(net: Network) -> Network:
-    """Run every pass until the network no longer changes; last, give what could not be folded a layer of its own."""
-    return fuse(scale_to_depthwise(_until_stable(net, PASSES)))
+    """Return an equal float network that is ready to be quantised: folded, fused, without a softmax at the end.
+
+    Scales that no neighbour can take in become depthwise convolutions.
+    """
+    return PREPARE.run(net).network
 
 
 def fuse(net: Network) -> Network:
-    """Run the passes that change no weights, on a float or an integer network, until nothing changes."""
-    return _until_stable(net, (fuse_activation, fuse_pooling))
-
-
-def _until_stable(net: Network, passes: Sequence[Callable[[Network], Network]]) -> Network:
-    while True:
-        before = len(net)
-        for rewrite in passes:
-            net = rewrite(net)
-        if len(net) == before:
-            return net
+    """Return an equal network, float or integer, with activations and pooling fused; no weight changes."""
+    return FUSE.run(net).network
 
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""The one graph edit that the passes need: replacing a layer and its only reader by one layer."""
+"""Replacing a layer and its only reader by one layer: the edit that most passes are made of."""
 
 from __future__ import annotations
 
@@ -6,26 +6,33 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from spica.network import Layer, Network
+from spica.network.edit import redirect
+from spica.passes.base import Result
 
 
-def merge_pairs(net: Network, merge: Callable[[Layer, Layer], Layer | None]) -> Network:
-    """Walk the network and replace ``before -> after`` by ``merge(before, after)`` wherever that gives a layer.
+def merge_pairs(net: Network, merge: Callable[[Layer, Layer], Layer | None]) -> Result:
+    """Replace ``before -> after`` by ``merge(before, after)`` throughout a network, wherever that gives a layer.
 
-    Only pairs in which nothing else reads ``before`` are offered, so a merge never takes a tensor from anyone.
-    The merged layer must read what ``before`` reads.
+    Args:
+        net: the network.
+        merge: gets two layers of which the first is read by the second alone and is no output, so that a merge takes a
+            tensor from nobody. The layer it returns must read what ``before`` reads.
     """
     built: dict[str, Layer] = {}
-    now: dict[str, str] = {}  # where the tensor of a merged layer is found now
-    for layer in net:
-        layer = replace(layer, inputs=tuple(now.get(i, i) for i in layer.inputs))
-        source = layer.inputs[0] if len(layer.inputs) == 1 else ""
-        original = net[layer.name].inputs[0] if source else ""
+    merged_into: dict[str, str] = {}  # name of a tensor -> where it is found now
+    for original in net:
+        layer = redirect(original, merged_into)
         merged = None
-        if source in built and len(net.consumers[original]) == 1 and original not in net.outputs:
-            merged = merge(built[source], layer)
+        if len(layer.inputs) == 1:
+            source, name = layer.inputs[0], original.inputs[0]
+            if source in built and len(net.consumers[name]) == 1 and name not in net.outputs:
+                merged = merge(built[source], layer)
         if merged is not None:
             del built[source]
-            now[layer.name] = merged.name
+            merged_into[layer.name] = merged.name
             layer = merged
         built[layer.name] = layer
-    return Network(tuple(built.values()), tuple(now.get(o, o) for o in net.outputs), net.name)
+    if not merged_into:
+        return Result(net)
+    outputs = tuple(merged_into.get(o, o) for o in net.outputs)
+    return Result(replace(net, layers=tuple(built.values()), outputs=outputs), modified=True)

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from spica.network.file import decode, digest_parts, encode, read_file, write_file
+from spica.network.file import digest_parts, read_file, write_file
+from spica.network.schema import check_fields, decode, encode
 from spica.program.checks import check
 from spica.program.ir import RECORDS, Program
 
@@ -33,10 +34,13 @@ def load_programs(path: str | PathLike[str]) -> list[Program]:
     """
 
     def build(header: Any, tensors: dict[str, np.ndarray]) -> list[Program]:
-        programs = list(decode(header, tuple[Program, ...], tensors, RECORDS))
+        programs = decode(header, tensors, RECORDS)
+        if not (isinstance(programs, tuple) and all(isinstance(program, Program) for program in programs)):
+            raise TypeError(f"{programs!r:.60} is not a list of programs")
         for program in programs:
+            check_fields(program, str(path), RECORDS)
             check(program)
-        return programs
+        return list(programs)
 
     return read_file(path, FORMAT, WHAT, build)
 

@@ -1,8 +1,9 @@
-"""Figures with matplotlib. Each function draws one thing on the axes it is given."""
+"""Results as figures, with matplotlib: ``draw_*`` draw on given axes, the others return a figure."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 
 from spica.errors import SpicaError
 from spica.hardware import Exploration, MappedNetwork, Statistics
-from spica.report.analyze import Analysis
-from spica.report.compare import Comparison
+from spica.layers import LearningDense
+from spica.report.analysis import Analysis
+from spica.report.comparison import Comparison
 from spica.util.files import write_atomically
 
 SPIKE = "#d97706"
@@ -21,7 +23,7 @@ QUIET = "#cbd5e1"
 
 
 def load_pyplot() -> Any:
-    """Matplotlib without a window, in the house's colours."""
+    """Import matplotlib without a window, set the house's colours, and return its ``Figure``."""
     try:
         import matplotlib
     except ImportError:
@@ -45,7 +47,7 @@ def load_pyplot() -> Any:
 
 
 def draw_accuracy(axes: Any, accuracies: dict[str, float]) -> None:
-    """Accuracies as bars that start where the differences show."""
+    """Draw accuracies as bars that start where the differences show."""
     names, values = list(accuracies), [100 * v for v in accuracies.values()]
     lowest = min(values)
     floor = max(0.0, lowest - max(1.0, 1.5 * (max(values) - lowest)))
@@ -57,7 +59,7 @@ def draw_accuracy(axes: Any, accuracies: dict[str, float]) -> None:
 
 
 def draw_samples(axes: Any, images: NDArray, labels: NDArray, predicted: NDArray, columns: int = 12) -> None:
-    """The first images that the chip got right, then those it got wrong, each with its answer."""
+    """Draw the first images that the chip got right, then those it got wrong, each with its answer."""
     wrong = np.flatnonzero(labels != predicted)[:columns]
     right = np.flatnonzero(labels == predicted)[: 2 * columns - len(wrong)]
     shown = np.concatenate([right, wrong])
@@ -82,7 +84,7 @@ def draw_samples(axes: Any, images: NDArray, labels: NDArray, predicted: NDArray
 
 
 def draw_confusion(axes: Any, labels: NDArray, predicted: NDArray) -> None:
-    """How often each digit was taken for each other one."""
+    """Draw how often each digit was taken for each other one."""
     counts = np.zeros((10, 10), int)
     np.add.at(counts, (labels, predicted), 1)
     axes.imshow(np.log1p(counts), cmap="Oranges")
@@ -93,7 +95,7 @@ def draw_confusion(axes: Any, labels: NDArray, predicted: NDArray) -> None:
 
 
 def draw_layers(axes: Any, statistics: Statistics) -> None:
-    """Sparsity of what each layer receives, and its share of the modelled energy."""
+    """Draw the sparsity of each layer's input, and its share of the modelled energy."""
     layers = statistics.layers
     place = np.arange(len(layers))
     energy = np.array([c.energy_uj for c in layers])
@@ -111,7 +113,7 @@ def draw_layers(axes: Any, statistics: Statistics) -> None:
 
 
 def draw_mesh(axes: Any, chip: MappedNetwork) -> None:
-    """The first device's mesh of nodes in the first pass, its processors coloured by the layer they hold."""
+    """Draw the first device's mesh in the first pass, its processors coloured by the layer they hold."""
     import matplotlib
 
     device = chip.device
@@ -153,14 +155,14 @@ def draw_mesh(axes: Any, chip: MappedNetwork) -> None:
 def overview(
     chip: MappedNetwork, accuracies: dict[str, float], images: NDArray, labels: NDArray, predicted: NDArray
 ) -> Any:
-    """One figure of all of the above: a classifier of images on a chip.
+    """Draw all of the above in one figure, for an image classifier on a chip.
 
     Args:
         chip: the mapped network, after a run over ``images``.
-        accuracies: by name, 0 to 1; the last one is highlighted.
-        images: (N, H, W, 1).
+        accuracies: accuracies by name, 0 to 1; the last one is highlighted.
+        images: the samples (N, H, W, 1).
         labels: the true classes (N,).
-        predicted: the chip's (N,).
+        predicted: the chip's classes (N,).
     """
     figure = load_pyplot()(figsize=(11, 8), layout="constrained")
     axes = figure.subplot_mosaic(
@@ -177,7 +179,7 @@ def overview(
 
 
 def comparison(found: Comparison) -> Any:
-    """A figure of one bar a layer: its signal-to-quantisation-noise ratio; layers that are equal have full bars."""
+    """Draw the signal-to-quantisation-noise ratio of each layer as a bar; equal layers have full bars."""
     figure = load_pyplot()(figsize=(8, 1.5 + 0.25 * len(found.layers)), layout="constrained")
     axes = figure.subplots()
     ratios = [layer.sqnr_db for layer in found]
@@ -192,7 +194,7 @@ def comparison(found: Comparison) -> Any:
 
 
 def analysis(found: Analysis) -> Any:
-    """A row for each layer: its weights and its output before and after, and what it costs."""
+    """Draw a row for each layer: its weights and its output before and after, and what it costs."""
     figure = load_pyplot()(figsize=(11, 1.5 * len(found.layers) + 0.6), layout="constrained")
     grid = figure.subplots(len(found.layers), 2, squeeze=False)
     costs = found.costs()
@@ -214,7 +216,7 @@ def analysis(found: Analysis) -> Any:
 
 
 def exploration(found: Exploration) -> Any:
-    """A figure of latency against energy: area is NPs, and designs that no other beats are named.
+    """Draw latency against energy; areas are NPs, and the designs that no other beats are named.
 
     Raises:
         SpicaError: where no design can run the network.
@@ -242,15 +244,69 @@ def exploration(found: Exploration) -> Any:
     return figure
 
 
+def places(layer: LearningDense, shape: tuple[int, int, int]) -> NDArray[np.int64]:
+    """Return the connections of each class's neurons by place, ``(classes, H, W)``, for features ``(H, W, C)``."""
+    height, width, channels = shape
+    by_class = layer.kernel.reshape(height, width, channels, -1, layer.neurons_per_class)
+    return by_class.sum(axis=(2, 4), dtype=np.int64).transpose(2, 0, 1)
+
+
+def learned(
+    before: LearningDense,
+    after: LearningDense,
+    shape: tuple[int, int, int],
+    taught: NDArray,
+    accuracies: Sequence[tuple[float, float]],
+    names: Sequence[str],
+) -> Any:
+    """Draw the pictures that taught a learning layer, what each of them did, and where the neurons look.
+
+    Args:
+        before: the learning layer before it was taught.
+        after: the learning layer afterwards; the last class is the new one.
+        shape: shape of the features, ``(H, W, C)``.
+        taught: the pictures ``(N, H, W, 1)``.
+        accuracies: shares of new and old samples that are right, 0 to 1, before the first picture and after each.
+        names: names of the classes.
+    """
+    figure = load_pyplot()(figsize=(11, 4.8), layout="constrained")
+    top, bottom = figure.subfigures(2, 1, height_ratios=[2, 1])
+    pictures, curve = top.subplots(1, 2, width_ratios=[1.6, 1])
+    pictures.imshow(np.concatenate(list(taught[..., 0]), axis=1), cmap="gray_r")
+    pictures.axis("off")
+    pictures.set_title(f"All that it was shown of {names[-1]!r}")
+    new, old = 100 * np.array(accuracies).T
+    curve.plot(new, marker="o", color=SPIKE, label=f"the new class, {names[-1]!r}")
+    curve.plot(old, marker="o", color=INK, label="all others")
+    curve.set(xlabel="pictures learned", ylabel="% right", ylim=(0, 102), title="On pictures that it never saw")
+    curve.set_xticks(range(len(accuracies)))
+    curve.legend(frameon=False, loc="lower right")
+    maps, start = places(after, shape), places(before, shape)[-1]
+    shown = [(f"{names[-1]!r}\nbefore", start), *((repr(name), image) for name, image in zip(names, maps))]
+    peak = max(image.max() for _, image in shown)
+    for axes, (name, image) in zip(bottom.subplots(1, len(shown)), shown):
+        axes.imshow(image, cmap="Oranges", vmin=0, vmax=peak)
+        axes.set(xticks=[], yticks=[])
+        axes.set_title(name, fontsize=8, color=SPIKE if image is maps[-1] or image is start else INK)
+        for side in axes.spines.values():
+            side.set_color(QUIET)
+    bottom.suptitle("Where each class's neurons look: connections by place in the image", fontsize=9)
+    return figure
+
+
 def write_figure(figure: Any, path: Path) -> None:
-    """Write a figure as an ``.svg`` or ``.png`` file."""
+    """Write a figure as an ``.svg`` or ``.png`` file.
+
+    Raises:
+        SpicaError: for another suffix, or a folder that cannot be written.
+    """
     if path.suffix not in (".svg", ".png"):
         raise SpicaError(f"{path}: pictures are .svg or .png files")
     write_atomically(path, to_png(figure) if path.suffix == ".png" else to_svg(figure).encode())
 
 
 def to_svg(figure: Any) -> str:
-    """The figure as an ``<svg>`` element."""
+    """Return the figure as an ``<svg>`` element."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg")
     text = buffer.getvalue()
@@ -258,6 +314,7 @@ def to_svg(figure: Any) -> str:
 
 
 def to_png(figure: Any, dpi: int = 110) -> bytes:
+    """Return the figure as a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()

@@ -1,1 +1,1 @@
-"""Small tools that every package may use: progress bars, text tables, atomic file writes."""
+"""Small tools for every package: progress bars, text tables, atomic file writes, importing Keras."""

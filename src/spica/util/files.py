@@ -1,4 +1,4 @@
-"""Writing files so that a crash or a reader never meets half of one."""
+"""Atomic writes of files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from spica.errors import SpicaError
 
 
 def write_atomically(path: str | PathLike[str], data: bytes) -> None:
-    """Write bytes beside ``path`` and move them there, so that a reader or a crash never meets half a file."""
+    """Write bytes beside ``path`` and move them there, so that neither a reader nor a crash meets half a file.
+
+    Raises:
+        SpicaError: where the folder does not exist or cannot be written.
+    """
     path = Path(path)
     temporary = None
     try:

@@ -13,7 +13,7 @@ BACKENDS = ("jax", "tensorflow", "torch")
 
 
 def load_keras() -> Any:
-    """Keras on a backend that is installed: ``KERAS_BACKEND`` if it is set, else the first of ``BACKENDS`` found.
+    """Import Keras on an installed backend: that of ``KERAS_BACKEND`` if it is set, else the first of ``BACKENDS``.
 
     Raises:
         SpicaError: where Keras or every backend is missing.

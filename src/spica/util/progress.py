@@ -1,4 +1,4 @@
-"""The progress bar of every long task."""
+"""The progress bar of long tasks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ T = TypeVar("T")
 
 
 def progress(steps: Iterable[T], text: str, show: bool | None = None, total: int | None = None) -> Iterable[T]:
-    """Iterate over ``steps`` with a bar on standard error; by default only where a person watches.
+    """Iterate over steps and show a bar on standard error.
 
-    ``total`` is their number, where they do not tell it themselves.
-
-    Rich is loaded here, not with Spica, to keep the import light.
+    Args:
+        steps: what to iterate over.
+        text: the label of the bar.
+        show: whether to show the bar; by default only in a terminal.
+        total: number of steps, where ``len(steps)`` does not tell.
     """
+    # Rich is loaded here, not with Spica, to keep the import light.
     from rich.console import Console
     from rich.progress import track
 

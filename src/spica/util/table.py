@@ -6,7 +6,12 @@ from collections.abc import Sequence
 
 
 def table(rows: Sequence[tuple[str, ...]], left: int = 2) -> str:
-    """Rows of text in aligned columns under a rule; the first ``left`` columns to the left, the rest right."""
+    """Return rows of text as aligned columns with a rule under the first row.
+
+    Args:
+        rows: cells; all rows of one length, the first is the header.
+        left: how many columns are aligned to the left; the rest to the right.
+    """
     widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
     lines = [
         "  ".join(c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(r, widths))).rstrip()

@@ -1,7 +1,6 @@
 """Builders of well-known networks: float networks with seeded random weights, to train or to study costs."""
 
-from spica.zoo.builders.akidanet import akidanet
-from spica.zoo.builders.mobilenet import mobilenet
+from spica.zoo.builders.backbone import akidanet, mobilenet
 from spica.zoo.builders.tiny import autoencoder, ds_cnn, resnet8
 
 __all__ = ["akidanet", "autoencoder", "ds_cnn", "mobilenet", "resnet8"]

@@ -1,1 +1,1 @@
-"""Demos on real data: each module has ``show(out, epochs, seed)``, which returns its results and their table."""
+"""Demos on real data; each module has ``show(out, epochs, seed)``, which returns its facts, as data and as text."""

@@ -24,12 +24,12 @@ DEVICE = "AKD1000"
 
 @dataclass(frozen=True, eq=False)
 class Demo:
-    """What the demo found.
+    """The result of the demo.
 
     Attributes:
-        chip: the 4-bit network on the device, after running the test split.
-        accuracies: float, 8-bit, 4-bit and on the chip, 0 to 1, all on the held-out test split.
-        predicted: the chip's answers.
+        chip: the 4-bit network on the device, after a run over the test split.
+        accuracies: of the float, 8-bit and 4-bit networks and the chip, 0 to 1, on the held-out test split.
+        predicted: the chip's classes (N,).
         backend: the Keras backend that trained.
     """
 
@@ -40,7 +40,16 @@ class Demo:
 
 
 def show(out: Path, epochs: int, seed: int) -> tuple[dict[str, Any], str]:
-    """Train a digit classifier, quantise it, map it to a chip, and measure what runs there."""
+    """Train a digit classifier, quantise it, map it to a chip, and measure what runs there.
+
+    Args:
+        out: folder for the network, the page and the picture.
+        epochs: passes over the training digits.
+        seed: of the training.
+
+    Returns:
+        The facts as plain data, and as a table.
+    """
     start = time.perf_counter()
     digits = load_digits()
     result = run_demo(digits, epochs, seed)
@@ -70,7 +79,7 @@ def show(out: Path, epochs: int, seed: int) -> tuple[dict[str, Any], str]:
 
 
 def run_demo(digits: Any, epochs: int, seed: int) -> Demo:
-    """Train, quantise, check, map and run; every accuracy is of the test split."""
+    """Run the demo: train, quantise, check, map and run; every accuracy is of the test split."""
     from spica.util.keras_backend import load_keras
     from spica.zoo.recipes.digits import train_digit_classifier
 
@@ -97,7 +106,7 @@ def run_demo(digits: Any, epochs: int, seed: int) -> Demo:
 
 
 def to_facts(result: Demo, samples: int, seconds: float, out: Path) -> dict[str, Any]:
-    """The demo's result as plain data."""
+    """Return the demo's result as plain data."""
     statistics = result.chip.statistics
     return {
         "float_accuracy": result.accuracies["float"],
@@ -124,7 +133,7 @@ def to_facts(result: Demo, samples: int, seconds: float, out: Path) -> dict[str,
 
 
 def as_text(facts: dict[str, Any], band: Any) -> str:
-    """The facts as a table; modelled figures with their bands."""
+    """Return the facts as a table; modelled figures with their bands."""
 
     def modelled(name: str, unit: str) -> str:
         low, high = map(two_digits, band(name))

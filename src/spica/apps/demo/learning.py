@@ -16,8 +16,7 @@ from spica.hardware import LearningStep, learning_step, two_digits
 from spica.layers import LearningDense
 from spica.learning import Learner, binarize
 from spica.report import write_page
-from spica.report.figures import to_png
-from spica.report.learning import learned
+from spica.report.figures import learned, to_png
 from spica.util.files import write_atomically
 from spica.util.table import table
 
@@ -33,15 +32,15 @@ ROUNDS = 50
 
 @dataclass(frozen=True, eq=False)
 class Taught:
-    """What the demo found.
+    """The result of the demo.
 
     Attributes:
-        learner: after the last picture.
-        before: its layer when it had room for the new digit, and had seen none.
-        pictures: what it was shown ``(PICTURES, 28, 28, 1)``.
+        learner: the learner after the last picture.
+        before: its layer when it had a class for the new digit, but had seen none.
+        pictures: the pictures that it was shown, ``(PICTURES, 28, 28, 1)``.
         accuracies: shares of new and old test digits that are right, before the first picture and after each.
         step: the modelled cost of learning a picture.
-        inference_ms, learning_ms: of the engine, one picture at a time, measured; learning has an inference in it.
+        inference_ms, learning_ms: measured time of the engine for a picture; learning includes an inference.
     """
 
     learner: Learner
@@ -54,7 +53,16 @@ class Taught:
 
 
 def show(out: Path, epochs: int, seed: int) -> tuple[dict[str, Any], str]:
-    """Train features on nine digits, teach the tenth, and measure what it took."""
+    """Train features on nine digits, teach the tenth, and measure what it took.
+
+    Args:
+        out: folder for the network, the page and the picture.
+        epochs: passes over the training digits.
+        seed: of the training.
+
+    Returns:
+        The facts as plain data, and as tables.
+    """
     start = time.perf_counter()
     digits = load_digits()
     taught = teach(digits, features(digits, epochs, seed))
@@ -84,7 +92,7 @@ def show(out: Path, epochs: int, seed: int) -> tuple[dict[str, Any], str]:
 
 
 def features(digits: Digits, epochs: int, seed: int) -> spica.Network:
-    """An integer network that ends in binary features, made without the new digit."""
+    """Return an integer network that ends in binary features, trained without the new digit."""
     from spica.zoo.recipes.digits import train_digit_classifier
 
     known = digits.train_y != NEW
@@ -95,7 +103,7 @@ def features(digits: Digits, epochs: int, seed: int) -> spica.Network:
 
 
 def teach(digits: Digits, extractor: spica.Network) -> Taught:
-    """Learn nine digits from all samples, then the new one, picture by picture."""
+    """Teach nine digits with all samples, then the new one, picture by picture."""
     x, y = digits.train_x, digits.train_y
     learner = spica.learn(extractor, NEW, samples=x[:CALIBRATION_SAMPLES], **RULE)
     learner.fit(x[y != NEW], y[y != NEW]).add_classes(1)
@@ -116,7 +124,7 @@ def teach(digits: Digits, extractor: spica.Network) -> Taught:
 
 
 def speed(learner: Learner, picture: np.ndarray) -> tuple[float, float]:
-    """Milliseconds of an inference and of learning, one thread, medians by turns; the learner stays as it is."""
+    """Return milliseconds of an inference and of learning: one thread, medians; the learner stays as it is."""
     network, seconds = learner.network, np.zeros((2, ROUNDS))
     copy = Learner(network)
     for i in range(ROUNDS):
@@ -129,7 +137,7 @@ def speed(learner: Learner, picture: np.ndarray) -> tuple[float, float]:
 
 
 def to_facts(taught: Taught, seconds: float) -> dict[str, Any]:
-    """The demo's result as plain data."""
+    """Return the demo's result as plain data."""
     (new_before, old_before), (new_after, old_after) = taught.accuracies[0], taught.accuracies[-1]
     inference = taught.step.statistics
     return {
@@ -156,7 +164,7 @@ def to_facts(taught: Taught, seconds: float) -> dict[str, Any]:
 
 
 def as_text(facts: dict[str, Any], taught: Taught) -> str:
-    """The facts as tables."""
+    """Return the facts as tables."""
     curve: list[tuple[str, ...]] = [("pictures shown", f"{NEW} right", "others right")]
     curve += [(str(i), f"{new:.1%}", f"{old:.1%}") for i, (new, old) in enumerate(taught.accuracies)]
     rows: list[tuple[str, ...]] = [

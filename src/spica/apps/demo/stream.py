@@ -33,13 +33,13 @@ class Seen:
     """One digit of the recording, with the pause before it.
 
     Attributes:
-        digit, answer: what passed, and what the chip says once it has.
-        frames: its own, and those of the pause.
-        events: that its own frames bring.
-        zeros: share of zeros in all that layers receive, over its own frames.
+        digit, answer: the digit that passed, and the chip's answer once it has.
+        frames: number of its frames and those of the pause.
+        events: number of events in its frames.
+        zeros: share of zeros in the inputs of all layers, over its frames.
         busy_mw, quiet_mw: dynamic power while it passes and in the pause before it (modelled).
-        latency_ms: of its slowest frame on the chip (modelled).
-        bars: events by frame, as text.
+        latency_ms: latency of its slowest frame on the chip (modelled).
+        bars: events of each frame, as text.
     """
 
     digit: int
@@ -54,7 +54,16 @@ class Seen:
 
 
 def show(out: Path, epochs: int, seed: int) -> tuple[dict[str, Any], str]:
-    """Train a temporal network, then stream a long recording through it, saying what it sees as it comes."""
+    """Train a temporal network, then stream a long recording through it, printing what it sees as it comes.
+
+    Args:
+        out: folder for the network.
+        epochs: twice the passes over the training clips.
+        seed: of the training and the recording.
+
+    Returns:
+        The facts as plain data, and as a table.
+    """
     from rich.console import Console
 
     start = time.perf_counter()
@@ -75,7 +84,7 @@ def show(out: Path, epochs: int, seed: int) -> tuple[dict[str, Any], str]:
 
 
 def network(digits: Digits, epochs: int, seed: int) -> Network:
-    """The trained network with eight-bit integers."""
+    """Return the trained network with eight-bit integers."""
     from spica.zoo.recipes.moving import train_moving_digit_classifier
 
     net = spica.from_keras(train_moving_digit_classifier(digits, max(epochs // 2, 1) if epochs > 0 else epochs, seed))
@@ -84,7 +93,7 @@ def network(digits: Digits, epochs: int, seed: int) -> Network:
 
 
 def watch(chip: MappedNetwork, digits: Digits, seed: int) -> Iterator[Seen]:
-    """Push a recording of test digits with pauses through the chip; each is told when it has passed."""
+    """Push a recording of test digits with pauses through the chip; yield each digit when it has passed."""
     random = np.random.default_rng(seed)
     net = chip.network
     kind = net.types[net.inputs[0].name]
@@ -118,7 +127,7 @@ def watch(chip: MappedNetwork, digits: Digits, seed: int) -> Iterator[Seen]:
 
 
 def to_facts(qnet: Network, digits: Digits, seen: list[Seen]) -> dict[str, Any]:
-    """The demo's result as plain data; the engine is timed here, on frames of digits and on empty ones."""
+    """Return the demo's result as plain data; time the engine on frames of digits and on empty ones."""
     clips = spica.to_input_integers(qnet, seen_moving(digits.test_x))
     with qnet.stream(threads=1) as stream:
         for frame in clips[:40].reshape(-1, 1, *clips.shape[2:]):
@@ -147,7 +156,7 @@ def to_facts(qnet: Network, digits: Digits, seen: list[Seen]) -> dict[str, Any]:
 
 
 def as_text(facts: dict[str, Any]) -> str:
-    """The facts as a table."""
+    """Return the facts as a table."""
     rows: list[tuple[str, ...]] = [
         ("moving digits", f"{facts['right']} of {facts['digits']} right, live on a virtual {facts['device']}"),
         ("accuracy, 8-bit", f"{facts['accuracy_8bit']:.2%} of {facts['clips']} clips (events simulated from digits)"),

@@ -1,4 +1,4 @@
-"""What the page can ask for: look at a drawing, learn it, forget a class, save."""
+"""The requests of the page: look at a drawing, learn it, forget a class, save."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from spica.hardware import learning_step, map_network
 from spica.layers import LearningDense
 from spica.learning import Learner
 from spica.network import Network
+from spica.network.edit import replace_layer
 
 LONGEST_NAME = 24
 
 
 class Lesson:
-    """A learner of small grey images whose classes have names.
+    """A learner of small grey images, with names for its classes.
 
     Args:
         network: an integer network with a learning layer, which reads images ``(H, W, 1)`` of 8 bits.
-        device: where learning is mapped to, to say what it would cost.
+        device: the device whose modelled cost of learning is shown.
 
     Raises:
         SpicaError: for another network.
@@ -46,13 +47,13 @@ class Lesson:
         self.taught = layer.learned.reshape(self.learner.classes, -1).sum(axis=1).tolist()
 
     def state(self) -> dict[str, Any]:
-        """The classes and how often each was taught, and the size of an image."""
+        """Return the classes and how often each was taught, and the size of an image."""
         height, width, _ = self.shape
         classes = [{"name": name, "taught": count} for name, count in zip(self.names, self.taught)]
         return {"height": height, "width": width, "device": self.device, "classes": classes}
 
     def look(self, pixels: Any) -> dict[str, Any]:
-        """How much a drawing looks like each class, and what it took to see."""
+        """Return how much a drawing looks like each class, and the spikes and time that it took."""
         image = self._image(pixels)
         start = time.perf_counter()
         shares = self.learner.predict_proba(image, threads=1)[0]
@@ -92,8 +93,7 @@ class Lesson:
     def save(self, path: Path) -> dict[str, Any]:
         """Write the network as it is now, its classes with their names."""
         net, names = self.learner.network, tuple(self.names)
-        layers = [replace(r, names=names) if isinstance(r, LearningDense) else r for r in net]
-        Network(tuple(layers), net.outputs, net.name).save(path)
+        replace_layer(net, self.learner.layer.name, replace(self.learner.layer, names=names)).save(path)
         return {"path": str(path)}
 
     def _image(self, pixels: Any) -> NDArray[np.uint8]:

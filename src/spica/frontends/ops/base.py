@@ -14,7 +14,7 @@ from spica.frontends.view import View
 from spica.layers import Dense, Flatten, Input, Reshape, Scale, Take, ZeroPad
 from spica.network import Layer, Network, TensorType
 from spica.network.layer import infer
-from spica.passes.merge_embeddings import merge_embeddings
+from spica.passes import merge_embeddings
 from spica.semantics.primitives import Padding, Pair, resolve_padding
 
 NONE: Padding = ((0, 0), (0, 0))

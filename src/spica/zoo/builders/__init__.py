@@ -1,1 +1,1 @@
-"""Network builders."""
+"""Builders of untrained networks: as float networks, or as Keras models."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from spica.errors import SpicaError
 from spica.util.keras_backend import load_keras
-from spica.zoo.recipes.digits import MOMENTUM
+from spica.zoo.builders.keras_blocks import normalised_relu
 
 
 def build_tenn(
@@ -23,16 +23,19 @@ def build_tenn(
     scale: float = 1.0,
     dropout: float = 0.2,
 ) -> Any:
-    """An untrained ``keras.Model`` for series: dense layers, and between them each channel looks back on its own.
+    """Build an untrained ``keras.Model`` for series: dense layers, with depthwise convolutions over time between them.
 
     Args:
-        shape: of a clip: ``(T, C)``.
-        classes: logits of each frame.
-        width: channels within.
+        shape: shape of a clip, ``(T, C)``.
+        classes: number of logits of each frame.
+        width: number of channels within.
         frames: frames that each of the two layers over time looks back at.
         basis: a ``spica.keras.Jacobi``, for kernels that are sums of polynomials.
-        scale: what inputs are multiplied by, where they are not about 1.
+        scale: factor on the inputs, where they are not about 1.
         dropout: share of the last activations that training leaves out.
+
+    Raises:
+        SpicaError: for another shape.
     """
     keras = load_keras()
     from spica.keras import DepthwiseTemporalConv
@@ -41,24 +44,31 @@ def build_tenn(
     model.add(dense(width, use_bias=False))
     for _ in range(2):
         for layer in (DepthwiseTemporalConv(frames, basis, use_bias=False), dense(width, use_bias=False)):
-            _add(model, _fired(), layer)
-    return _ended(model, _fired(), classes, dropout)
+            _add(model, normalised_relu(), layer)
+    return _ended(model, normalised_relu(), classes, dropout)
 
 
 def build_recurrent_tenn(
     shape: tuple[int, int], classes: int, width: int = 32, scale: float = 1.0, dropout: float = 0.2
 ) -> Any:
-    """An untrained ``keras.Model`` for series: two diagonal state-space layers, dense layers before and after each.
+    """Build an untrained ``keras.Model`` for series: two diagonal state-space layers, dense layers around each.
 
     Args:
-        shape, classes, width, scale, dropout: as of ``build_tenn``.
+        shape: shape of a clip, ``(T, C)``.
+        classes: number of logits of each frame.
+        width: number of channels within.
+        scale: factor on the inputs, where they are not about 1.
+        dropout: share of the last activations that training leaves out.
+
+    Raises:
+        SpicaError: for another shape.
     """
     keras = load_keras()
     from spica.keras import DiagonalSSM
 
     dense, model = keras.layers.Dense, _begun(shape, scale, "recurrent_tenn")
     for _ in range(2):
-        _add(model, dense(width), DiagonalSSM(), dense(width, use_bias=False), _fired())
+        _add(model, dense(width), DiagonalSSM(), dense(width, use_bias=False), normalised_relu())
     return _ended(model, [], classes, dropout)
 
 
@@ -71,47 +81,53 @@ def build_spatiotemporal_tenn(
     basis: Any = None,
     dropout: float = 0.2,
 ) -> Any:
-    """An untrained ``keras.Model`` for clips of images: blocks of a convolution over time and one in space.
+    """Build an untrained ``keras.Model`` for clips of images: blocks of a convolution over time and one in space.
 
     Args:
-        shape: of a clip: ``(T, H, W, C)``.
-        classes, basis, dropout: as of ``build_tenn``.
+        shape: shape of a clip, ``(T, H, W, C)``.
+        classes: number of logits of each frame.
         filters: of the first convolution, which is in space alone, and of each block; each halves the image.
         frames: frames that each block looks back at.
-        depthwise: whether both convolutions of a block keep channels apart; one of 1 x 1 then mixes them.
+        depthwise: whether both convolutions of a block are depthwise; a 1x1 convolution then mixes channels.
+        basis: a ``spica.keras.Jacobi``, for kernels that are sums of polynomials.
+        dropout: share of the last activations that training leaves out.
+
+    Raises:
+        SpicaError: for another shape, or no filters.
     """
     keras = load_keras()
     from spica.keras import DepthwiseTemporalConv, TemporalConv
 
     if len(shape) != 4 or not filters:
-        raise SpicaError(f"clips of shape {tuple(shape)} through {len(filters)} layers; give (T, H, W, C) and filters")
+        raise SpicaError(
+            f"shape must be (T, H, W, C), with filters for each layer; got {tuple(shape)} and {tuple(filters)}"
+        )
     layers, plain = keras.layers, {"use_bias": False}
     each, space = layers.TimeDistributed, {"strides": 2, "padding": "same", "use_bias": False}
     model = keras.Sequential([keras.Input(shape)], name="spatiotemporal_tenn")
-    _add(model, each(layers.Conv2D(filters[0], 3, **space)), _fired())
+    _add(model, each(layers.Conv2D(filters[0], 3, **space)), normalised_relu())
     for count in filters[1:]:
         if depthwise:
-            _add(model, DepthwiseTemporalConv(frames, basis, **plain), _fired())
-            _add(model, each(layers.DepthwiseConv2D(3, **space)), _fired(), each(layers.Conv2D(count, 1, **plain)))
+            _add(model, DepthwiseTemporalConv(frames, basis, **plain), normalised_relu())
+            _add(
+                model,
+                each(layers.DepthwiseConv2D(3, **space)),
+                normalised_relu(),
+                each(layers.Conv2D(count, 1, **plain)),
+            )
         else:
-            _add(model, TemporalConv(count, frames, basis, **plain), _fired())
+            _add(model, TemporalConv(count, frames, basis, **plain), normalised_relu())
             _add(model, each(layers.Conv2D(count, 3, **space)))
-        _add(model, _fired())
+        _add(model, normalised_relu())
     return _ended(model, [each(layers.GlobalAveragePooling2D())], classes, dropout)
 
 
 def _begun(shape: tuple[int, ...], scale: float, name: str) -> Any:
     if len(shape) != 2:
-        raise SpicaError(f"clips of shape {tuple(shape)} are no series; give (T, C)")
+        raise SpicaError(f"shape of a series must be (T, C); got {tuple(shape)}")
     keras = load_keras()
     first = [] if scale == 1 else [keras.layers.Rescaling(scale)]
     return keras.Sequential([keras.Input(shape), *first], name=name)
-
-
-def _fired() -> list[Any]:
-    """Normalisation, then a rectifier."""
-    layers = load_keras().layers
-    return [layers.BatchNormalization(momentum=MOMENTUM), layers.ReLU()]
 
 
 def _add(model: Any, *parts: Any) -> None:

@@ -17,15 +17,27 @@ def build_vit(
     classes: int = 10,
     dropout: float = 0.1,
 ) -> Any:
-    """An untrained ``keras.Model`` that reads raw pixels, 0 to 255, of shape (size, size, 3) and gives logits.
+    """Build an untrained ``keras.Model`` that reads raw pixels, 0 to 255, of shape (size, size, 3) and gives logits.
 
     Patches become tokens by a convolution, behind a class token; blocks of attention and of two dense layers with GELU
     between them, each after a layer normalisation and with a residual; the class token is read out.
+
+    Args:
+        size: height and width of the images.
+        patch: height and width of a patch.
+        width: channels of a token.
+        depth: number of blocks.
+        heads: of each attention.
+        classes: number of logits.
+        dropout: share of activations that training leaves out.
+
+    Raises:
+        SpicaError: where patches do not divide the image, or heads the width.
     """
     if min(patch, width, depth, heads, classes) < 1 or size % patch or width % heads:
         raise SpicaError(
-            f"a transformer of width {width}, {heads} heads and patches of {patch} in images of {size} is none; "
-            "patches must divide the image, and heads the width"
+            f"patches must divide the image and heads the width, all at least 1; got images of {size}, patches of "
+            f"{patch}, width {width}, {heads} heads, depth {depth} and {classes} classes"
         )
     keras = load_keras()
     from spica.keras import TokenEmbedding

@@ -1,1 +1,1 @@
-"""Training recipes."""
+"""Recipes that train the Keras models of ``spica.zoo.builders``."""

@@ -14,7 +14,7 @@ IN_STEPS = _Temporal | DiagonalSSM | keras.layers.Conv1D | keras.layers.Conv3D |
 
 
 def resample(model: Any, rate: float) -> Any:
-    """A model whose kernels over time are sums of polynomials, for clips of ``rate`` times as many frames a second.
+    """Return a model for clips of ``rate`` times as many frames a second, whose kernels are resampled polynomials.
 
     Args:
         model: a ``keras.Model`` whose layers over time all have a ``basis``.
@@ -27,7 +27,7 @@ def resample(model: Any, rate: float) -> Any:
         SpicaError: for any other layer over time, which has no meaning at another rate.
     """
     if not isinstance(model, keras.Model):
-        raise SpicaError(f"a {type(model).__name__} is no keras.Model; resample before spica.from_keras")
+        raise SpicaError(f"expected a keras.Model, got {type(model).__name__}; resample before spica.from_keras")
     if not isinstance(rate, int | float) or not 0 < rate < float("inf"):
         raise SpicaError(f"rate is {rate!r}, but must be a number above 0")
 

@@ -1,4 +1,4 @@
-"""What quantising did to a network: each layer's error, its values before and after, and the accuracy that it costs."""
+"""The effect of quantising, layer by layer: errors, values before and after, and the accuracy that each layer costs."""
 
 from __future__ import annotations
 
@@ -13,18 +13,24 @@ from numpy.typing import ArrayLike, NDArray
 from spica.errors import SpicaError
 from spica.layers import Dequantize, Input, WeightedLayer
 from spica.network import Network
+from spica.network.edit import subgraph
 from spica.network.graph import accuracy, classes
 from spica.passes import prepare
-from spica.report.compare import LayerDifference, compare, fitted, samples_for
+from spica.report.comparison import LayerDifference, compare, fitted, samples_for
+from spica.report.text import analysis_table
 from spica.util.progress import progress as show
-from spica.util.table import table
 
 BINS = 64
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Histograms:
-    """Counts of values in the same bins, before (float) and after (integers as real numbers)."""
+    """Counts of values in the same bins, before quantising (float) and after (integers as real numbers).
+
+    Attributes:
+        edges: of the bins, one more than there are bins.
+        before, after: counts of the bins.
+    """
 
     edges: NDArray[np.float64]
     before: NDArray[np.int64]
@@ -32,19 +38,19 @@ class Histograms:
 
     @property
     def divergence(self) -> float:
-        """Kullback-Leibler divergence of the distribution after from the one before, in nats."""
+        """Kullback-Leibler divergence of the distribution after from that before, in nats."""
         p, q = ((counts + 1e-6) / (counts + 1e-6).sum() for counts in (self.before, self.after))
         return float(np.sum(p * np.log(p / q)))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LayerAnalysis:
-    """One layer before and after.
+    """One layer before and after quantising.
 
     Attributes:
-        difference: how far its output is from the float network's.
-        activations, weights: histograms of its output and its kernel; ``weights`` is missing where it has none.
-        accuracy: of the network if everything up to this layer were exact; missing without labels.
+        difference: its output against the float network's.
+        activations, weights: histograms of its output and its kernel; ``weights`` is None where it has none.
+        accuracy: of the network if everything up to this layer were exact; None without labels.
     """
 
     difference: LayerDifference
@@ -55,12 +61,12 @@ class LayerAnalysis:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Analysis:
-    """What ``analyze`` found, layer by layer in the network's order.
+    """The result of ``analyze``; iterating over it gives the layers, in the network's order.
 
     Attributes:
-        network: its name.
+        network: name of the quantised network.
         layers: one entry for each layer that both networks have.
-        float_accuracy, accuracy: of both networks on the samples; missing without labels.
+        float_accuracy, accuracy: of the two networks on the samples, 0 to 1; None without labels.
     """
 
     network: str
@@ -72,9 +78,10 @@ class Analysis:
         return iter(self.layers)
 
     def costs(self) -> dict[str, float]:
-        """Accuracy that each layer costs: what an exact network up to it gains on one exact up to the layer before.
+        """Return the accuracy that each layer costs, by its name; empty without labels.
 
-        Positive is a loss. Together they make up the whole loss. Empty without labels.
+        It is the accuracy of a network that is exact up to this layer, less that of one exact up to the layer before.
+        Positive is a loss; together the costs are the whole loss.
         """
         if self.accuracy is None:
             return {}
@@ -83,7 +90,7 @@ class Analysis:
         return {r.difference.layer: after - before for r, (before, after) in zip(self.layers, steps)}
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the histograms as plain data."""
+        """Return everything but the histograms as plain data."""
         costs = self.costs()
         layers = [
             asdict(r.difference)
@@ -98,30 +105,24 @@ class Analysis:
         }
 
     def __str__(self) -> str:
-        costs = self.costs()
-        rows = [("layer", "SQNR dB", "cosine", "KL", *(("costs, points",) if costs else ()))]
-        for row in self.layers:
-            d = row.difference
-            shown = (d.layer, f"{d.sqnr_db:.1f}", f"{d.cosine:.5f}", f"{row.activations.divergence:.4f}")
-            rows.append((*shown, *((f"{100 * costs[d.layer]:+.2f}",) if costs else ())))
-        lines = [table(rows, left=1)]
-        if self.accuracy is not None and self.float_accuracy is not None:
-            lines.append(f"accuracy {self.accuracy:.2%}, float {self.float_accuracy:.2%}")
-        return "\n".join(lines)
+        return analysis_table(self)
 
 
 def analyze(
     net: Network, quantized: Network, x: ArrayLike, labels: ArrayLike | None = None, *, progress: bool | None = None
 ) -> Analysis:
-    """Look at every layer of a quantised network beside the float network that it was made from.
+    """Compare every layer of a quantised network with the float network that it was made from.
 
     Args:
         net: the float network.
         quantized: its integer form.
-        x: samples ``(N, ...)`` that one of them reads.
+        x: samples ``(N, ...)`` that one of the networks reads.
         labels: class of each sample, to tell what each layer costs in accuracy. For each layer, the float network runs
             up to it, its tensors are rounded to the integer network's formats, and the integer network goes on.
         progress: whether to show a progress bar; by default only in a terminal.
+
+    Returns:
+        The analysis; printed, it is a table.
 
     Raises:
         SpicaError: where the networks have no layer in common, or labels do not fit.
@@ -164,7 +165,7 @@ def _spliced(
     integers: dict[str, NDArray],
     labels: ArrayLike,
 ) -> float:
-    """Accuracy of the integer network behind ``name`` on what the float network gives up to there."""
+    """Return the accuracy of the integer network behind ``name``, fed with the float network's tensors there."""
     names = [layer.name for layer in quantized]
     before = set(names[: names.index(name) + 1])
     rest = [layer for layer in quantized if layer.name not in before]
@@ -180,22 +181,22 @@ def _spliced(
         values.append(kind.from_float(real[source] / _gain(real[source], kind.to_float(integers[source]))))
         step = np.ldexp(kind.scale, -kind.frac_bits.astype(np.int32)).astype(np.float32)
         sources.append(Input(name=source, shape=kind.shape, bits=kind.bits, signed=kind.signed, scale=step))
-    spliced = Network((*sources, *rest), quantized.outputs, quantized.name)
+    spliced = subgraph(quantized, quantized.outputs, sources)
     return accuracy(classes(spliced, spliced.forward(values if len(values) > 1 else values[0])), labels)
 
 
 def _gain(before: NDArray, after: NDArray) -> NDArray:
-    """The factor between two tensors' sizes, one a channel for images: what quantisation scaled, whatever it spoilt."""
+    """Return by how much quantisation scaled a tensor: the ratio of its sizes, one for each channel of an image."""
     axes = tuple(range(before.ndim - 1)) if before.ndim == 4 else None
     sizes = [np.sqrt((t.astype(np.float64) ** 2).mean(axis=axes)) for t in (before, after)]
     return np.where((sizes[0] > 0) & (sizes[1] > 0), sizes[0] / np.maximum(sizes[1], 1e-12), 1.0)
 
 
 def _weights(net: Network, quantized: Network, name: str) -> Histograms | None:
-    twin, layer = net[name], quantized[name]
-    if not isinstance(twin, WeightedLayer) or not isinstance(layer, WeightedLayer):
+    real, layer = net[name], quantized[name]
+    if not isinstance(real, WeightedLayer) or not isinstance(layer, WeightedLayer):
         return None
-    before, after = twin.kernel, layer.kernel * layer.weight_scale  # type: ignore[attr-defined]
+    before, after = real.kernel, layer.kernel * layer.weight_scale  # type: ignore[attr-defined]
     # Quantisation may have scaled filters, and channels that they read; in units of each filter, shapes compare.
     axes = tuple(range(before.ndim - 1))
     units = [np.maximum(np.sqrt((k.astype(np.float64) ** 2).mean(axis=axes)), 1e-12) for k in (before, after)]

@@ -1,13 +1,16 @@
-"""Take a rectifier into the layer before it: hardware applies it to the accumulator, at no cost."""
+"""Fuse a rectifier into the layer before it: hardware applies it to the accumulator, at no cost."""
 
 from dataclasses import replace
 
 from spica.layers import Activation, Add, GlobalAverage, WeightedLayer
 from spica.network import Layer, Network
+from spica.passes.base import Result, graph_pass
 from spica.passes.merge import merge_pairs
 
 
-def fuse_activation(net: Network) -> Network:
+@graph_pass()
+def fuse_activation(net: Network) -> Result:
+    """Fuse each ``Activation`` into the layer with weights, or the ``Add``, that it reads."""
     return merge_pairs(net, _merge)
 
 

@@ -1,4 +1,4 @@
-"""Two networks side by side: how far each layer of one is from the same layer of the other."""
+"""The difference between two networks, layer by layer."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from numpy.typing import ArrayLike, NDArray
 from spica.engine.inputs import to_input_integers
 from spica.errors import SpicaError
 from spica.network import Network, TensorType
-from spica.util.table import table
+from spica.report.text import comparison_table
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerDifference:
-    """How far a layer of B is from the layer of the same name in A, over all samples.
+    """The difference of a layer of B from the layer of the same name in A, over all samples.
 
     Attributes:
         layer: its name in A.
-        values: values compared.
-        differ: values that are not equal (as integers where both formats agree, else as real numbers).
+        values: number of values compared.
+        differ: number of values that are not equal (as integers where both formats agree, else as real numbers).
         largest: largest absolute difference of the real numbers.
-        gain: factor on B's values that brings them closest to A's, the mean over an image's channels, each of which has
-            one. Quantising scales layers and channels to fill their grids, which changes nothing but these factors.
+        gain: factor on B's values that brings them closest to A's; for images each channel has one, and this is their
+            mean. Quantising scales layers and channels to fill their grids, which changes nothing but these factors.
         sqnr_db: signal-to-quantisation-noise ratio after that gain, in decibels; A is the signal. Infinite where equal.
-        cosine: cosine of the angle between both.
+        cosine: cosine of the angle between the two.
     """
 
     layer: str
@@ -41,12 +41,12 @@ class LayerDifference:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What ``compare`` found. Iterating over it gives the layers, in A's order.
+    """The result of ``compare``; iterating over it gives the layers, in A's order.
 
     Attributes:
-        a, b: the networks' names.
+        a, b: names of the networks.
         layers: one entry for each layer that both have.
-        only_a, only_b: layers without a partner.
+        only_a, only_b: names of the layers without a partner.
     """
 
     a: str
@@ -64,7 +64,7 @@ class Comparison:
         return iter(self.layers)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain data; an infinite ratio is ``None``."""
+        """Return everything as plain data; an infinite ratio is ``None``."""
         layers = [asdict(row) for row in self.layers]
         for row in layers:
             row["sqnr_db"] = row["sqnr_db"] if np.isfinite(row["sqnr_db"]) else None
@@ -72,19 +72,7 @@ class Comparison:
                 "only_b": list(self.only_b)}  # fmt: skip
 
     def __str__(self) -> str:
-        rows = [("layer", "values", "differ", "largest", "gain", "SQNR dB", "cosine")]
-        rows += [
-            (r.layer, f"{r.values:,}", f"{r.differ:,}", f"{r.largest:.3g}", f"{r.gain:.4f}", f"{r.sqnr_db:.1f}",
-             f"{r.cosine:.6f}")
-            for r in self.layers
-        ]  # fmt: skip
-        lines = [f"{self.a} and {self.b}: {'equal' if self.equal else 'different'}", table(rows, left=1)]
-        lines += [
-            f"only in {name}: {', '.join(layers)}"
-            for name, layers in ((self.a, self.only_a), (self.b, self.only_b))
-            if layers
-        ]
-        return "\n".join(lines)
+        return comparison_table(self)
 
 
 def compare(a: Network, b: Network, x: ArrayLike) -> Comparison:
@@ -92,12 +80,15 @@ def compare(a: Network, b: Network, x: ArrayLike) -> Comparison:
 
     Args:
         a: the network to compare with.
-        b: the network to compare; float, quantised or imported, as ``a``.
-        x: samples ``(N, ...)`` that one of them reads. A float network reads integer samples as real numbers; an
-            integer network has real samples brought to its input's integers (``spica.to_input_integers``).
+        b: the network to compare; both may be float, quantised or imported.
+        x: samples ``(N, ...)`` that one of them reads. A float network reads integer samples as real numbers; for an
+            integer network real samples become its input's integers (``spica.to_input_integers``).
+
+    Returns:
+        The comparison; printed, it is a table.
 
     Raises:
-        SpicaError: where the samples fit one of the networks not at all, or no layer has a partner.
+        SpicaError: where the samples do not fit one of the networks, or no layer has a partner.
     """
     inputs = {layer.name for net in (a, b) for layer in net.inputs}
     names = [layer.name for layer in a if layer.name in b.types and layer.name not in inputs]
@@ -115,7 +106,7 @@ def compare(a: Network, b: Network, x: ArrayLike) -> Comparison:
 
 
 def samples_for(net: Network, x: ArrayLike) -> ArrayLike:
-    """Samples as ``net`` reads them: real ones brought to the integers of an integer network."""
+    """Return samples as ``net`` reads them: real ones as integers for an integer network."""
     real = np.asarray(x).dtype.kind == "f"
     return to_input_integers(net, x) if real and not net.types[net.inputs[0].name].is_float else x
 
@@ -139,7 +130,10 @@ def _difference(name: str, mine: NDArray, theirs: NDArray, kind: TensorType, oth
 
 
 def fitted(signal: NDArray, got: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """``got`` (N, ..., C) times the factor (one a channel for images) that brings it closest to ``signal``; and it."""
+    """Return ``got`` (N, ..., C) times the factor that brings it closest to ``signal``, and that factor.
+
+    The factor is one for each channel of images, else one for the whole tensor.
+    """
     signal, got = signal.astype(np.float64), got.astype(np.float64)
     axes = tuple(range(signal.ndim - 1)) if signal.ndim == 4 else None
     power = (got * got).sum(axis=axes)

@@ -1,13 +1,16 @@
-"""Add constants to tokens once: positions that follow a class token are one layer with it."""
+"""Add constants to tokens once: fuse positions with the class token that they follow."""
 
 from dataclasses import replace
 
 from spica.layers import TokenEmbedding
 from spica.network import Layer, Network
+from spica.passes.base import Result, graph_pass
 from spica.passes.merge import merge_pairs
 
 
-def merge_embeddings(net: Network) -> Network:
+@graph_pass()
+def merge_embeddings(net: Network) -> Result:
+    """Merge each ``TokenEmbedding`` that only adds constants into the one that it reads."""
     return merge_pairs(net, _merge)
 
 

@@ -1,4 +1,4 @@
-"""A self-contained HTML page: figures inline, no script, nothing loaded from anywhere."""
+"""Results as a self-contained HTML page: figures inline, no script, nothing loaded from anywhere."""
 
 from __future__ import annotations
 
@@ -35,7 +35,19 @@ def write_page(
     sections: dict[str, str],
     note: str,
 ) -> None:
-    """Write a page with headline facts, a figure, and sections of preformatted text."""
+    """Write a page.
+
+    Args:
+        path: the file to write.
+        title: its heading.
+        facts: headline figures by name.
+        figure: a matplotlib figure.
+        sections: preformatted text by heading.
+        note: small print at the end.
+
+    Raises:
+        SpicaError: where the folder does not exist or cannot be written.
+    """
     items = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
     texts = "".join(f"<h2>{escape(name)}</h2><pre>{escape(text)}</pre>" for name, text in sections.items())
     html = PAGE.format(title=escape(title), facts=items, figure=to_svg(figure), sections=texts, note=escape(note))

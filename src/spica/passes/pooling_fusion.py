@@ -1,18 +1,21 @@
-"""Take pooling into the layer before it: hardware pools the accumulator before it becomes events.
+"""Fuse pooling into the layer before it: hardware pools the accumulator before it becomes events.
 
-A rectifier or an output stage between the two changes nothing for max pooling: both keep the order of values. An
-average must see the accumulator itself, and all channels on one exponent, which a depthwise layer does not promise.
-Layers over time have no pooling in hardware.
+Max pooling may cross a rectifier and an output stage, as both keep the order of values. An average must see the
+accumulator itself, with all channels on one exponent, which a depthwise layer does not promise. Hardware has no pooling
+in layers over time.
 """
 
 from dataclasses import replace
 
 from spica.layers import DEPTHWISE, GlobalAverage, GlobalAveragePooling2D, MaxPool2D, Temporal, WeightedLayer
 from spica.network import Layer, Network
+from spica.passes.base import Result, graph_pass
 from spica.passes.merge import merge_pairs
 
 
-def fuse_pooling(net: Network) -> Network:
+@graph_pass()
+def fuse_pooling(net: Network) -> Result:
+    """Fuse each pooling layer into the layer with weights that it reads, where hardware can pool there."""
     return merge_pairs(net, _merge)
 
 

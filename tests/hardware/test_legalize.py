@@ -1,4 +1,4 @@
-"""Changes that make a network keep a device's rules: each leaves every output integer as it was."""
+"""Legalization makes a network obey a device's rules; every output integer stays as it was."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from spica import SpicaError
-from spica.hardware import check, fix, map_network
+from spica.hardware import check, fix, load_device, map_network
+from spica.hardware.legalize.fix import RULES
 from spica.layers import Conv2D, Dense, GlobalAverage, GlobalAveragePooling2D, LookUp, MaxPool2D, Requantize
 from spica.network import Network
 from support.chip_networks import conv, dense, flatten, max_pool, network, separable
+from support.float_networks import float_network
 
 
 def outputs_equal(a: Network, b: Network) -> bool:
@@ -144,3 +146,22 @@ def test_a_network_that_keeps_the_rules_stays_as_it_is():
     assert fixed.network is net and not fixed.changes and "equal on 16 samples" in str(fixed)
     with pytest.raises(SpicaError, match="unknown"):
         fix(net, "AKD9")
+
+
+def test_rules_leave_layers_that_they_are_not_for_and_float_networks_alone():
+    net, device = network((8, 8, 3), conv(4), flatten(), dense(3)), load_device("AKD1000")
+    for rule in RULES:
+        assert rule.run(net, net["layer_2"], device) == (net, False, "")
+        with pytest.raises(SpicaError, match=f"pass {rule.name}: network: expected an integer network"):
+            rule.run(float_network(), net["layer_2"], device)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_a_rule_keeps_the_outputs_wherever_it_changes_something(rule):
+    for pool in (None, max_pool()):
+        net = network((9, 12, 3), conv(4, 4), conv(6, 2, weights=2, pool=pool), conv(3, weights=1))
+        wide = tuple(replace(r, weight_bits=8) if isinstance(r, Conv2D) else r for r in net)
+        for before in (net, replace(net, layers=wide)):
+            for layer in before:
+                after, modified, note = rule.run(before, layer, load_device("AKD1000"))
+                assert bool(note) is modified and outputs_equal(before, after)

@@ -1,0 +1,42 @@
+"""Results as text tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from spica.util.table import table
+
+if TYPE_CHECKING:
+    from spica.report.analysis import Analysis
+    from spica.report.comparison import Comparison
+
+
+def analysis_table(found: Analysis) -> str:
+    """Return a row for each layer, its cost where it is known, and the accuracies."""
+    costs = found.costs()
+    rows = [("layer", "SQNR dB", "cosine", "KL", *(("costs, points",) if costs else ()))]
+    for row in found.layers:
+        d = row.difference
+        shown = (d.layer, f"{d.sqnr_db:.1f}", f"{d.cosine:.5f}", f"{row.activations.divergence:.4f}")
+        rows.append((*shown, *((f"{100 * costs[d.layer]:+.2f}",) if costs else ())))
+    lines = [table(rows, left=1)]
+    if found.accuracy is not None and found.float_accuracy is not None:
+        lines.append(f"accuracy {found.accuracy:.2%}, float {found.float_accuracy:.2%}")
+    return "\n".join(lines)
+
+
+def comparison_table(found: Comparison) -> str:
+    """Return a row for each layer that both networks have, and the names of the others."""
+    rows = [("layer", "values", "differ", "largest", "gain", "SQNR dB", "cosine")]
+    rows += [
+        (r.layer, f"{r.values:,}", f"{r.differ:,}", f"{r.largest:.3g}", f"{r.gain:.4f}", f"{r.sqnr_db:.1f}",
+         f"{r.cosine:.6f}")
+        for r in found.layers
+    ]  # fmt: skip
+    lines = [f"{found.a} and {found.b}: {'equal' if found.equal else 'different'}", table(rows, left=1)]
+    lines += [
+        f"only in {name}: {', '.join(layers)}"
+        for name, layers in ((found.a, found.only_a), (found.b, found.only_b))
+        if layers
+    ]
+    return "\n".join(lines)

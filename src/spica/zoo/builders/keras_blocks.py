@@ -1,0 +1,16 @@
+"""What the builders of Keras models share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from spica.util.keras_backend import load_keras
+
+MOMENTUM = 0.9
+"""Of batch normalisation; the usual 0.99 needs more steps than a short training has."""
+
+
+def normalised_relu() -> list[Any]:
+    """Return a batch normalisation and a rectifier, as new Keras layers."""
+    layers = load_keras().layers
+    return [layers.BatchNormalization(momentum=MOMENTUM), layers.ReLU()]
