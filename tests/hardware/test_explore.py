@@ -10,7 +10,7 @@ import pytest
 from spica import SpicaError
 from spica.cli.main import app
 from spica.hardware import explore, load_device, map_network
-from spica.hardware.explore import BETTER
+from spica.hardware.exploration import BETTER
 from spica.layers import GlobalAverage
 from support.chip_networks import conv, dense, network, separable
 

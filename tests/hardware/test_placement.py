@@ -7,7 +7,7 @@ import pytest
 
 from spica import zoo
 from spica.hardware import load_device, map_network
-from spica.hardware.cost.activity import expected_activity
+from spica.hardware.cost_model.activity import expected_activity
 from spica.hardware.mapping.mesh import tile_traffic
 from spica.hardware.mapping.placement import arrange, wire_length
 from support.chip_networks import conv, network, quantized

@@ -1,13 +1,13 @@
 """The virtual chip: devices as data, their rules, placing networks on them, and what running there costs."""
 
 from spica.hardware.budget import cost
-from spica.hardware.check import Finding, Report, check
-from spica.hardware.cost.learning import LearningStep, learning_step
-from spica.hardware.cost.power import Power
-from spica.hardware.cost.statistics import LayerCost, NPCost, Statistics, two_digits
+from spica.hardware.checking import Finding, Report, check
+from spica.hardware.cost_model.learning import LearningStep, learning_step
+from spica.hardware.cost_model.power import Power
+from spica.hardware.cost_model.statistics import LayerCost, NPCost, Statistics, two_digits
 from spica.hardware.device.load import device_names, load_device
 from spica.hardware.device.schema import Device
-from spica.hardware.explore import Design, Exploration, explore
+from spica.hardware.exploration import Design, Exploration, explore
 from spica.hardware.legalize.fix import Fixed, fix
 from spica.hardware.mapping.api import MODES, map_network
 from spica.hardware.mapping.placement import NP, Placement

@@ -15,9 +15,9 @@ from spica.engine.plan import layer_by_layer
 from spica.engine.runner import BATCH, Memory, compute, execute, make_ops
 from spica.engine.stream import Stream
 from spica.errors import SpicaError
-from spica.hardware.cost.activity import Activity, expected_activity, join, measure
-from spica.hardware.cost.model import model_cost
-from spica.hardware.cost.statistics import Statistics
+from spica.hardware.cost_model.activity import Activity, expected_activity, join, measure
+from spica.hardware.cost_model.model import model_cost
+from spica.hardware.cost_model.statistics import Statistics
 from spica.hardware.device.schema import Device
 from spica.hardware.mapping.partition import run_tiles
 from spica.hardware.mapping.passes import Schedule

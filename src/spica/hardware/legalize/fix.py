@@ -8,7 +8,7 @@ from os import PathLike
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spica.hardware.check import Report, check
+from spica.hardware.checking import Report, check
 from spica.hardware.device.load import load_device
 from spica.hardware.device.schema import Device
 from spica.hardware.legalize.carry_pooling import carry_pooling

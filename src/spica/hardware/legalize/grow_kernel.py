@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from spica.hardware.check import check
+from spica.hardware.checking import check
 from spica.hardware.device.schema import Device
 from spica.hardware.legalize.base import legalization
 from spica.layers import Conv2D, DepthwiseConv2D, weighted

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from spica.hardware.check import check
+from spica.hardware.checking import check
 from spica.hardware.device.schema import Device
 from spica.hardware.legalize.base import legalization
 from spica.layers import WeightedLayer, weighted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spica.hardware.check import kind_of
+from spica.hardware.checking import kind_of
 from spica.hardware.device.schema import Device
 from spica.hardware.legalize.base import legalization
 from spica.layers import Conv2D, Dense

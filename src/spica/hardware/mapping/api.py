@@ -7,8 +7,8 @@ from dataclasses import replace
 from os import PathLike
 
 from spica.errors import SpicaError
-from spica.hardware.check import check
-from spica.hardware.cost.activity import TYPICAL_DENSITY, Activity, expected_activity
+from spica.hardware.checking import check
+from spica.hardware.cost_model.activity import TYPICAL_DENSITY, Activity, expected_activity
 from spica.hardware.device.load import load_device
 from spica.hardware.device.schema import Device
 from spica.hardware.mapping.mesh import tile_traffic

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from spica.hardware.cost.activity import Activity
+from spica.hardware.cost_model.activity import Activity
 from spica.hardware.mapping.partition import split
 from spica.hardware.mapping.placement import NP, Placement
 from spica.network import Network

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from spica.hardware.cost.activity import Activity
+from spica.hardware.cost_model.activity import Activity
 from spica.hardware.device.schema import Device
 from spica.hardware.mapping.placement import Placement
 from spica.hardware.spec import LayerSpec, OpType

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spica.hardware.cost.units import FITTED_BITS, SMALL_KERNEL
+from spica.hardware.cost_model.units import FITTED_BITS, SMALL_KERNEL
 from spica.hardware.device.schema import TIERS, Device
 from spica.hardware.mapping.passes import Schedule
 from spica.hardware.spec import OpType

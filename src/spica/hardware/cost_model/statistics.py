@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spica.hardware.cost.confidence import Confidence
-from spica.hardware.cost.power import Power, power
+from spica.hardware.cost_model.confidence import Confidence
+from spica.hardware.cost_model.power import Power, power
 from spica.hardware.device.schema import Device
 from spica.hardware.mapping.placement import NP
 from spica.hardware.spec import OpType

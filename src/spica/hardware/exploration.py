@@ -14,8 +14,8 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from spica.errors import SpicaError
-from spica.hardware.cost.activity import TYPICAL_DENSITY
-from spica.hardware.cost.statistics import two_digits
+from spica.hardware.cost_model.activity import TYPICAL_DENSITY
+from spica.hardware.cost_model.statistics import two_digits
 from spica.hardware.device.load import load_device
 from spica.hardware.device.schema import FIGURES, Device
 from spica.hardware.mapping.api import map_network

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spica.errors import SpicaError
-from spica.hardware.cost.statistics import Statistics, two_digits
+from spica.hardware.cost_model.statistics import Statistics, two_digits
 from spica.hardware.simulate import MappedNetwork
 from spica.hardware.spec import specs
 from spica.layers import LearningDense

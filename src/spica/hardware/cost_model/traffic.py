@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spica.hardware.cost.activity import Activity
+from spica.hardware.cost_model.activity import Activity
 from spica.hardware.mapping.mesh import Link, packets, route, source
 from spica.hardware.mapping.placement import INPUT_UNIT, NP, Placement
 from spica.network import Network

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from spica.hardware.cost.activity import Activity, expect
-from spica.hardware.cost.confidence import judge
-from spica.hardware.cost.statistics import LayerCost, NPCost, Statistics
-from spica.hardware.cost.traffic import route_traffic
-from spica.hardware.cost.units import TRANSFERS, UNITS
+from spica.hardware.cost_model.activity import Activity, expect
+from spica.hardware.cost_model.confidence import judge
+from spica.hardware.cost_model.statistics import LayerCost, NPCost, Statistics
+from spica.hardware.cost_model.traffic import route_traffic
+from spica.hardware.cost_model.units import TRANSFERS, UNITS
 from spica.hardware.device.schema import Device
 from spica.hardware.mapping.passes import Schedule
 from spica.hardware.mapping.placement import Placement
