@@ -9,7 +9,7 @@ import pytest
 
 import spica
 from spica.layers import Dense, DepthwiseConv2D, Flatten, Input, ReLU, Softmax, WeightedLayer
-from spica.layers.weighted import is_depthwise, kernel_axes, weighted_layers
+from spica.layers.weighted import is_depthwise, kernel_channels, weighted_layers
 from spica.network import Layer, Network
 from spica.network.layer import forward_float, forward_integer, infer
 from spica.network.rules import refusal
@@ -19,7 +19,7 @@ from spica.quantization.rules import quantize_layer
 from spica.quantization.rules.scaling import read_weights, scale_input, scale_output
 from support.every_layer import CHANNELS, KERNELS, ask, layer_types, unanswered, weighted_example
 
-TRANSFORMS = [quantize_layer, second_moments, kernel_axes]
+TRANSFORMS = [quantize_layer, second_moments, kernel_channels]
 BY_KERNEL_AXES = [scale_output, scale_input, read_weights, latent_weights]
 """Transforms of weights that are the same for every layer, once it is known how its kernels lie."""
 
@@ -49,8 +49,8 @@ def test_a_refused_layer_is_named_with_the_reason(transform):
 
 
 @pytest.mark.parametrize("transform", BY_KERNEL_AXES)
-def test_transforms_of_weights_refuse_what_kernel_axes_refuses(transform):
-    refused = [kind for kind in layer_types() if refusal(kernel_axes, kind)]
+def test_transforms_of_weights_refuse_what_kernel_channels_refuses(transform):
+    refused = [kind for kind in layer_types() if refusal(kernel_channels, kind)]
     assert {*layer_types()} - {*refused} == {kind for kind in layer_types() if issubclass(kind, WeightedLayer)}
     for kind in refused:
         with pytest.raises(spica.SpicaError, match=f"odd: an? {kind.__name__} has no weights"):
@@ -93,10 +93,10 @@ def test_a_factor_on_the_input_is_taken_back(kind, per_channel, images):
 @pytest.mark.parametrize("kind", KERNELS)
 def test_the_largest_weight_on_each_channel_is_read(kind):
     layer = weighted_example(kind)
-    field, axis = next(iter(kernel_axes(layer).items()))
+    field, channels = next(iter(kernel_channels(layer).items()))
     kernel = getattr(layer, field)
     for channel, largest in enumerate(read_weights(layer)):
-        assert largest == np.abs(np.take(kernel, channel, axis)).max()
+        assert largest == np.abs(kernel[np.broadcast_to(channels == channel, kernel.shape)]).max()
     assert len(read_weights(layer)) == CHANNELS
 
 
@@ -152,7 +152,7 @@ def test_a_new_layer_with_weights_needs_no_rule_of_its_own():
     assert np.corrcoef(net.forward(x).ravel(), got.ravel())[0, 1] > 0.999
 
 
-def test_kernel_axes_tell_which_layers_are_depthwise():
+def test_kernel_channels_tell_which_layers_are_depthwise():
     depthwise = {kind.__name__ for kind in KERNELS if is_depthwise(weighted_example(kind))}
     assert depthwise == {"DepthwiseConv2D", "DepthwiseConvTranspose2D", "DepthwiseBufferTempConv"}
 

@@ -21,6 +21,7 @@ from spica.errors import SpicaError
 from spica.frontends.quantizeml import from_quantizeml, spellings
 from spica.frontends.quantizeml.fixed_point import BIAS_BITS, BUFFER_BITS
 from spica.layers import GlobalAverage, Input, MaxPool, ReLU, Requantize, WeightedLayer
+from spica.layers.weighted import lowered
 from spica.network import Layer, Network, TensorType
 from spica.network.layer import infer
 from spica.util.files import write_atomically
@@ -54,7 +55,7 @@ def to_bytes(net: Network) -> bytes:
         raise SpicaError("writing .h5 files needs h5py; run: pip install 'spica[quantizeml]'") from None
     model = _File(net)
     for layer in net:
-        write(layer, model)
+        write(lowered(layer), model)
     config = {
         "name": net.name,
         "trainable": True,

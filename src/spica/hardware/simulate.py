@@ -22,6 +22,7 @@ from spica.hardware.device.schema import Device
 from spica.hardware.mapping.partition import run_tiles
 from spica.hardware.mapping.passes import Schedule
 from spica.hardware.mapping.placement import Placement
+from spica.layers.weighted import lowered
 from spica.network import Network
 from spica.network.graph import accuracy, classes
 from spica.program import Segment
@@ -102,7 +103,7 @@ class MappedNetwork:
         if place is not None:
             seen[layer.name].append(measure(*read))
             if len(place.nps) > 1:
-                return [run_tiles(layer, place, read, types, ops, memory)]
+                return [run_tiles(lowered(layer), place, read, types, ops, memory)]
         return [compute(layer, read, types, ops, memory)]
 
     def count(self, seen: Mapping[str, Sequence[Activity]]) -> None:

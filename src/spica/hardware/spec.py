@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 from spica import layers
 from spica.layers.learning import MEMORY_BITS
 from spica.layers.transposed import Transposed, padding_name
-from spica.layers.weighted import WeightedLayer, WindowedLayer
+from spica.layers.weighted import WeightedLayer, WindowedLayer, lowered
 from spica.network import Layer, Network, TensorType
 from spica.network.layer import infer, macs
 from spica.semantics import primitives
@@ -147,7 +147,7 @@ def _specs(net: Network) -> dict[str, LayerSpec]:
     samples: set[str] = set()  # tensors that hold the network's samples, at most rescaled
     for layer in net:
         inputs = net.input_types(layer)
-        spec = layer_spec(layer, inputs, net.types[layer.name])
+        spec = layer_spec(lowered(layer), inputs, net.types[layer.name])
         reads = bool(layer.inputs) and layer.inputs[0] in samples
         if isinstance(layer, layers.Input) or (reads and isinstance(layer, RESCALING)):
             samples.add(layer.name)

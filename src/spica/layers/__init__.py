@@ -18,7 +18,7 @@ from spica.layers.separable import SeparableConv2D
 from spica.layers.shape import Concatenate, Flatten, Permute, Reshape, Take
 from spica.layers.temporal import BufferTempConv, DepthwiseBufferTempConv, Temporal
 from spica.layers.transposed import ConvTranspose2D, DepthwiseConvTranspose2D
-from spica.layers.weighted import WeightedLayer, kernel_axes
+from spica.layers.weighted import WeightedLayer, kernel_channels
 from spica.network.rules import not_applicable
 
 DEPTHWISE = (DepthwiseConv2D, DepthwiseConvTranspose2D, DepthwiseBufferTempConv)
@@ -31,7 +31,7 @@ WITHOUT_WEIGHTS = (
 )  # fmt: skip
 """Layers without a kernel that training or quantisation could change."""
 
-not_applicable(kernel_axes, "has no weights", *WITHOUT_WEIGHTS)
+not_applicable(kernel_channels, "has no weights", *WITHOUT_WEIGHTS)
 
 __all__ = [
     "DEPTHWISE",

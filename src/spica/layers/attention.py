@@ -118,9 +118,9 @@ class MadNormalization(WeightedLayer):
     accumulator_bits: int = ACCUMULATOR_BITS
 
 
-@weighted.kernel_axes.register
-def _(layer: MadNormalization) -> dict[str, int]:
-    return {"kernel": -1}
+@weighted.kernel_channels.register
+def _(layer: MadNormalization) -> weighted.Channels:
+    return {"kernel": np.arange(layer.kernel.shape[-1])}
 
 
 @infer.register

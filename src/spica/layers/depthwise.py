@@ -22,9 +22,9 @@ class DepthwiseConv2D(WindowedLayer):
     kernel: NDArray
 
 
-@weighted.kernel_axes.register
-def _(layer: DepthwiseConv2D) -> dict[str, int]:
-    return {"kernel": -1}
+@weighted.kernel_channels.register
+def _(layer: DepthwiseConv2D) -> weighted.Channels:
+    return {"kernel": np.arange(layer.kernel.shape[-1])}
 
 
 @infer.register

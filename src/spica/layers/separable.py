@@ -33,9 +33,10 @@ class SeparableConv2D(WindowedLayer):
         return self.depthwise_kernel.shape[:2]
 
 
-@weighted.kernel_axes.register
-def _(layer: SeparableConv2D) -> dict[str, int]:
-    return {"depthwise_kernel": -1, "kernel": -2}
+@weighted.kernel_channels.register
+def _(layer: SeparableConv2D) -> weighted.Channels:
+    channels = np.arange(layer.kernel.shape[0])
+    return {"depthwise_kernel": channels, "kernel": channels[:, None]}
 
 
 @infer.register

@@ -76,9 +76,9 @@ def _(layer: BufferTempConv, inputs: Sequence[TensorType]) -> TensorType:
     return _infer(layer, inputs, layer.kernel.shape[2])
 
 
-@weighted.kernel_axes.register
-def _(layer: DepthwiseBufferTempConv) -> dict[str, int]:
-    return {"kernel": -1}
+@weighted.kernel_channels.register
+def _(layer: DepthwiseBufferTempConv) -> weighted.Channels:
+    return {"kernel": np.arange(layer.kernel.shape[-1])}
 
 
 @infer.register

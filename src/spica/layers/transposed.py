@@ -96,9 +96,9 @@ def _(layer: ConvTranspose2D, inputs: Sequence[TensorType]) -> TensorType:
     return _infer(layer, inputs, layer.kernel.shape[2], layer.kernel.shape[3])
 
 
-@weighted.kernel_axes.register
-def _(layer: DepthwiseConvTranspose2D) -> dict[str, int]:
-    return {"kernel": -1}
+@weighted.kernel_channels.register
+def _(layer: DepthwiseConvTranspose2D) -> weighted.Channels:
+    return {"kernel": np.arange(layer.kernel.shape[-1])}
 
 
 @infer.register

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import singledispatch
 from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,24 +83,33 @@ class WindowedLayer(WeightedLayer):
         return self.kernel.shape[:2]  # type: ignore[attr-defined]
 
 
+Channels = dict[str, NDArray[np.intp]]
+"""The channel that each weight of a kernel reads, by the kernel's field; of a shape that broadcasts to the kernel's."""
+
+
 @singledispatch
-def kernel_axes(layer: Layer) -> dict[str, int]:
-    """Return the fields of a layer's kernels, in the order in which the input meets them, with their axis of channels.
+def kernel_channels(layer: Layer) -> Channels:
+    """Return which channel each weight of a layer's kernels reads, in the order in which the input meets the kernels.
 
-    Filters are on a kernel's last axis, the channels that they read on the one before it; on the last as well where
-    each filter reads one channel only.
+    Filters are on a kernel's last axis. A layer whose filters each read one channel gives one index a filter.
     """
-    refuse(kernel_axes, layer)
+    refuse(kernel_channels, layer)
 
 
-@kernel_axes.register
-def _(layer: WeightedLayer) -> dict[str, int]:
-    return {"kernel": -2}
+@kernel_channels.register
+def _(layer: WeightedLayer) -> Channels:
+    return {"kernel": np.arange(layer.kernel.shape[-2])[:, None]}  # type: ignore[attr-defined]
+
+
+@singledispatch
+def lowered(layer: Any) -> Any:
+    """Return the layer that hardware and other tools hold in a layer's place, with the same outputs."""
+    return layer
 
 
 def is_depthwise(layer: WeightedLayer) -> bool:
     """Return whether each filter of a layer reads one channel only."""
-    return set(kernel_axes(layer).values()) == {-1}
+    return all(channels.ndim == 1 for channels in kernel_channels(layer).values())
 
 
 def weighted_layers(layers: Iterable[Layer]) -> list[WeightedLayer]:
@@ -258,15 +268,18 @@ def input_shift(x: TensorType) -> NDArray[np.int64]:
     return x.frac_bits.max() - x.frac_bits
 
 
-def align(x: NDArray, kernel: NDArray, kind: TensorType, value_bits: int, ops: Ops) -> tuple[NDArray, NDArray, int]:
+def align(
+    x: NDArray, kernel: NDArray, kind: TensorType, value_bits: int, ops: Ops, channels: NDArray[np.intp] | None = None
+) -> tuple[NDArray, NDArray, int]:
     """Make the exponents of the input's channels equal; return input, kernel (..., C, F) and largest input.
 
     The left shifts that do it move into the weights, where they cost nothing, unless the shifted input would saturate.
+    ``channels`` tells which channel each weight reads, where that is not its row.
     """
     shift, peak = input_shift(kind), largest(kind)
     if peak << int(shift.max()) > 1 << value_bits:
         return shift_left(x, shift, value_bits, ops), kernel, 1 << value_bits
-    return x, shifted(kernel, shift[..., None]), peak
+    return x, shifted(kernel, shift[..., None] if channels is None or not shift.ndim else shift[channels]), peak
 
 
 def shifted(kernel: NDArray, shift: NDArray[np.int64]) -> NDArray:

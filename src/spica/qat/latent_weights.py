@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.layers import Activation, Concatenate, Flatten, GlobalAveragePooling2D, MaxPool2D, WeightedLayer
-from spica.layers.weighted import kernel_axes
+from spica.layers.weighted import kernel_channels
 from spica.network import Layer, Network
 from spica.network.rules import applies
 
@@ -37,7 +37,7 @@ def find_latent_weights(net: Network, quantized: Network) -> dict[str, LatentWei
     for layer in quantized:
         gain = read_gain(layer, [gains[name] for name in layer.inputs], quantized)
         reference = references.get(layer.name)
-        if applies(kernel_axes, layer) and type(reference) is type(layer) and _same_kernel(reference, layer):
+        if applies(kernel_channels, layer) and type(reference) is type(layer) and _same_kernel(reference, layer):
             found[layer.name], gain = latent_weights(layer, reference, gain)
         gains[layer.name] = gain
     return found
@@ -57,8 +57,8 @@ def latent_weights(layer: Any, reference: Any, gain: NDArray) -> tuple[LatentWei
         gain: factor of each channel that it reads, or of all.
     """
     found, factor = {}, np.ones(())
-    for field, axis in kernel_axes(layer).items():
-        kernel = getattr(reference, field) / (gain[:, None] if gain.ndim and axis == -2 else gain)
+    for field, channels in kernel_channels(layer).items():
+        kernel = getattr(reference, field) / (gain[channels] if gain.ndim else gain)
         found[field], fit = _in_units_of(kernel, getattr(layer, field), per_filter=field == "kernel")
         factor, gain = fit * factor, np.ones(())
     return found, factor * np.asarray(layer.weight_scale, np.float64)

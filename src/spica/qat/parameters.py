@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 import keras
 from keras import ops
 from spica.layers import Requantize, WeightedLayer
-from spica.layers.weighted import WEIGHT_RANGE, kernel_axes
+from spica.layers.weighted import WEIGHT_RANGE, kernel_channels
 from spica.network import TensorType
 from spica.qat.differentiable import Factor, pass_through
 from spica.qat.latent_weights import LatentWeights
@@ -41,7 +41,7 @@ class Parameters(keras.layers.Layer):
         self.weight_unit = float(2 ** (layer.weight_bits - 1))
         self.kernels = {
             field: self._variable(field, latent.get(field, getattr(layer, field)) / self.weight_unit)
-            for field in kernel_axes(layer)
+            for field in kernel_channels(layer)
         }
         self.bias_unit = _power_of_two(_filling(layer, output))
         self.bias = None if layer.bias is None else self._variable("bias", layer.bias / self.bias_unit)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -112,7 +113,7 @@ def tensor_of(values: NDArray, dtype: str) -> Any:
     if not isinstance(values, Learned) or values.positions is None:
         return ops.convert_to_tensor(np.asarray(values).astype(dtype))
     tensor = ops.cast(values.source, dtype)
-    if not np.array_equal(values.positions.ravel(), np.arange(values.size)):
+    if not np.array_equal(values.positions.ravel(), np.arange(prod(tensor.shape))):  # moved, or a part of it
         tensor = ops.take(ops.reshape(tensor, (-1,)), values.positions.ravel())
     tensor = ops.reshape(tensor, values.shape)
     return tensor * ops.convert_to_tensor((1 << values.shift).astype(dtype)) if values.shift.any() else tensor

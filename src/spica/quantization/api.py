@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from spica.engine.inputs import check_frames
 from spica.errors import SpicaError
 from spica.layers import Dequantize, Input
-from spica.layers.weighted import kernel_axes
+from spica.layers.weighted import kernel_channels
 from spica.network import Layer, Network, TensorType
 from spica.network.graph import check_network
 from spica.network.layer import infer
@@ -120,7 +120,7 @@ def _quantize_layers(
         inputs = [types[i] for i in layer.inputs]
         context = LayerContext(inputs, targets.get(layer.name), config.weight_bits(layer, source.name), calibration)
         made = quantize_layer(layer, context)
-        if config.bias_correction and applies(kernel_axes, layer):
+        if config.bias_correction and applies(kernel_channels, layer):
             made = [correct_bias(layer, made[0], context)]
         for part in made:
             types[part.name] = infer(part, [types[i] for i in part.inputs])

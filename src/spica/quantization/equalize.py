@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spica.layers.weighted import is_depthwise, kernel_axes
+from spica.layers.weighted import is_depthwise, kernel_channels
 from spica.network import Network
 from spica.network.rules import applies
 from spica.quantization.rules.scaling import read_weights, scale_tensor, scaled_readers
@@ -37,7 +37,7 @@ def equalize(net: Network, reach: dict[str, NDArray[np.float64]]) -> tuple[Netwo
     for name, channels in reach.items():
         readers = scaled_readers(net, name, per_channel=True)
         layer = layers[name]
-        if not readers or not applies(kernel_axes, layer) or not channels.max() > 0:
+        if not readers or not applies(kernel_channels, layer) or not channels.max() > 0:
             continue
         if layer.activation is not None and layer.activation.max_value is not None:
             continue  # a rectifier has one bound for all channels

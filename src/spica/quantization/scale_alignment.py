@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from spica.layers.weighted import kernel_axes
+from spica.layers.weighted import kernel_channels
 from spica.network import Network
 from spica.network.rules import applies
 from spica.quantization.rules.scaling import scale_tensor, scaled_readers
@@ -32,7 +32,7 @@ def align_scales(net: Network, steps: dict[str, NDArray[np.float64]]) -> tuple[N
         step = np.where(step > 0, step, 2.0**-7)
         power = 2.0 ** np.rint(np.log2(step))
         readers = scaled_readers(net, name, per_channel=step.ndim > 0)
-        if readers is not None and applies(kernel_axes, layers[name]):
+        if readers is not None and applies(kernel_channels, layers[name]):
             scale_tensor(layers, name, np.asarray(power / step, np.float32), readers)
         aligned[name] = power
     return Network(tuple(layers.values()), net.outputs, net.name), aligned

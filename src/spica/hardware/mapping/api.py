@@ -18,6 +18,7 @@ from spica.hardware.mapping.placement import NP, Band, Placement, arrange, coord
 from spica.hardware.mapping.tiling import Tiling, tile, weights_are_external
 from spica.hardware.simulate import MappedNetwork
 from spica.hardware.spec import specs
+from spica.layers.weighted import lowered
 from spica.network import Network
 
 MODES = ("minimal", "all", "fastest")
@@ -126,7 +127,7 @@ def _place(net: Network, name: str, tiles: Tiles, device: Device, pass_index: in
     spec = specs(net)[name]
     (x, *_) = spec.inputs
     if tiles.bands > 1:
-        bands = cut_rows(net[name], x, tiles.bands)
+        bands = cut_rows(lowered(net[name]), x, tiles.bands)
     else:
         bands = (Band(range(x.shape[0] if len(x.shape) > 1 else 1)),)
     return Placement(

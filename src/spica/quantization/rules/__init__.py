@@ -7,8 +7,8 @@
 ``second_moments``    mean products of what the weights of a layer read
 ====================  =================================================================
 
-Rules on ``WeightedLayer`` serve every layer with weights; ``layers.weighted.kernel_axes`` tells all that scaling has to
-know. Where a layer type has no rule, the reason is beside the others'.
+Rules on ``WeightedLayer`` serve every layer with weights; ``layers.weighted.kernel_channels`` tells scaling all that it
+has to know. Where a layer type has no rule, the reason is beside the others'.
 """
 
 from spica.quantization.rules import sequence  # noqa: F401 (registers its rules)

@@ -11,7 +11,7 @@ import numpy as np
 from spica import layers
 from spica.errors import SpicaError
 from spica.layers import WeightedLayer
-from spica.layers.weighted import WEIGHT_RANGE, kernel_axes
+from spica.layers.weighted import WEIGHT_RANGE, kernel_channels
 from spica.network import Layer, Network, TensorType
 from spica.network.layer import infer
 from spica.network.rules import not_applicable, refuse
@@ -136,10 +136,10 @@ def quantize_weighted(layer: WeightedLayer, context: LayerContext) -> list[Layer
     A last kernel has a step for each filter. Kernels before it have one step each, so that their sums can be added up.
     """
     (x,), bits, target = context.inputs, context.weight_bits, context.target
-    *inner, last = (getattr(layer, field) for field in kernel_axes(layer))
+    *inner, last = (getattr(layer, field) for field in kernel_channels(layer))
     changes: dict = {"weight_bits": bits}
     outer = x.scale
-    for field, kernel in zip(kernel_axes(layer), inner):
+    for field, kernel in zip(kernel_channels(layer), inner):
         step = rounding.weight_scale(kernel, bits, per_filter=False)
         changes[field] = rounding.quantize_weights(kernel, bits, step)
         outer = outer * step[0]

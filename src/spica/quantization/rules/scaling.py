@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.layers import Conv2D, Flatten, MaxPool2D, WeightedLayer
-from spica.layers.weighted import kernel_axes
+from spica.layers.weighted import kernel_channels
 from spica.network import Layer, Network
 
 
@@ -24,7 +24,7 @@ def scale_tensor(layers: dict[str, Layer], name: str, gain: NDArray[np.float32],
 
 def scale_output(layer: Any, gain: NDArray[np.float32]) -> Any:
     """Return a float layer with weights that gives ``gain`` times as much; positive, a scalar or one a filter."""
-    *_, field = kernel_axes(layer)
+    *_, field = kernel_channels(layer)
     bias = None if layer.bias is None else (layer.bias * gain).astype(np.float32)
     activation = layer.activation
     if activation is not None and activation.max_value is not None:
@@ -34,17 +34,17 @@ def scale_output(layer: Any, gain: NDArray[np.float32]) -> Any:
 
 def scale_input(layer: Any, factor: NDArray[np.float32]) -> Any:
     """Return a float layer with weights that gives for x what it gave for ``factor * x``; a scalar or one a channel."""
-    field, axis = next(iter(kernel_axes(layer).items()))
-    return replace(
-        layer, **{field: getattr(layer, field) * (factor[:, None] if factor.ndim and axis == -2 else factor)}
-    )
+    field, channels = next(iter(kernel_channels(layer).items()))
+    return replace(layer, **{field: getattr(layer, field) * (factor[channels] if factor.ndim else factor)})
 
 
 def read_weights(layer: Any) -> NDArray[np.float32]:
     """Return the largest magnitude of the weights on each channel that a layer reads."""
-    field, axis = next(iter(kernel_axes(layer).items()))
-    kernel = np.moveaxis(np.abs(getattr(layer, field)), axis, -1)
-    return kernel.reshape(-1, kernel.shape[-1]).max(axis=0)
+    field, channels = next(iter(kernel_channels(layer).items()))
+    magnitudes = np.abs(getattr(layer, field))
+    found = np.zeros(channels.max() + 1, np.float32)
+    np.maximum.at(found, np.broadcast_to(channels, magnitudes.shape), magnitudes)
+    return found
 
 
 def scaled_readers(net: Network, name: str, per_channel: bool) -> list[str] | None:
