@@ -24,6 +24,7 @@ from spica.layers import (
     DepthwiseBufferTempConv,
     DepthwiseConv2D,
     DepthwiseConvTranspose2D,
+    GroupedConv2D,
     ReLU,
     SeparableConv2D,
     WeightedLayer,
@@ -60,9 +61,10 @@ def _kernel(random: np.random.Generator, *shape: int) -> np.ndarray:
     return (random.normal(size=shape) / np.sqrt(np.prod(shape[:-1]))).astype(np.float32)
 
 
-KERNELS: dict[type[WeightedLayer], Callable[[np.random.Generator], dict[str, np.ndarray]]] = {
+KERNELS: dict[type[WeightedLayer], Callable[[np.random.Generator], dict[str, Any]]] = {
     Conv2D: lambda r: {"kernel": _kernel(r, 3, 2, CHANNELS, FILTERS)},
     DepthwiseConv2D: lambda r: {"kernel": _kernel(r, 3, 2, CHANNELS)},
+    GroupedConv2D: lambda r: {"kernel": _kernel(r, 3, 2, CHANNELS // 2, FILTERS), "groups": 2},
     SeparableConv2D: lambda r: {
         "depthwise_kernel": _kernel(r, 3, 3, CHANNELS),
         "kernel": _kernel(r, CHANNELS, FILTERS),

@@ -21,6 +21,7 @@ from spica.layers import (
     Flatten,
     GlobalAverage,
     GlobalAveragePooling2D,
+    GroupedConv2D,
     Input,
     LookUp,
     MaxPool,
@@ -34,7 +35,7 @@ from spica.layers import (
 from spica.layers.weighted import WEIGHT_RANGE
 from spica.network import Network
 
-KINDS = ["conv", "depthwise", "separable", "transposed", "depthwise transposed"]
+KINDS = ["conv", "depthwise", "grouped", "separable", "transposed", "depthwise transposed"]
 TEMPORAL = ["temporal", "depthwise temporal"]
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -67,8 +68,11 @@ def integer_layers(draw, random: np.random.Generator, name: str, source: str, ch
     """A neural layer that reads ``source`` of ``channels`` channels, and whether it gives an image."""
     bits, filters = draw(st.sampled_from([1, 2, 4, 8])), draw(st.integers(1, 9))
     kind = draw(st.sampled_from(KINDS + TEMPORAL if memory else KINDS)) if image else "dense"
+    groups = draw(st.sampled_from([g for g in range(1, channels + 1) if channels % g == 0]))
     if kind.startswith("depthwise"):
         filters = channels
+    if kind == "grouped":
+        filters = groups * draw(st.integers(1, 3))
     limit = draw(st.sampled_from([6, 12, 27]))
     relu = draw(st.booleans())
     ceiling = random.integers(1, 1 << limit, filters) if relu and draw(st.booleans()) else None
@@ -110,6 +114,9 @@ def integer_layers(draw, random: np.random.Generator, name: str, source: str, ch
     still_image = not isinstance(common["pool"], GlobalAverage)
     if kind == "depthwise":
         return DepthwiseConv2D(kernel=weights(random, (*size, channels), bits), **common), still_image
+    if kind == "grouped":
+        kernel = weights(random, (*size, channels // groups, filters), bits)
+        return GroupedConv2D(kernel=kernel, groups=groups, **common), still_image
     if kind == "separable":
         return SeparableConv2D(
             depthwise_kernel=weights(random, (*size, channels), bits),

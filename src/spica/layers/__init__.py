@@ -7,6 +7,7 @@ from spica.layers.convolution import Conv2D
 from spica.layers.dense import Dense
 from spica.layers.depthwise import DepthwiseConv2D
 from spica.layers.epilogue import GlobalAverage, MaxPool, ReLU, Requantize
+from spica.layers.grouped import GroupedConv2D
 from spica.layers.input import Input
 from spica.layers.learning import LearningDense
 from spica.layers.lookup import LookUp
@@ -53,6 +54,7 @@ __all__ = [
     "Gelu",
     "GlobalAverage",
     "GlobalAveragePooling2D",
+    "GroupedConv2D",
     "Input",
     "LayerNormalization",
     "LearningDense",

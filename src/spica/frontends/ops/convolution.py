@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from spica.errors import SpicaError
 from spica.frontends.ops.base import NONE, Base
 from spica.frontends.view import View
-from spica.layers import Conv2D, ConvTranspose2D, Dense, DepthwiseConv2D, DepthwiseConvTranspose2D, SeparableConv2D
+from spica.layers import (
+    Conv2D,
+    ConvTranspose2D,
+    Dense,
+    DepthwiseConv2D,
+    DepthwiseConvTranspose2D,
+    GroupedConv2D,
+    SeparableConv2D,
+)
 from spica.network import Layer
 from spica.semantics.primitives import Padding, Pair
 
@@ -30,7 +38,7 @@ def dilated(kernel: Array, steps: Sequence[int]) -> Array:
 def without_groups(kernel: Array, groups: int) -> Array:
     """Return ``(..., C, F)`` that does in one group what ``(..., C / groups, F)`` does in several: zeros between them.
 
-    The one place where groups are lowered.
+    For layers that have no groups, and for groups of one channel, of which each would be a small step of its own.
     """
     *window, channels, filters = kernel.shape
     if groups == 1:
@@ -68,16 +76,20 @@ class Convolutions(Base):
                 f"{at}: {filters} filters in {groups} groups of {channels} channels do not fit an input of "
                 f"{x.shape[-1]} channels"
             )
-        if groups > 1 and channels == 1 and filters == groups:
-            return self.depthwise_conv2d(x, kernel.transpose(0, 1, 3, 2), bias, at=at, **window)
-        full = without_groups(self._spread(kernel, window), groups)
-        return self._windowed(Conv2D, at, x, window, kernel=full, bias=bias)
+        if groups > 1 and channels == 1:
+            each = kernel.reshape(*kernel.shape[:2], groups, filters // groups)
+            return self.depthwise_conv2d(x, each, bias, at=at, **window)
+        taps = self._spread(kernel, window)
+        if groups > 1:
+            return self._windowed(GroupedConv2D, at, x, window, kernel=taps, bias=bias, groups=groups)
+        return self._windowed(Conv2D, at, x, window, kernel=taps, bias=bias)
 
     def depthwise_conv2d(self, x: View, kernel: Array, bias: Bias = None, *, at: str, **window: Unpack[Window]) -> View:
         """Convolve each channel of an image with its own filters, ``kernel`` (kh, kw, C, filters a channel)."""
         kh, kw, channels, each = kernel.shape
         if each > 1:
-            return self.conv2d(x, kernel.reshape(kh, kw, 1, channels * each), bias, channels, at=at, **window)
+            full = without_groups(kernel.reshape(kh, kw, 1, channels * each), channels)
+            return self.conv2d(x, full, bias, at=at, **window)
         taps = self._spread(kernel[..., 0], window)
         return self._windowed(DepthwiseConv2D, at, self.image(x, at), window, kernel=taps, bias=bias)
 
