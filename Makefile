@@ -2,14 +2,19 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+JOBS   ?= 2
 
-.PHONY: demo test lint types sanitize clean
+.PHONY: demo test thorough lint types sanitize clean
 
 demo: $(VENV)/.demo
 	$(BIN)/spica demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest --cov=spica --cov-report=term
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --cov=spica --cov-report=term
+
+# Property tests with 20 times as many cases; no part of "make test".
+thorough: $(VENV)/.dev
+	SPICA_TESTS=thorough $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -12,6 +12,7 @@ import pytest
 
 import spica
 from spica import _renamed
+from spica.network.layer import RECORDS
 
 ROOT = Path(spica.__file__).parent
 
@@ -99,3 +100,31 @@ def test_no_public_name_hides_a_module(name):
 def test_old_names_hide_no_function():
     importlib.import_module("spica.quantize")
     assert callable(spica.quantize)
+
+
+RULE_MODULES = ("layers/", "passes/", "hardware/legalize/", "quantization/rules/", "frontends/quantizeml/")
+RULE_FILES = ("hardware/spec.py", "hardware/mapping/partition.py", "deploy/quantizeml.py")
+"""Where transforms look at layer classes: their rules."""
+
+
+def test_few_places_outside_the_rules_ask_for_the_class_of_a_layer():
+    classes = {*RECORDS, "WeightedLayer", "WindowedLayer", "Temporal"}
+    found = []
+    for path in ROOT.rglob("*.py"):
+        name = str(path.relative_to(ROOT))
+        if name.startswith((*RULE_MODULES, "program/")) or name in RULE_FILES:  # a program's steps are no layers
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "isinstance":
+                asked = {n.id for n in ast.walk(node.args[1]) if isinstance(n, ast.Name)}
+                found += [f"{name}:{node.lineno}"] if asked & classes else []
+    assert len(found) < 25, found
+
+
+def test_files_and_functions_are_short():
+    for path in ROOT.rglob("*.py"):
+        text = path.read_text()
+        assert text.count("\n") <= 450, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno - node.lineno < 60, f"{path}: {node.name}"

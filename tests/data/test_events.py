@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spica.data import EventBinner, load_digits, seen_moving
 from spica.errors import SpicaError
 from support.networks import SEEDS
+from support.profiles import examples
 
 
 def events(seed, count, last):
@@ -18,7 +19,7 @@ def events(seed, count, last):
     return t, random.integers(0, 6, count), random.integers(0, 4, count), random.integers(0, 2, count)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(SEEDS, st.integers(0, 300), st.integers(1, 40), st.integers(1, 8))
 def test_frames_hold_the_events_of_their_time(seed, count, microseconds, pushes):
     t, x, y, p = events(seed, count, 400)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import spica
@@ -12,9 +12,10 @@ from spica.engine.native import Native
 from spica.layers import Conv2D, Dequantize, Input
 from spica.semantics import primitives
 from support.networks import SEEDS, integer_networks
+from support.profiles import examples
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(integer_networks(), st.integers(1, 3), st.integers(1, 5))
 def test_native_engine_gives_the_reference_integers_on_every_tensor(case, threads, batch_size):
     net, x = case
@@ -27,7 +28,7 @@ def test_native_engine_gives_the_reference_integers_on_every_tensor(case, thread
     assert native.inputs == reference.inputs
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(SEEDS, st.sampled_from([8, 20, 36]), st.booleans())
 def test_sums_beyond_32_bits_stay_exact(seed, bits, depthwise):
     random = np.random.default_rng(seed)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from spica import SpicaError
@@ -16,6 +16,7 @@ from spica.layers import Conv2D, Dense, GlobalAverage, GlobalAveragePooling2D, L
 from spica.network import Network
 from support.chip_networks import conv, dense, flatten, max_pool, network, separable
 from support.float_networks import float_network
+from support.profiles import examples
 
 
 def outputs_equal(a: Network, b: Network) -> bool:
@@ -24,7 +25,7 @@ def outputs_equal(a: Network, b: Network) -> bool:
     return np.array_equal(a.forward(x), b.forward(x))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(5, 17), st.integers(5, 17), st.sampled_from([2, 4, 6]), st.sampled_from([1, 2]), st.booleans())
 def test_even_kernels_become_odd(height, width, kernel, stride, first):
     layers = [conv(5, kernel, stride, weights=8)] if first else [conv(4), conv(5, kernel, stride)]

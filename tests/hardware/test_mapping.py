@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import spica
@@ -15,6 +16,7 @@ from spica.hardware import check, load_device, map_network, specs
 from spica.layers import Dequantize, GlobalAverage, MaxPool
 from spica.network import Network
 from support.chip_networks import conv, dense, flatten, max_pool, network, quantized, separable
+from support.profiles import examples
 
 AKD1000 = load_device("AKD1000")
 ROOMY = AKD1000.replace(nodes=500)
@@ -155,7 +157,7 @@ def smallest_memories(net: Network) -> tuple[int, int]:
     return inputs, weights
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(networks(), st.tuples(st.floats(1, 3), st.floats(1, 3)), st.integers(1, 6), st.integers(1, 3))
 def test_the_chip_gives_the_networks_integers(net, stretch, rows, samples):
     inputs, weights = (int(size * factor) for size, factor in zip(smallest_memories(net), stretch))
@@ -216,19 +218,21 @@ def test_layers_after_the_dequantiser_run_on_the_host():
         chip.predict(x)
 
 
-GOLDEN = sorted((Path(__file__).parent.parent / "conformance" / "golden").glob("*_w8a8.h5"))
+UNREAD = "recurrent_anomaly_w8a8.h5"  # has a layer without an exact counterpart; test_conformance.py holds it to that
+GOLDEN = sorted(
+    p for p in (Path(__file__).parent.parent / "conformance" / "golden").glob("*_w8a8.h5") if p.name != UNREAD
+)
 SIX = load_device("AKIDA2-6")
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda p: p.stem)
-def test_networks_of_the_second_generation_give_their_integers_in_every_mode(path):
+def test_networks_of_the_second_generation_give_their_integers_in_every_mode_or_are_refused(path):
     """Transposed, temporal, depthwise, table and skip layers, cut small, in passes and on several devices."""
-    try:
-        net = spica.from_quantizeml(path)
-    except SpicaError:
-        pytest.skip("refused by the importer")
-    if not check(net, SIX).ok:
-        pytest.skip("breaks a rule of the device")
+    net = spica.from_quantizeml(path)
+    if found := [*check(net, SIX)]:
+        with pytest.raises(SpicaError, match=re.escape(found[0].layer)):
+            map_network(net, SIX)
+        return
     golden = np.load(path.with_suffix(".npz"))
     inputs = [golden[f"input_{i}"] for i in range(len(net.inputs))]
     x = inputs if len(inputs) > 1 else inputs[0]

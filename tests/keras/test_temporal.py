@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import spica
@@ -23,6 +23,7 @@ from spica.layers import (
 )
 from spica.zoo.builders import tenn
 from support.networks import SEEDS, integer_networks
+from support.profiles import examples
 from support.training import shaken
 
 CLIPS = np.random.default_rng(0).normal(size=(24, 6, 8, 8, 2)).astype(np.float32)
@@ -388,7 +389,7 @@ def test_engines_count_the_same_events(quantized):
     assert native.events == reference.events and native.inputs == reference.inputs
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(integer_networks(memory=True), SEEDS, st.integers(2, 4))
 def test_streams_side_by_side_are_streams_alone(network_and_batch, seed, streams):
     net, x = network_and_batch

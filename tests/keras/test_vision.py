@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import spica
@@ -26,6 +26,7 @@ from spica.layers.attention import gelu
 from spica.network.layer import forward_float
 from spica.semantics import primitives
 from support.networks import SEEDS
+from support.profiles import examples
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (48, 16, 16, 3)).astype(np.uint8)
 
@@ -87,7 +88,7 @@ def test_fine_tuning_is_exact_and_learns(net, quantized, keras):
     assert (before.kernel != after.kernel).any() or (before.bias != after.bias).any()
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(SEEDS, st.integers(1, 70), st.sampled_from([1, 2, 4]), st.sampled_from([4, 16, 64]))
 def test_attention_in_integers_is_a_softmax(seed, tokens, heads, width):
     random = np.random.default_rng(seed)
@@ -100,7 +101,7 @@ def test_attention_in_integers_is_a_softmax(seed, tokens, heads, width):
     assert np.abs(got - wanted).max() < 128 * (0.1 + tokens / 2048)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(SEEDS, st.integers(8, 200), st.sampled_from([30, 128]))
 def test_normalisation_in_integers_is_by_the_mean_absolute_deviation(seed, channels, reach):
     x = np.random.default_rng(seed).integers(-reach, reach, (2, 5, channels))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import spica
@@ -16,6 +16,7 @@ from spica.layers.learning import UNIT
 from spica.learning import binarize, elbow
 from spica.learning.rules import State
 from support.networks import SEEDS
+from support.profiles import examples
 
 
 def extractor(seed=0, bits=1):
@@ -57,7 +58,7 @@ def test_a_few_samples_are_enough(learner):
     np.testing.assert_allclose(learner.predict_proba(held_x).sum(axis=1), 1)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     SEEDS, st.sampled_from(["swap", "prototype"]), st.integers(1, 3), st.integers(1, 60), st.floats(0, 1),
     st.floats(0, 1), st.floats(0, 1), st.booleans(),
@@ -89,7 +90,7 @@ def test_only_the_winner_changes_and_connections_stay_as_many(
     spica.Network((*extractor().layers, replace(state.record(), inputs=("flat",))), ("learning",))  # still valid
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(SEEDS, st.sampled_from(["swap", "prototype"]), st.sampled_from([1, 7, 64]), st.sampled_from([1, 2]))
 def test_every_path_thread_count_and_batch_split_learns_the_same(seed, rule, batch, threads):
     x, y = patterns(seed, count=24)
@@ -108,7 +109,7 @@ def test_every_path_thread_count_and_batch_split_learns_the_same(seed, rule, bat
     )
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     SEEDS,
     st.sampled_from(["swap", "prototype"]),

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spica import SpicaError
@@ -14,6 +14,7 @@ from spica.layers import Flatten, Input, Permute, ReLU
 from spica.network import edit
 from support.float_networks import float_network
 from support.networks import integer_networks
+from support.profiles import examples
 
 
 def equal_outputs(a, b, x):
@@ -30,7 +31,7 @@ def a_layer(data, net, first=0):
     return net.layers[data.draw(st.integers(first, len(net) - 1))]
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(integer_networks(), st.data())
 def test_a_layer_inserted_after_another_takes_over_its_readers(case, data):
     net, x = case
@@ -46,7 +47,7 @@ def test_a_layer_inserted_after_another_takes_over_its_readers(case, data):
     assert back.outputs == net.outputs
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(integer_networks(), st.data())
 def test_a_layer_inserted_before_another_is_read_by_that_one_alone(case, data):
     net, x = case
@@ -59,7 +60,7 @@ def test_a_layer_inserted_before_another_is_read_by_that_one_alone(case, data):
     assert {r.name for r in edited.consumers[source]} == others | {"identity"}
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(integer_networks(), st.data())
 def test_a_layer_is_replaced_by_a_chain(case, data):
     net, x = case
@@ -70,7 +71,7 @@ def test_a_layer_is_replaced_by_a_chain(case, data):
     assert layer.name not in edited.types and len(edited) == len(net) + 1
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(integer_networks(), st.data())
 def test_a_subgraph_gives_the_tensors_of_the_whole_and_has_nothing_else(case, data):
     net, x = case

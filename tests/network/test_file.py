@@ -8,12 +8,13 @@ from dataclasses import fields, is_dataclass
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 import spica
 from spica.layers import Conv2D, Input
 from spica.util import files
 from support.networks import integer_networks
+from support.profiles import examples
 
 
 def same(a, b) -> bool:
@@ -27,7 +28,7 @@ def same(a, b) -> bool:
     return type(a) is type(b) and a == b
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60)
 @given(integer_networks())
 def test_round_trip_is_exact(tmp_path, case):
     net, x = case

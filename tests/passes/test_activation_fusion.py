@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 
 from spica.layers import Activation, Add, Conv2D, GlobalAverage, Input, ReLU
 from spica.network import Network
 from spica.passes import fuse_activation
 from support.networks import integer_networks
 from support.passes import check_pass
+from support.profiles import examples
 from support.unfused_networks import unfused_networks
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(unfused_networks())
 def test_outputs_of_random_networks_stay(case):
     check_pass(fuse_activation, *case)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(integer_networks())
 def test_integers_of_random_networks_stay(case):
     check_pass(fuse_activation, *case)

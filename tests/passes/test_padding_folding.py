@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 
 from spica.layers import Conv2D, Input, MaxPool, MaxPool2D, ZeroPad
 from spica.network import Network
 from spica.passes import fold_padding
 from support.passes import check_pass
+from support.profiles import examples
 from support.unfused_networks import unfused_networks
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(unfused_networks())
 def test_outputs_of_random_networks_stay(case):
     check_pass(fold_padding, *case)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 
 from spica.layers import Activation, Softmax
 from spica.passes import FUSE, PASSES, PREPARE, fuse, prepare
 from support.networks import integer_networks
 from support.passes import check_pass
+from support.profiles import examples
 from support.unfused_networks import unfused_networks
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(unfused_networks())
 def test_outputs_of_random_networks_stay(case):
     net = check_pass(PREPARE, *case)
@@ -19,7 +20,7 @@ def test_outputs_of_random_networks_stay(case):
     assert prepare(net) is net
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(integer_networks())
 def test_fusing_keeps_every_integer(case):
     net, x = case

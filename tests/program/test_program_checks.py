@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import spica
@@ -14,10 +14,11 @@ from spica.program import Program, check, load_programs, save_programs
 from spica.program.ir import Copy
 from spica.program.lower import lower
 from support.networks import integer_networks
+from support.profiles import examples
 from support.programs import change, other_tensor, programs_of, small_program
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(integer_networks(), st.booleans())
 def test_programs_of_random_networks_keep_the_rules_lowered_or_not(case, streaming):
     for program in programs_of(case[0], streaming):

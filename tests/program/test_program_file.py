@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import spica
@@ -12,10 +12,11 @@ from spica.program import load_programs, save_programs
 from spica.program.file import digest
 from spica.program.native import NativeProgram
 from support.networks import integer_networks
+from support.profiles import examples
 from support.programs import programs_of, small_network, small_program
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(integer_networks(), st.booleans())
 def test_programs_of_random_networks_come_back_from_a_file(tmp_path_factory, case, streaming):
     path = tmp_path_factory.mktemp("program") / "net.program"

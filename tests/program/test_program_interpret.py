@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import spica
@@ -16,6 +16,7 @@ from spica.program import Segment, check, trace_network
 from spica.program.interpret import interpret, interpret_tensors
 from spica.program.ir import bits_of
 from support.networks import integer_networks
+from support.profiles import examples
 from support.programs import change, programs_of, small_program
 
 FILES = Path(__file__).parent.parent / "network" / "version_0_1"
@@ -40,7 +41,7 @@ def run_interpreted(net: Network, x: np.ndarray, streaming: bool) -> np.ndarray:
     return net.types[net.outputs[0]].to_float(outputs[net.outputs[0]])
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(integer_networks(), st.booleans())
 def test_interpreted_programs_give_what_both_engines_give_and_every_value_is_in_its_range(case, streaming):
     net, x = case
@@ -49,7 +50,7 @@ def test_interpreted_programs_give_what_both_engines_give_and_every_value_is_in_
         np.testing.assert_array_equal(got, net.forward(x, engine=engine))
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(integer_networks(memory=False))
 def test_every_tensor_of_a_random_program_is_in_its_range_and_bits(case):
     net, x = case

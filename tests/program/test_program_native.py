@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spica import _native
@@ -23,6 +23,7 @@ from spica.semantics import primitives
 from spica.semantics.primitives import Epilogue
 from spica.semantics.reference import Reference
 from support.networks import SEEDS
+from support.profiles import examples
 from support.programs import small_network
 
 RANGES = [(0, 1), (0, 15), (0, 255), (-128, 127), (0, 65535), (-1000, 70000), (-(1 << 22), 1 << 22)]
@@ -65,7 +66,7 @@ def images(draw, random: np.random.Generator, channels: int) -> tuple[np.ndarray
     return x, (low, high)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.data(), SEEDS)
 def test_a_program_gives_what_the_primitives_give(data, seed):
     random, draw = np.random.default_rng(seed), data.draw
@@ -102,7 +103,7 @@ def test_a_program_gives_what_the_primitives_give(data, seed):
     np.testing.assert_array_equal(Native(2).apply_epilogue(native, epilogue), expected)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.data(), SEEDS)
 def test_programs_of_tokens_give_what_the_primitives_give(data, seed):
     random, draw = np.random.default_rng(seed), data.draw
@@ -151,7 +152,7 @@ def test_tokens_beyond_32_bits_are_left_to_the_reference(bits, channels):
     np.testing.assert_array_equal(got, primitives.normalise(x))
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     SEEDS,
     st.integers(1, 3),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import spica
@@ -18,10 +18,11 @@ from spica.layers import Activation, Conv2D, Dense, Input, ReLU
 from spica.qat.distillation import probabilities
 from support.float_networks import SAMPLES, float_network
 from support.networks import SEEDS, integer_networks
+from support.profiles import examples
 from support.training import shaken
 
 
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(integer_networks(memory=False), SEEDS, st.sampled_from([0.05, 0.5]))
 def test_evaluation_gives_the_integers_of_the_converted_network(network_and_batch, seed, size):
     net, x = network_and_batch

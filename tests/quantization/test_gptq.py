@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spica.quantization.gptq import round_weights
 from support.networks import SEEDS
+from support.profiles import examples
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(SEEDS, st.sampled_from([0, 1, 3, 7]), st.integers(1, 12), st.integers(1, 5))
 def test_gptq_rounds_to_the_nearest_where_inputs_are_independent(seed, high, inputs, filters):
     random = np.random.default_rng(seed)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spica.quantization import rounding
 from support.networks import SEEDS
+from support.profiles import examples
 
 
 @given(st.floats(1e-9, 1e9), st.integers(1, 8))
@@ -27,7 +28,7 @@ def test_representable_scales_leave_nothing_to_round(scale, outer, bits):
     np.testing.assert_allclose(multiplier * 2.0 ** -exponent.astype(float), found * np.float64(outer), rtol=1e-6)
 
 
-@settings(deadline=None)
+@examples(100)
 @given(SEEDS, st.sampled_from([1, 2, 4, 8]))
 def test_weights_are_rounded_to_the_nearest_integer_in_range(seed, bits):
     kernel = np.random.default_rng(seed).normal(size=(3, 3, 2, 4)).astype(np.float32)
