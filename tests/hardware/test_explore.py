@@ -100,7 +100,6 @@ def test_the_command_writes_table_picture_and_json(tmp_path):
     assert isinstance(bad.exception, SpicaError)
 
 
-@pytest.mark.slow
 def test_a_ray_cluster_gives_the_same():
     pytest.importorskip("ray")
     vary = {"nodes": [1, 2, 4]}
