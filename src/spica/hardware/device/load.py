@@ -58,11 +58,11 @@ def _catalogue() -> dict[str, Any]:
 def _parse(where: str, text: str) -> Device:
     """Return the device that a TOML file's text describes; what it lacks is taken from the device that it extends."""
     table = _checked_keys(where, text)
-    parts = _inherited(where, table.pop("extends", None))
+    parts = _inherited(where, table["extends"]) if "extends" in table else {}
     parts |= {key: table[key] for key in ("name", "description", "tier") if key in table}
-    figures, sources = _parse_figures(where, table.get("figures", {}))
-    parts |= figures
-    parts["sources"] = {**parts.get("sources", {}), **sources}
+    figures = _checked_figures(where, table.get("figures", {}))
+    parts |= {key: figure["value"] for key, figure in figures.items()}
+    parts["sources"] = parts.get("sources", {}) | {key: figure["source"] for key, figure in figures.items()}
     if "rule" in table:
         parts["rules"] = _parse_rules(f"{where}: rule", table["rule"])
     if "extra_rules" in table:
@@ -100,16 +100,14 @@ def _parse_rules(where: str, tables: list) -> tuple[Rule, ...]:
     return tuple(parse_rule(f"{where} {i}", rule) for i, rule in enumerate(tables, start=1))
 
 
-def _inherited(where: str, name: str | None) -> dict[str, Any]:
-    if name is None:
-        return {}
+def _inherited(where: str, name: str) -> dict[str, Any]:
     if name.upper() not in (known := device_names()):
         raise SpicaError(f"{where}: extends: device {name!r} is unknown; choose from {', '.join(known)}")
     base = load_device(name)
     return {f.name: getattr(base, f.name) for f in fields(Device)}
 
 
-def _parse_figures(where: str, table: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+def _checked_figures(where: str, table: dict[str, Any]) -> dict[str, dict[str, Any]]:
     for key, entry in table.items():
         if key not in FIGURES:
             raise SpicaError(f"{where}: figures.{key}: not a figure of a device; choose from {', '.join(FIGURES)}")
@@ -117,7 +115,7 @@ def _parse_figures(where: str, table: dict[str, Any]) -> tuple[dict[str, Any], d
             raise SpicaError(f'{where}: figures.{key}: must be {{ value = ..., source = "..." }}')
         if not isinstance(entry["source"], str) or not entry["source"]:
             raise SpicaError(f"{where}: figures.{key}.source: must say where it comes from, or 'assumed'")
-    return {key: e["value"] for key, e in table.items()}, {key: e["source"] for key, e in table.items()}
+    return table
 
 
 def _parse_order(where: str, table: dict[str, Any]) -> dict[str, tuple[str, ...]]:
