@@ -19,18 +19,14 @@ TYPICAL_DENSITY = 0.5
 class Activity:
     """Events in what a layer receives: images ``(H, W, C)``; a flat input has one row, and a token is a row.
 
-    Attributes:
-        events: non-zero values of each sample in each row ``(N, H)``.
-        runs: channels that hold any event in the row ``(N, H)``: packets are gathered by row and channel. Tokens lie
-            side by side, so those share the channels that hold any event at all.
-        by_channel: events of all samples by row and channel ``(H, C)``, of each input.
-        inputs: values of one sample, zero or not.
+    Packets are gathered by row and channel, so ``runs`` counts the channels that hold any event in a row. Tokens lie
+    side by side: those share the channels that hold any event at all.
     """
 
-    events: NDArray[np.float64]
-    runs: NDArray[np.float64]
-    by_channel: tuple[NDArray[np.float64], ...]
-    inputs: int
+    events: NDArray[np.float64]  # non-zero values of each sample in each row (N, H)
+    runs: NDArray[np.float64]  # channels with events of each sample in each row (N, H)
+    by_channel: tuple[NDArray[np.float64], ...]  # events of all samples by row and channel (H, C), of each input
+    inputs: int  # values of one sample, zero or not
 
     @property
     def samples(self) -> int:

@@ -10,7 +10,7 @@ from spica.hardware.cost_model.activity import Activity, expect
 from spica.hardware.cost_model.confidence import judge
 from spica.hardware.cost_model.statistics import LayerCost, NPCost, Statistics
 from spica.hardware.cost_model.traffic import route_traffic
-from spica.hardware.cost_model.units import TRANSFERS, UNITS
+from spica.hardware.cost_model.units import UNITS, transfer_cycles, transfer_energy
 from spica.hardware.device.schema import Device
 from spica.hardware.mapping.passes import Schedule
 from spica.hardware.mapping.placement import Placement
@@ -21,19 +21,12 @@ ACCESSES_PER_SOP = 3
 
 
 def model_cost(net: Network, device: Device, schedule: Schedule, activity: Mapping[str, Activity]) -> Statistics:
-    """Return the cost of samples whose activity in every layer is given.
-
-    Returns:
-        Averages, and latency and energy of each sample.
-    """
-    costs, cycles, energies = [], [], []
-    for place in schedule.placements:
-        cost, layer_time, energy = _layer(net, device, place, schedule.by_layer, activity[place.layer])
-        costs.append(cost)
-        cycles.append(layer_time)
-        energies.append(energy)
+    """Return the cost of samples whose activity in every layer is given."""
+    by_layer, reloaded = schedule.by_layer, schedule.reload_bytes
+    each = [_layer(net, device, place, by_layer, activity[place.layer]) for place in schedule.placements]
+    costs, cycles, energies = zip(*each)
     crossings = sum(cost.crossings for cost in costs)
-    transfer_cycles = TRANSFERS.cycles(device, schedule.reload_bytes, crossings)
+    transfers = transfer_cycles(device, reloaded, crossings)
     return Statistics(
         network=net.name,
         device=device,
@@ -41,12 +34,12 @@ def model_cost(net: Network, device: Device, schedule: Schedule, activity: Mappi
         mode=schedule.mode,
         chips=schedule.chips,
         passes=schedule.passes,
-        layers=tuple(costs),
-        dense_cycles=transfer_cycles + sum(_dense_cycles(device, place) for place in schedule.placements),
+        layers=costs,
+        dense_cycles=transfers + sum(_dense_cycles(device, place) for place in schedule.placements),
         input_bytes=sum(int(np.prod(net.types[i.name].shape)) * net.types[i.name].dtype.itemsize for i in net.inputs),
-        reload_bytes=schedule.reload_bytes,
-        transfer_cycles=transfer_cycles,
-        transfer_energy_uj=TRANSFERS.energy(device, schedule.reload_bytes, crossings),
+        reload_bytes=reloaded,
+        transfer_cycles=transfers,
+        transfer_energy_uj=transfer_energy(device, reloaded, crossings),
         layer_cycles=np.array(cycles),
         layer_energies=np.array(energies),
         confidence=judge(device, schedule, float(np.sum(cycles, axis=0).mean())),
@@ -74,7 +67,7 @@ def _layer(
         inputs=received.inputs,
         sops=float(sops.mean()),
         cycles=mean,
-        latency_ms=mean / (device.clock_mhz * 1e3),
+        latency_ms=mean / device.cycles_per_ms,
         energy_uj=float(energy.mean()),
         packets=traffic.packets / samples,
         hops=hops,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,21 +15,13 @@ from spica.hardware.mapping.placement import INPUT_UNIT, NP, Placement
 from spica.network import Network
 
 
-@dataclass(frozen=True)
-class Traffic:
-    """Packets that a layer receives, of all samples of a run.
+class Traffic(NamedTuple):
+    """Packets that a layer receives, of all samples of a run."""
 
-    Attributes:
-        packets: events, once for each NP that needs them.
-        hops: links of the mesh that they cross, in all.
-        crossings: packets that come from another device.
-        busiest: packets over the link that carries most.
-    """
-
-    packets: float
-    hops: float
-    crossings: float
-    busiest: float
+    packets: float  # events, once for each NP that needs them
+    hops: float  # links of the mesh that they cross, in all
+    crossings: float  # packets that come from another device
+    busiest: float  # packets over the link that carries most
 
 
 def route_traffic(net: Network, place: Placement, placed: Mapping[str, Placement], received: Activity) -> Traffic:
@@ -49,20 +41,17 @@ def _route_from(
 ) -> tuple[float, float]:
     """Return the packets, and those that come from another device; add the links that they cross to ``load``."""
     door = NP(place.nps[0].chip, *INPUT_UNIT, 0)
-    if origin is None or not origin.nps:
-        senders, sent = [door], np.full((1, len(place.nps)), 0.0)
-        for i, band in enumerate(place.bands):
-            rows = events[band.rows.start : band.rows.stop] if len(place.bands) > 1 else events
-            sent[0, i * len(place.groups) : (i + 1) * len(place.groups)] = rows.sum()
+    if origin is not None and origin.nps:
+        senders, sent = origin.nps, packets(place, origin, events)
     else:
-        senders, sent = list(origin.nps), packets(place, origin, events)
+        cut = len(place.bands) > 1
+        each = [events[b.rows.start : b.rows.stop].sum() if cut else events.sum() for b in place.bands]
+        senders, sent = (door,), np.repeat(each, len(place.groups))[None]
     crossings = 0.0
-    for i, sender in enumerate(senders):
-        for j, receiver in enumerate(place.nps):
-            if not sent[i, j]:
-                continue
-            start = sender if sender.chip == receiver.chip else door
-            crossings += sent[i, j] if sender.chip != receiver.chip else 0
-            for link in route(start, receiver):
-                load[link] += sent[i, j]
+    for i, j in np.argwhere(sent):
+        sender, receiver = senders[i], place.nps[j]
+        if sender.chip != receiver.chip:
+            sender, crossings = door, crossings + sent[i, j]
+        for link in route(sender, receiver):
+            load[link] += sent[i, j]
     return float(sent.sum()), float(crossings)

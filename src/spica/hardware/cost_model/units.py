@@ -23,7 +23,6 @@ SMALL_KERNEL = 9
 FITTED_BITS = 4
 """Weight bits of the networks for which it was."""
 
-
 Rows = Sequence[range]
 Floats = NDArray[np.float64]
 
@@ -115,19 +114,6 @@ class TokenUnit(DenseUnit):
         return np.full(activity.samples, share * cycles + device.layer_cycles)
 
 
-class TransferUnit:
-    """Direct memory access and links: loads the weights of the next pass, carries packets between devices."""
-
-    def cycles(self, device: Device, loaded_bytes: int, crossings: float) -> float:
-        """Return the cycles of a sample's transfers."""
-        return loaded_bytes * device.reload_cycles + crossings / device.chip_link_events
-
-    def energy(self, device: Device, loaded_bytes: int, crossings: float) -> float:
-        """Return the dynamic energy (microjoules) of a sample's transfers."""
-        return (loaded_bytes * device.reload_pj + crossings * device.chip_link_pj) * 1e-6
-
-
-TRANSFERS = TransferUnit()
 UNITS: dict[OpType, EventUnit] = dict.fromkeys(OpType, EventUnit()) | {
     OpType.INPUT_CONVOLUTION: InputUnit(),
     OpType.FULLY_CONNECTED: DenseUnit(),
@@ -135,3 +121,13 @@ UNITS: dict[OpType, EventUnit] = dict.fromkeys(OpType, EventUnit()) | {
     OpType.NORMALIZATION: TokenUnit(),
 }
 """The unit that computes layers of each op type."""
+
+
+def transfer_cycles(device: Device, loaded_bytes: int, crossings: float) -> float:
+    """Return the cycles in which a sample's weights of the next passes are loaded, and packets go between devices."""
+    return loaded_bytes * device.reload_cycles + crossings / device.chip_link_events
+
+
+def transfer_energy(device: Device, loaded_bytes: int, crossings: float) -> float:
+    """Return the dynamic energy (microjoules) of the same."""
+    return (loaded_bytes * device.reload_pj + crossings * device.chip_link_pj) * 1e-6

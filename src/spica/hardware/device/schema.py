@@ -111,6 +111,11 @@ class Device:
         """NPs in the mesh; the input-convolution unit is beside them."""
         return self.nodes * self.nps_per_node
 
+    @property
+    def cycles_per_ms(self) -> float:
+        """Clock cycles in a millisecond."""
+        return self.clock_mhz * 1e3
+
     @cached_property
     def op_types(self) -> frozenset[str]:
         """Op types that the device computes, on NPs or in auxiliary units."""
