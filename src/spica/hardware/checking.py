@@ -89,11 +89,6 @@ def check(net: Network, device: str | PathLike[str] | Device) -> Report:
     return Report(net.name, device.name, findings)
 
 
-def kind_of(net: Network, layer: Layer) -> OpType:
-    """Return the op type of a layer in its place in the network."""
-    return specs(net)[layer.name].op_type
-
-
 def _supported(layer: Layer, net: Network, device: Device) -> Iterator[Finding]:
     op_type = specs(net)[layer.name].op_type
     if op_type and op_type not in device.op_types:
