@@ -20,8 +20,7 @@ from spica.hardware.cost_model.model import model_cost
 from spica.hardware.cost_model.statistics import Statistics
 from spica.hardware.device.schema import Device
 from spica.hardware.mapping.partition import run_tiles
-from spica.hardware.mapping.passes import Schedule
-from spica.hardware.mapping.placement import Placement
+from spica.hardware.mapping.placement import Placement, Schedule
 from spica.layers.weighted import lowered
 from spica.network import Network
 from spica.network.graph import accuracy, classes

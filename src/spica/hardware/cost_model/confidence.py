@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from spica.hardware.cost_model.units import FITTED_BITS, SMALL_KERNEL
 from spica.hardware.device.schema import TIERS, Device
-from spica.hardware.mapping.passes import Schedule
+from spica.hardware.mapping.placement import Schedule
 from spica.hardware.spec import OpType
 
 SMALL_NETWORK = 1_000_000

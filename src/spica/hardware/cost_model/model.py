@@ -12,8 +12,7 @@ from spica.hardware.cost_model.statistics import LayerCost, NPCost, Statistics
 from spica.hardware.cost_model.traffic import route_traffic
 from spica.hardware.cost_model.units import UNITS, transfer_cycles, transfer_energy
 from spica.hardware.device.schema import Device
-from spica.hardware.mapping.passes import Schedule
-from spica.hardware.mapping.placement import Placement
+from spica.hardware.mapping.placement import Placement, Schedule
 from spica.network import Network
 
 ACCESSES_PER_SOP = 3

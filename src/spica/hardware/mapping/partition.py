@@ -120,27 +120,20 @@ Filtered = TypeVar("Filtered", bound=WeightedLayer)
 def take_filters(layer: Filtered, filters: Sequence[int]) -> Filtered:
     """Return the layer with only some of its filters."""
     cut = np.array(filters)
-
-    def of(values: NDArray | None) -> Any:
-        return values[cut] if values is not None and values.ndim == 1 else values
-
-    relu = layer.activation
-    return replace(  # type: ignore[call-arg]
-        layer,
-        kernel=layer.kernel[..., cut],  # type: ignore[attr-defined]
-        bias=of(layer.bias),
-        weight_scale=of(layer.weight_scale),
-        activation=relu and replace(relu, max_value=of(relu.max_value)),
-        requantize=_part_of_requantize(layer.requantize, cut),
-    )
+    relu = layer.activation and _take(layer.activation, cut, "max_value")
+    epilogue = layer.requantize and _take(layer.requantize, cut, *BY_FILTER)
+    kernel = layer.kernel[..., cut]  # type: ignore[attr-defined]
+    return _take(layer, cut, "bias", "weight_scale", kernel=kernel, activation=relu, requantize=epilogue)
 
 
-def _part_of_requantize(stage: layers.Requantize | None, filters: Sequence[int] | NDArray) -> layers.Requantize | None:
-    """Return an output epilogue for only some of its filters."""
-    if stage is None:
-        return None
-    parts = {name: getattr(stage, name) for name in ("multiplier", "shift", "frac_bits")}
-    return replace(stage, **{name: values[filters] if values.ndim else values for name, values in parts.items()})
+BY_FILTER = ("multiplier", "shift", "frac_bits")
+"""Fields of an output stage that may have an entry for each filter."""
+
+
+def _take(record: Any, entries: NDArray, *names: str, **changes: Any) -> Any:
+    """Return a record whose fields ``names``, where they have an entry for each channel, have only some of those."""
+    fields = {name: getattr(record, name) for name in names}
+    return replace(record, **{name: a[entries] for name, a in fields.items() if a is not None and a.ndim}, **changes)
 
 
 # -- running tile by tile --------------------------------------------------------------------------------------------
@@ -185,7 +178,8 @@ def _(layer: WeightedLayer, place: Placement, inputs: Arrays, types: Types, ops:
             tile = _with_padding(take_filters(replace(whole, name=f"{layer.name}/{i}/{j}"), own), band)
             held = x[:, band.rows.start : band.rows.stop]
             held = held[..., channels] if len(channels) < kind.channels else held
-            part = [_part_of(kind, len(band.rows), channels)]
+            shape = (len(band.rows), kind.shape[1], len(channels))
+            part = [_take(kind, np.array(channels), "frac_bits", "scale", shape=shape)]
             if state := initial_state(tile, part):
                 memory.states.setdefault(tile.name, state)
             made.append(compute(tile, [held], part, ops, memory)[..., : len(filters)])
@@ -215,8 +209,8 @@ def _(layer: Attention, place: Placement, inputs: Arrays, types: Types, ops: Ref
     for channels in place.groups:
         held = [np.ascontiguousarray(x[..., channels.start : channels.stop]) for x in inputs]
         parts = [replace(kind, shape=x.shape[1:]) for x, kind in zip(held, types)]
-        requantize = _part_of_requantize(layer.requantize, [*channels])
-        tile = replace(layer, heads=len(channels) // size, requantize=requantize)
+        epilogue = layer.requantize and _take(layer.requantize, np.array(channels), *BY_FILTER)
+        tile = replace(layer, heads=len(channels) // size, requantize=epilogue)
         made.append(compute(tile, held, parts, ops, memory))
     return np.concatenate(made, axis=-1)
 
@@ -225,16 +219,6 @@ def _with_anchor(kind: TensorType, filters: range) -> list[int]:
     """Return a group's channels and one of the finest exponent: the accumulators of all groups stand on its grid."""
     finest = int(np.argmax(np.broadcast_to(kind.frac_bits, (kind.channels,))))
     return [*filters] if finest in filters or not kind.frac_bits.ndim else [*filters, finest]
-
-
-def _part_of(kind: TensorType, rows: int, channels: list[int]) -> TensorType:
-    """Return the type of ``rows`` rows of some channels of a tensor of type ``kind``."""
-
-    def of(values: NDArray) -> NDArray:
-        return values[channels] if values.ndim else values
-
-    shape = (rows, kind.shape[1], len(channels))
-    return replace(kind, shape=shape, frac_bits=of(kind.frac_bits), scale=of(kind.scale))
 
 
 def _with_padding(layer: Filtered, band: Band) -> Filtered:
