@@ -41,11 +41,9 @@ class MappedNetwork:
     def __init__(
         self, network: Network, device: Device, placements: tuple[Placement, ...], mode: str = "minimal", chips: int = 1
     ) -> None:
-        self.network = network
-        self.device = device
-        self.schedule = schedule = Schedule(placements, mode, chips)
+        self.network, self.device, self.schedule = network, device, Schedule(placements, mode, chips)
         self.placements, self.mode, self.chips = placements, mode, chips
-        self.nps, self.passes = schedule.nps, schedule.passes
+        self.nps, self.passes = self.schedule.nps, self.schedule.passes
         self._statistics: Statistics | None = None
 
     @property
@@ -107,7 +105,8 @@ class MappedNetwork:
 
     def count(self, seen: Mapping[str, Sequence[Activity]]) -> None:
         """Make ``statistics`` those of what was seen."""
-        self._statistics = self._cost({name: join(parts) for name, parts in seen.items()})
+        activity = {name: join(parts) for name, parts in seen.items()}
+        self._statistics = model_cost(self.network, self.device, self.schedule, activity)
 
     def stream(self, **options: Any) -> ChipStream:
         """Open a stream of frames through the device; see ``spica.engine.Stream``. Options: ``engine``, ``threads``."""
@@ -130,10 +129,7 @@ class MappedNetwork:
         Raises:
             SpicaError: for a density that is none.
         """
-        return self._cost(expected_activity(self.network, density))
-
-    def _cost(self, activity: Mapping[str, Activity]) -> Statistics:
-        return model_cost(self.network, self.device, self.schedule, activity)
+        return model_cost(self.network, self.device, self.schedule, expected_activity(self.network, density))
 
     def __repr__(self) -> str:
         name, device = self.network.name, self.device

@@ -157,11 +157,6 @@ class Statistics:
         return 1e3 / self.interval_ms
 
     @property
-    def static_power_mw(self) -> float:
-        """Milliwatts that flow whether or not there are events."""
-        return self.chips * self.device.static_mw
-
-    @property
     def dynamic_power_mw(self) -> float:
         """Milliwatts beyond the static ones in a stream."""
         return self.dynamic_energy_uj / self.interval_ms
@@ -169,7 +164,7 @@ class Statistics:
     @property
     def power_mw(self) -> float:
         """Milliwatts in a stream, static and dynamic."""
-        return self.static_power_mw + self.dynamic_power_mw
+        return self.chips * self.device.static_mw + self.dynamic_power_mw
 
     @property
     def dynamic_energy_uj(self) -> float:
@@ -179,7 +174,7 @@ class Statistics:
     @property
     def static_energy_uj(self) -> float:
         """Microjoules of static power during a sample's share of a stream."""
-        return self.static_power_mw * self.interval_ms
+        return self.chips * self.device.static_mw * self.interval_ms
 
     @property
     def energy_uj(self) -> float:
@@ -193,7 +188,8 @@ class Statistics:
         loaded = self.input_bytes * device.host_input_ns + self.reload_bytes * device.host_reload_ns
         host = device.host_ms + loaded * 1e-6
         times = (self.layer_cycles.sum(axis=0) + self.transfer_cycles) / device.cycles_per_ms + host
-        return power(self.static_power_mw, times, self.layer_energies.sum(axis=0) + self.transfer_energy_uj)
+        energies = self.layer_energies.sum(axis=0) + self.transfer_energy_uj
+        return power(self.chips * device.static_mw, times, energies)
 
     def band(self, figure: str) -> tuple[float, float]:
         """Return where a modelled figure lies in 90 % of cases, by its name, such as "latency_ms" or "energy_uj"."""

@@ -100,12 +100,13 @@ class Rule:
     kind = renamed("op_type")
 
     def breaches(self, spec: LayerSpec) -> Iterator[tuple[str, Any, Bound]]:
-        """Yield name, value and bound of every quantity of a layer of this op type that breaks the rule."""
-        if all(QUANTITIES[name].value(spec) == value for name, value in self.when.items()):
-            for name, bound in self.bounds.items():
-                value = QUANTITIES[name].value(spec)
-                if value is not None and not bound.admits(value):
-                    yield name, value, bound
+        """Yield name, value and bound of every quantity of a layer that breaks the rule."""
+        if spec.op_type is not self.op_type or any(QUANTITIES[n].value(spec) != v for n, v in self.when.items()):
+            return
+        for name, bound in self.bounds.items():
+            value = QUANTITIES[name].value(spec)
+            if value is not None and not bound.admits(value):
+                yield name, value, bound
 
 
 def parse_rule(where: str, table: Any) -> Rule:

@@ -37,9 +37,9 @@ def split(size: int, parts: int, step: int = 1) -> tuple[range, ...]:
 def cut_rows(layer: Any, x: TensorType, parts: int) -> tuple[Band, ...]:
     """Return the layer's output rows in ``parts`` shares, each with the rows of ``x`` that it needs.
 
-    Where strides leave fewer output rows than parts, some shares are empty. Without pooling a share needs at
-    most ``ceil(H / parts)`` rows and the halo; windows that pool may need a few more, which the published
-    rule for NPs does not count. Rows (or tokens) of most layers are computed each alone.
+    Rows (or tokens) of most layers are computed each alone. Where strides leave fewer output rows than parts, some
+    shares are empty. Without pooling a share needs at most ``ceil(H / parts)`` rows and the halo; windows that pool may
+    need a few more, which the published rule for NPs does not count.
     """
     return tuple(Band(rows) for rows in split(x.shape[0], parts))
 
@@ -69,7 +69,7 @@ def _needed(rows: range, height: int, window: Pair, strides: Pair, padding: Padd
     if not rows:
         return Band(rows, padding)
     first = rows.start * strides[0] - padding[0][0]
-    last = (rows.stop - 1) * strides[0] - padding[0][0] + window[0]
+    last = rows[-1] * strides[0] - padding[0][0] + window[0]
     held = range(max(first, 0), min(last, height))
     return Band(held, ((held.start - first, last - held.stop), padding[1]))
 
@@ -165,21 +165,19 @@ def run_tiles(layer: Any, place: Placement, inputs: Arrays, types: Types, ops: R
 @run_tiles.register
 def _(layer: WeightedLayer, place: Placement, inputs: Arrays, types: Types, ops: Reference, memory: Memory) -> NDArray:
     (x,), (kind,) = inputs, types
-    channelwise, averaged = place.spec.channelwise, isinstance(layer.pool, layers.GlobalAverage)
+    averaged = isinstance(layer.pool, layers.GlobalAverage)
     whole = replace(layer, pool=None, requantize=None) if averaged else layer
     outputs = []
     for i, band in enumerate(place.bands):
         if not band.rows:
             continue
-        made = []
+        rows, made = x[:, band.rows.start : band.rows.stop], []
         for j, filters in enumerate(place.groups):
-            own = _with_anchor(kind, filters) if channelwise else [*filters]
-            channels = own if channelwise else [*range(kind.channels)]
+            own = _with_anchor(kind, filters) if place.spec.channelwise else [*filters]
+            channels = own if place.spec.channelwise else [*range(kind.channels)]
             tile = _with_padding(take_filters(replace(whole, name=f"{layer.name}/{i}/{j}"), own), band)
-            held = x[:, band.rows.start : band.rows.stop]
-            held = held[..., channels] if len(channels) < kind.channels else held
-            shape = (len(band.rows), kind.shape[1], len(channels))
-            part = [_take(kind, np.array(channels), "frac_bits", "scale", shape=shape)]
+            held = rows[..., channels] if len(channels) < kind.channels else rows
+            part = [_take(kind, np.array(channels), "frac_bits", "scale", shape=held.shape[1:])]
             if state := initial_state(tile, part):
                 memory.states.setdefault(tile.name, state)
             made.append(compute(tile, [held], part, ops, memory)[..., : len(filters)])
