@@ -60,7 +60,7 @@ class MappedNetwork:
     def forward(
         self, x: ArrayLike, *, engine: str = "native", threads: int | None = None, batch_size: int = BATCH
     ) -> NDArray | list[NDArray]:
-        """Return outputs (float32) for a batch, computed band by band and group by group; ``statistics`` is its cost.
+        """Return what ``Network.forward`` does, bit for bit, computed tile by tile; ``statistics`` is its cost.
 
         Args:
             x: samples ``(N, H, W, C)`` or ``(N, C)`` of the input's integer type; a list where there are several. A
@@ -68,9 +68,6 @@ class MappedNetwork:
             engine: "native" or "reference".
             threads: threads of the native engine; all processors by default.
             batch_size: samples that go through the layers together.
-
-        Returns:
-            As ``Network.forward``, bit for bit.
 
         Raises:
             SpicaError: where samples do not fit the network's input, or an option is unknown.
@@ -123,26 +120,22 @@ class MappedNetwork:
     def estimate(self, density: float | Mapping[str, float]) -> Statistics:
         """Return what a sample would cost whose layers receive a share ``density`` of non-zero values; run none.
 
-        Args:
-            density: 0 to 1, for all layers or by name of the layer that receives.
+        ``density`` is 0 to 1, for all layers or by name of the layer that receives.
 
         Raises:
-            SpicaError: for a density that is none.
+            SpicaError: for another density, or an unknown layer.
         """
         return model_cost(self.network, self.device, self.schedule, expected_activity(self.network, density))
 
     def __repr__(self) -> str:
-        name, device = self.network.name, self.device
         several = f"{self.chips} x " if self.chips > 1 else ""
         passes = f" in {self.passes} passes" if self.passes > 1 else ""
-        return f"<MappedNetwork {name!r} on {several}{device.name}: {self.nps} of {device.nps} NPs{passes}>"
+        on = f"{several}{self.device.name}: {self.nps} of {self.device.nps} NPs{passes}"
+        return f"<MappedNetwork {self.network.name!r} on {on}>"
 
 
 class ChipStream(Stream):
-    """A stream that runs as the device would, band by band and group by group; ``chip.stream()`` opens it.
-
-    The device's ``statistics`` are those of the last push.
-    """
+    """A stream that runs tile by tile, as the device would; the device's ``statistics`` are those of the last push."""
 
     def __init__(self, chip: MappedNetwork, *, engine: str = "native", threads: int | None = None) -> None:
         super().__init__(chip.network, engine=engine, threads=threads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -24,6 +25,7 @@ def model_cost(net: Network, device: Device, schedule: Schedule, activity: Mappi
     by_layer, reloaded = schedule.by_layer, schedule.reload_bytes
     each = [_layer(net, device, place, by_layer, activity[place.layer]) for place in schedule.placements]
     costs, cycles, energies = zip(*each)
+    dense = [float(_cycles(device, p, expect(p.spec.inputs, 1.0)).mean()) for p in schedule.placements]
     crossings = sum(cost.crossings for cost in costs)
     transfers = transfer_cycles(device, reloaded, crossings)
     return Statistics(
@@ -34,7 +36,7 @@ def model_cost(net: Network, device: Device, schedule: Schedule, activity: Mappi
         chips=schedule.chips,
         passes=schedule.passes,
         layers=costs,
-        dense_cycles=transfers + sum(_dense_cycles(device, place) for place in schedule.placements),
+        dense_cycles=transfers + sum(dense),
         input_bytes=sum(int(np.prod(net.types[i.name].shape)) * net.types[i.name].dtype.itemsize for i in net.inputs),
         reload_bytes=reloaded,
         transfer_cycles=transfers,
@@ -50,29 +52,26 @@ def _layer(
 ) -> tuple[LayerCost, np.ndarray, np.ndarray]:
     """Return the averages of one layer, and the cycles and microjoules of each sample in it."""
     spec, unit, samples = place.spec, UNITS[place.op_type], received.samples
-    cycles = _cycles(device, place, received)
-    sops = received.events.sum(axis=1) * spec.fan_out
+    cycles, events = _cycles(device, place, received), received.events.sum(axis=1)
     traffic = route_traffic(net, place, placed, received)
-    hops = traffic.hops / samples
-    energy = unit.energy(device, spec, sops) + hops * device.hop_pj * 1e-6
-    mean = float(cycles.mean())
-    operations = float(sops.mean() if unit.uses_sparsity else spec.macs)
+    energy = unit.energy(device, spec, events * spec.fan_out) + traffic.hops / samples * device.hop_pj * 1e-6
+    mean, sops = float(cycles.mean()), float((events * spec.fan_out).mean())
     cost = LayerCost(
         layer=place.layer,
         op_type=place.op_type,
         pass_index=place.pass_index,
         nps=len(place.nps),
-        events=float(received.events.sum(axis=1).mean()),
+        events=float(events.mean()),
         inputs=received.inputs,
-        sops=float(sops.mean()),
+        sops=sops,
         cycles=mean,
         latency_ms=mean / device.cycles_per_ms,
         energy_uj=float(energy.mean()),
         packets=traffic.packets / samples,
-        hops=hops,
+        hops=traffic.hops / samples,
         crossings=traffic.crossings / samples,
         link_load=traffic.busiest / samples / device.link_events / mean,
-        memory_accesses=ACCESSES_PER_SOP * operations,
+        memory_accesses=ACCESSES_PER_SOP * (sops if unit.uses_sparsity else float(spec.macs)),
         external_weights=place.external_weights,
         by_np=tuple(_by_np(device, place, received)),
     )
@@ -85,18 +84,12 @@ def _cycles(device: Device, place: Placement, received: Activity) -> np.ndarray:
     return UNITS[place.op_type].cycles(device, place, rows, filters, received)
 
 
-def _dense_cycles(device: Device, place: Placement) -> float:
-    """Return the cycles of a layer none of whose inputs is zero."""
-    return float(_cycles(device, place, expect(place.spec.inputs, 1.0)).mean())
-
-
 def _by_np(device: Device, place: Placement, received: Activity) -> Iterator[NPCost]:
     """Yield what each NP of a layer has to do."""
-    spec, unit = place.spec, UNITS[place.op_type]
-    for number, np_ in enumerate(place.nps):
-        band, group = divmod(number, len(place.groups))
-        rows, filters = place.bands[band].rows, len(place.groups[group])
+    spec = place.spec
+    tiles = itertools.product((band.rows for band in place.bands), map(len, place.groups))
+    for np_, (rows, filters) in zip(place.nps, tiles):
         events = float(received.events[:, rows.start : rows.stop].sum(axis=1).mean())
         sops = events * spec.fan_out * filters / max(spec.filters, 1)
-        cycles = float(unit.cycles(device, place, [rows], filters, received).mean())
+        cycles = float(UNITS[place.op_type].cycles(device, place, [rows], filters, received).mean())
         yield NPCost(np=np_, events=events, sops=sops, cycles=cycles)

@@ -29,10 +29,11 @@ def route_traffic(net: Network, place: Placement, placed: Mapping[str, Placement
     if not place.nps:
         return Traffic(0.0, 0.0, 0.0, 0.0)
     load: Counter[Link] = Counter()
-    sent = crossings = 0.0
-    for tensor, events in zip(net[place.layer].inputs, received.by_channel):
-        some, crossed = _route_from(place, source(net, tensor, placed), events, load)
-        sent, crossings = sent + some, crossings + crossed
+    each = [
+        _route_from(place, source(net, tensor, placed), events, load)
+        for tensor, events in zip(net[place.layer].inputs, received.by_channel)
+    ]
+    sent, crossings = map(sum, zip(*each))
     return Traffic(sent, float(sum(load.values())), crossings, float(max(load.values(), default=0)))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from spica.errors import SpicaError
-from spica.hardware.device.rules import MAPPABLE, Rule, parse_rule
+from spica.hardware.device.rules import MAPPABLE, parse_rule
 from spica.hardware.device.schema import FIGURES, Device
 
 KEYS: dict[str, type] = dict.fromkeys(("name", "extends", "description", "tier"), str)
@@ -64,9 +64,10 @@ def _parse(where: str, text: str) -> Device:
     parts |= {key: figure["value"] for key, figure in figures.items()}
     parts["sources"] = parts.get("sources", {}) | {key: figure["source"] for key, figure in figures.items()}
     if "rule" in table:
-        parts["rules"] = _parse_rules(f"{where}: rule", table["rule"])
-    if "extra_rules" in table:
-        parts["rules"] = (*parts.get("rules", ()), *_parse_rules(f"{where}: extra_rules", table["extra_rules"]))
+        parts["rules"] = ()
+    for key in ("rule", "extra_rules"):
+        for i, rule in enumerate(table.get(key, ()), start=1):
+            parts["rules"] = (*parts.get("rules", ()), parse_rule(f"{where}: {key} {i}", rule))
     for key in ("np_kinds", "auxiliary", "unsupported"):
         if key in table:
             parts[key] = _texts(f"{where}: {key}", table[key])
@@ -94,10 +95,6 @@ def _checked_keys(where: str, text: str) -> dict[str, Any]:
             raise SpicaError(f"{where}: {old}: must be a {KEYS[key].__name__}, but is {value!r:.40}")
         table[key] = value
     return table
-
-
-def _parse_rules(where: str, tables: list) -> tuple[Rule, ...]:
-    return tuple(parse_rule(f"{where} {i}", rule) for i, rule in enumerate(tables, start=1))
 
 
 def _inherited(where: str, name: str) -> dict[str, Any]:

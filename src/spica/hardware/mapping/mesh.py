@@ -6,7 +6,7 @@ for each NP are assumed: the mesh's own rules are not public, and no published m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,36 +65,27 @@ def tile_traffic(
 
     What comes from elsewhere enters the mesh at the input unit.
     """
-    first, total = {}, 0
-    for place in places:
-        first[place.layer] = total
-        total += len(place.nps)
     placed = {place.layer: place for place in places}
-    traffic, entry = np.zeros((total, total)), np.zeros(total)
+    stops = np.cumsum([len(place.nps) for place in places])
+    tiles = {place.layer: slice(stop - len(place.nps), stop) for place, stop in zip(places, stops)}
+    traffic, entry = np.zeros((stops[-1], stops[-1])), np.zeros(stops[-1])
     for place in places:
-        if not place.nps:
-            continue
-        start, stop = first[place.layer], first[place.layer] + len(place.nps)
         for tensor, events in zip(net[place.layer].inputs, activity[place.layer].by_channel):
             origin = source(net, tensor, placed)
             if origin is None or not origin.nps:
-                entry[start:stop] += events.sum() / len(place.bands)
-                continue
-            sent = packets(place, origin, events)
-            begin = first[origin.layer]
-            traffic[begin : begin + len(sent), start:stop] += sent
+                entry[tiles[place.layer]] += events.sum() / len(place.bands)
+            elif place.nps:
+                traffic[tiles[origin.layer], tiles[place.layer]] += packets(place, origin, events)
     return traffic, entry
 
 
-def route(a: NP, b: NP) -> list[Link]:
-    """Return the links from one NP to another of the same device: along the row, then along the column."""
+def route(a: NP, b: NP) -> Iterator[Link]:
+    """Yield the links from one NP to another of the same device: along the row, then along the column."""
     row, column = a.row, a.column
-    links: list[Link] = []
     while (row, column) != (b.row, b.column):
         here = row, column
         if column != b.column:
             column += 1 if b.column > column else -1
         else:
             row += 1 if b.row > row else -1
-        links.append((a.chip, here, (row, column)))
-    return links
+        yield a.chip, here, (row, column)
