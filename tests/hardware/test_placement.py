@@ -8,7 +8,7 @@ import pytest
 from spica import zoo
 from spica.hardware import load_device, map_network
 from spica.hardware.cost_model.activity import expected_activity
-from spica.hardware.mapping.mesh import tile_traffic
+from spica.hardware.cost_model.traffic import tile_traffic
 from spica.hardware.mapping.placement import INPUT_UNIT, arrange, coordinates
 from support.chip_networks import conv, network, quantized
 

@@ -18,33 +18,18 @@ from spica.errors import SpicaError
 from spica.hardware.cost_model.activity import Activity, expected_activity, join, measure
 from spica.hardware.cost_model.model import model_cost
 from spica.hardware.cost_model.statistics import Statistics
-from spica.hardware.device.schema import Device
 from spica.hardware.mapping.partition import run_tiles
-from spica.hardware.mapping.placement import Placement, Schedule
+from spica.hardware.mapping.placement import Schedule
 from spica.layers.weighted import lowered
-from spica.network import Network
 from spica.network.graph import accuracy, classes
 from spica.program import Segment
 from spica.semantics.reference import Reference
 
 
-class MappedNetwork:
-    """An integer network placed on a device; ``map_network`` makes it.
+class MappedNetwork(Schedule):
+    """An integer network placed on a device; ``map_network`` makes it. ``forward`` gives the network's integers."""
 
-    Attributes:
-        network: the network; ``forward`` gives its integers, always.
-        device: the device.
-        schedule: where each layer runs, and how they follow one another.
-        placements, mode, chips, nps, passes: the schedule's.
-    """
-
-    def __init__(
-        self, network: Network, device: Device, placements: tuple[Placement, ...], mode: str = "minimal", chips: int = 1
-    ) -> None:
-        self.network, self.device, self.schedule = network, device, Schedule(placements, mode, chips)
-        self.placements, self.mode, self.chips = placements, mode, chips
-        self.nps, self.passes = self.schedule.nps, self.schedule.passes
-        self._statistics: Statistics | None = None
+    _statistics: Statistics | None = None
 
     @property
     def statistics(self) -> Statistics:
@@ -93,7 +78,7 @@ class MappedNetwork:
         """Run one layer as the device does, tile by tile; add what it receives to ``seen``."""
         (layer,) = part.layers
         types = self.network.input_types(layer)
-        place = self.schedule.by_layer.get(layer.name)
+        place = self.by_layer.get(layer.name)
         if place is not None:
             seen[layer.name].append(measure(*read))
             if len(place.nps) > 1:
@@ -102,8 +87,7 @@ class MappedNetwork:
 
     def count(self, seen: Mapping[str, Sequence[Activity]]) -> None:
         """Make ``statistics`` those of what was seen."""
-        activity = {name: join(parts) for name, parts in seen.items()}
-        self._statistics = model_cost(self.network, self.device, self.schedule, activity)
+        self._statistics = model_cost(self, {name: join(parts) for name, parts in seen.items()})
 
     def stream(self, **options: Any) -> ChipStream:
         """Open a stream of frames through the device; see ``spica.engine.Stream``. Options: ``engine``, ``threads``."""
@@ -125,7 +109,7 @@ class MappedNetwork:
         Raises:
             SpicaError: for another density, or an unknown layer.
         """
-        return model_cost(self.network, self.device, self.schedule, expected_activity(self.network, density))
+        return model_cost(self, expected_activity(self.network, density))
 
     def __repr__(self) -> str:
         several = f"{self.chips} x " if self.chips > 1 else ""

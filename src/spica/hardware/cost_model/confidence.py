@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spica.hardware.cost_model.units import FITTED_BITS, SMALL_KERNEL
-from spica.hardware.device.schema import TIERS, Device
+from spica.hardware.device.schema import TIERS
 from spica.hardware.mapping.placement import Schedule
 from spica.hardware.spec import OpType
 
@@ -31,9 +31,9 @@ class Confidence:
         return value * (1 - self.cycles_error), value * (1 + self.cycles_error)
 
 
-def judge(device: Device, schedule: Schedule, cycles: float) -> Confidence:
-    """Return the confidence in the estimates of a mapped network, which take ``cycles`` in all."""
-    reasons = []
+def judge(schedule: Schedule, cycles: float) -> Confidence:
+    """Return the confidence in the estimates of a mapped network, which takes ``cycles`` in all."""
+    device, reasons = schedule.device, []
     if schedule.passes > 1:
         reasons.append(f"{schedule.passes} passes")
     if schedule.chips > 1:

@@ -14,20 +14,18 @@ from spica.hardware.cost_model.traffic import route_traffic
 from spica.hardware.cost_model.units import UNITS, transfer_cycles, transfer_energy
 from spica.hardware.device.schema import Device
 from spica.hardware.mapping.placement import Placement, Schedule
-from spica.network import Network
 
 ACCESSES_PER_SOP = 3
 """A weight read, a potential read and a potential written."""
 
 
-def model_cost(net: Network, device: Device, schedule: Schedule, activity: Mapping[str, Activity]) -> Statistics:
+def model_cost(schedule: Schedule, activity: Mapping[str, Activity]) -> Statistics:
     """Return the cost of samples whose activity in every layer is given."""
-    by_layer, reloaded = schedule.by_layer, schedule.reload_bytes
-    each = [_layer(net, device, place, by_layer, activity[place.layer]) for place in schedule.placements]
-    costs, cycles, energies = zip(*each)
-    dense = [float(_cycles(device, p, expect(p.spec.inputs, 1.0)).mean()) for p in schedule.placements]
+    net, device, places = schedule.network, schedule.device, schedule.placements
+    costs, cycles, energies = zip(*(_layer(schedule, place, activity[place.layer]) for place in places))
+    dense = [float(_cycles(device, place, expect(place.spec.inputs, 1.0)).mean()) for place in places]
     crossings = sum(cost.crossings for cost in costs)
-    transfers = transfer_cycles(device, reloaded, crossings)
+    transfers = transfer_cycles(device, schedule.reload_bytes, crossings)
     return Statistics(
         network=net.name,
         device=device,
@@ -38,22 +36,20 @@ def model_cost(net: Network, device: Device, schedule: Schedule, activity: Mappi
         layers=costs,
         dense_cycles=transfers + sum(dense),
         input_bytes=sum(int(np.prod(net.types[i.name].shape)) * net.types[i.name].dtype.itemsize for i in net.inputs),
-        reload_bytes=reloaded,
+        reload_bytes=schedule.reload_bytes,
         transfer_cycles=transfers,
-        transfer_energy_uj=transfer_energy(device, reloaded, crossings),
+        transfer_energy_uj=transfer_energy(device, schedule.reload_bytes, crossings),
         layer_cycles=np.array(cycles),
         layer_energies=np.array(energies),
-        confidence=judge(device, schedule, float(np.sum(cycles, axis=0).mean())),
+        confidence=judge(schedule, float(np.sum(cycles, axis=0).mean())),
     )
 
 
-def _layer(
-    net: Network, device: Device, place: Placement, placed: Mapping[str, Placement], received: Activity
-) -> tuple[LayerCost, np.ndarray, np.ndarray]:
+def _layer(schedule: Schedule, place: Placement, received: Activity) -> tuple[LayerCost, np.ndarray, np.ndarray]:
     """Return the averages of one layer, and the cycles and microjoules of each sample in it."""
-    spec, unit, samples = place.spec, UNITS[place.op_type], received.samples
+    device, spec, unit, samples = schedule.device, place.spec, UNITS[place.op_type], received.samples
     cycles, events = _cycles(device, place, received), received.events.sum(axis=1)
-    traffic = route_traffic(net, place, placed, received)
+    traffic = route_traffic(schedule.network, place, schedule.by_layer, received)
     energy = unit.energy(device, spec, events * spec.fan_out) + traffic.hops / samples * device.hop_pj * 1e-6
     mean, sops = float(cycles.mean()), float((events * spec.fan_out).mean())
     cost = LayerCost(

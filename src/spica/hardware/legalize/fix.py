@@ -60,7 +60,7 @@ def fix(net: Network, device: str | PathLike[str] | Device, samples: ArrayLike |
         fixed = step.network
         changes.append(step.note)
     x = _random_samples(net) if samples is None else samples
-    before, after = (_as_list(n.forward(x)) for n in (net, fixed))
+    before, after = (y if isinstance(y, list) else [y] for y in (net.forward(x), fixed.forward(x)))
     apart = max((float(np.abs(a - b).max()) for a, b in zip(before, after) if a.size), default=0.0)
     return Fixed(fixed, tuple(changes), check(fixed, device), apart, len(before[0]))
 
@@ -76,13 +76,8 @@ def _next_change(net: Network, device: Device) -> Result:
     return Result(net)
 
 
-def _as_list(y: NDArray | list[NDArray]) -> list[NDArray]:
-    return y if isinstance(y, list) else [y]
-
-
 def _random_samples(net: Network) -> NDArray | list[NDArray]:
-    generator = np.random.default_rng(0)
-    kinds = [net.types[layer.name] for layer in net.inputs]
+    generator, kinds = np.random.default_rng(0), [net.types[layer.name] for layer in net.inputs]
     drawn = [
         generator.standard_normal((SAMPLES, *kind.shape), np.float32)
         if kind.is_float

@@ -9,17 +9,8 @@ import numpy as np
 from spica.hardware.device.schema import Device
 from spica.hardware.legalize.base import Changed, legalization
 from spica.hardware.spec import OpType
-from spica.layers import (
-    Conv2D,
-    GlobalAverage,
-    GlobalAveragePooling2D,
-    LookUp,
-    MaxPool,
-    MaxPool2D,
-    Requantize,
-    WeightedLayer,
-    weighted,
-)
+from spica.layers import Conv2D, GlobalAverage, GlobalAveragePooling2D, LookUp, MaxPool, MaxPool2D, Requantize
+from spica.layers.weighted import WeightedLayer, input_shift
 from spica.network import Network, TensorType
 from spica.network.edit import insert_after, replace_layer
 
@@ -35,7 +26,7 @@ def _identity(name: str, source: str, x: TensorType, device: Device) -> Conv2D |
         rule.bounds for rule in device.rules if rule.op_type is OpType.CONVOLUTION and "weight_bits" in rule.bounds
     ]
     allowed = [bits for bounds in rules for bits in bounds["weight_bits"].allowed or () if bits > 1]
-    unit, shift = np.ones((), np.int64), weighted.input_shift(x)
+    unit, shift = np.ones((), np.int64), input_shift(x)
     return Conv2D(
         name=name,
         inputs=(source,),

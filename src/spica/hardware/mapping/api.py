@@ -11,9 +11,9 @@ from os import PathLike
 from spica.errors import SpicaError
 from spica.hardware.checking import check
 from spica.hardware.cost_model.activity import TYPICAL_DENSITY, Activity, expected_activity
+from spica.hardware.cost_model.traffic import tile_traffic
 from spica.hardware.device.load import load_device
 from spica.hardware.device.schema import Device
-from spica.hardware.mapping.mesh import tile_traffic
 from spica.hardware.mapping.partition import cut_rows, split
 from spica.hardware.mapping.placement import NP, Band, Placement, arrange, coordinates
 from spica.hardware.mapping.tiling import Tiles, Tiling, tile, weights_are_external

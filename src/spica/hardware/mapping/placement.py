@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from spica.hardware.device.schema import Device
 from spica.hardware.spec import LayerSpec, OpType
+from spica.network import Network
 from spica.semantics.primitives import Padding
 from spica.util.renamed import renamed
 
@@ -61,13 +62,15 @@ class Placement:
         return -(-self.spec.weight_memory_bits // 8) * len(self.bands)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, repr=False)
 class Schedule:
-    """Placed layers in the network's order, and how they follow one another."""
+    """A network's layers on a device, in the network's order, and how they follow one another."""
 
+    network: Network
+    device: Device
     placements: tuple[Placement, ...]
-    mode: str  # how NPs were given out: "minimal", "all" or "fastest"
-    chips: int  # devices that share the network
+    mode: str = "minimal"  # how NPs were given out: "minimal", "all" or "fastest"
+    chips: int = 1  # devices that share the network
 
     @cached_property
     def by_layer(self) -> dict[str, Placement]:
