@@ -113,7 +113,6 @@ def explore(
     Raises:
         SpicaError: for a name that cannot be varied. A design that cannot be says why in the result.
     """
-    device = load_device(device)
     if not vary:
         raise SpicaError("nothing is varied; give figures and their values, such as nodes=1,2,4")
     for name, values in vary.items():
@@ -122,17 +121,12 @@ def explore(
         if not values:
             raise SpicaError(f"{name}: no values are given")
     if samples is not None:
-        density = measured_densities(net, samples)
-    points = [dict(zip(vary, values)) for values in itertools.product(*vary.values())]
+        run = net.run(samples, count=True)
+        density = {name: run.events[name] / inputs for name, inputs in run.inputs.items() if inputs}
+    device, points = load_device(device), [dict(zip(vary, values)) for values in itertools.product(*vary.values())]
     task = partial(_design, net, device, density)
     found = progress(_spread(task, points, workers, address), "exploring designs", show, len(points))
     return Exploration(net.name, device.name, tuple(found))
-
-
-def measured_densities(net: Network, samples: ArrayLike) -> dict[str, float]:
-    """Return the share of non-zero values that each layer receives when samples run."""
-    run = net.run(samples, count=True)
-    return {name: run.events[name] / run.inputs[name] for name in run.events if run.inputs[name]}
 
 
 def _spread(

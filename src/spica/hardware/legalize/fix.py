@@ -48,9 +48,6 @@ def fix(net: Network, device: str | PathLike[str] | Device, samples: ArrayLike |
         device: a device, its name in the catalogue, or the path of its file.
         samples: inputs on which outputs before and after are compared; random ones by default.
 
-    Returns:
-        The changed network, what was changed, and what ``check`` still finds.
-
     Raises:
         SpicaError: for a float network, or an unknown device.
     """

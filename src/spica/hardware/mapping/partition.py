@@ -77,7 +77,7 @@ def _needed(rows: range, height: int, window: Pair, strides: Pair, padding: Padd
 @cut_rows.register(layers.ConvTranspose2D)
 @cut_rows.register(layers.DepthwiseConvTranspose2D)
 def _(layer: Transposed, x: TensorType, parts: int) -> tuple[Band, ...]:
-    """As for any layer, but the padding of a band is what it crops from the rows that its kernel reaches."""
+    # The padding of a band is what it crops from the rows that its kernel reaches.
     _refuse_max_pool(layer)
     reach, stride = layer.kernel.shape[0], layer.strides[0]
     if reach < stride:
@@ -85,8 +85,7 @@ def _(layer: Transposed, x: TensorType, parts: int) -> tuple[Band, ...]:
             f"{layer.name}: its rows cannot be shared by {parts} NPs, as its kernel ({reach} rows) is smaller than its "
             f"stride ({stride}); use a kernel of at least the stride"
         )
-    crop = _transposed_crop(layer)
-    bands = []
+    crop, bands = _transposed_crop(layer), []
     for rows in split(infer(replace(layer, pool=None), [x]).shape[0], parts):
         first, last = rows.start + crop[0][0], rows.stop - 1 + crop[0][0]  # on the grid of all that is reached
         held = range(max(-(-(first - reach + 1) // stride), 0), min(last // stride, x.shape[0] - 1) + 1)
@@ -141,7 +140,7 @@ def _take(record: Any, entries: NDArray, *names: str, **changes: Any) -> Any:
 Arrays = Sequence[NDArray]
 Types = Sequence[TensorType]
 Attention = layers.Attention
-ByToken = layers.Dense | layers.MadNormalization
+Normalization = layers.MadNormalization
 
 
 @singledispatch
@@ -171,7 +170,7 @@ def _(layer: WeightedLayer, place: Placement, inputs: Arrays, types: Types, ops:
     for i, band in enumerate(place.bands):
         if not band.rows:
             continue
-        rows, made = x[:, band.rows.start : band.rows.stop], []
+        rows, made = x[:, band.rows.start : band.rows.stop] if len(place.bands) > 1 else x, []
         for j, filters in enumerate(place.groups):
             own = _with_anchor(kind, filters) if place.spec.channelwise else [*filters]
             channels = own if place.spec.channelwise else [*range(kind.channels)]
@@ -190,15 +189,10 @@ def _(layer: WeightedLayer, place: Placement, inputs: Arrays, types: Types, ops:
 
 
 @run_tiles.register
-def _(layer: ByToken, place: Placement, inputs: Arrays, types: Types, ops: Reference, memory: Memory) -> NDArray:
-    (x,), (kind,), groups = inputs, types, place.groups
-    tiles = [take_filters(layer, filters) for filters in groups] if len(groups) > 1 else [layer]
-    outputs = []
-    for band in place.bands:
-        held = x[:, band.rows.start : band.rows.stop] if len(place.bands) > 1 else x
-        part = replace(kind, shape=held.shape[1:])
-        outputs.append(np.concatenate([compute(tile, [held], [part], ops, memory) for tile in tiles], axis=-1))
-    return np.concatenate(outputs, axis=1)
+def _(layer: Normalization, place: Placement, inputs: Arrays, types: Types, ops: Reference, memory: Memory) -> NDArray:
+    held = [inputs[0][:, band.rows.start : band.rows.stop] for band in place.bands]
+    made = [compute(layer, [x], [replace(types[0], shape=x.shape[1:])], ops, memory) for x in held]
+    return np.concatenate(made, axis=1)
 
 
 @run_tiles.register
