@@ -8,11 +8,18 @@ import pytest
 from spica import zoo
 from spica.hardware import load_device, map_network
 from spica.hardware.cost_model.activity import expected_activity
-from spica.hardware.mapping.mesh import tile_traffic
-from spica.hardware.mapping.placement import arrange, wire_length
+from spica.hardware.cost_model.traffic import tile_traffic
+from spica.hardware.mapping.placement import INPUT_UNIT, arrange, coordinates
 from support.chip_networks import conv, network, quantized
 
 AKD1000 = load_device("AKD1000")
+
+
+def wire_length(device, numbers, traffic, from_input) -> float:
+    """The sum of events x hops over the mesh, which ``arrange`` makes small."""
+    places = coordinates(device)[list(numbers)]
+    distance = np.abs(places[:, None] - places[None]).sum(axis=2)
+    return float((traffic * distance).sum() + from_input @ np.abs(places - INPUT_UNIT).sum(axis=1))
 
 
 def test_nps_are_placed_near_those_that_they_exchange_events_with():

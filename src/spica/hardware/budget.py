@@ -24,7 +24,7 @@ QUANTITIES = {
 def cost(
     quantity: str, device: str | Device = "AKD1000", samples: ArrayLike | None = None
 ) -> Callable[[Network], float]:
-    """Return a function from an integer network to its cost.
+    """Return a function from an integer network to its cost: one of ``QUANTITIES``.
 
     Args:
         quantity: "nps", "memory", "energy" or "latency".

@@ -56,11 +56,10 @@ class Report:
     def __str__(self) -> str:
         if self.ok:
             return f"{self.network} keeps every rule of {self.device}"
-        rows = [(f.layer, f.op_type, f.reason, f.remedy) for f in self.findings]
-        broken = f"{len(rows)} rule{'s' if len(rows) > 1 else ''}"
-        return f"{self.network} breaks {broken} of {self.device}\n" + table(
-            [("layer", "kind", "what is wrong", "what to do"), *rows], left=4
-        )
+        rows = [("layer", "kind", "what is wrong", "what to do")]
+        rows += [(f.layer, f.op_type, f.reason, f.remedy) for f in self.findings]
+        broken = f"{len(self.findings)} rule{'s' if len(self.findings) > 1 else ''}"
+        return f"{self.network} breaks {broken} of {self.device}\n" + table(rows, left=4)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the findings as plain data; "kind" is the old name of "op_type", kept until version 0.3."""
@@ -89,11 +88,6 @@ def check(net: Network, device: str | PathLike[str] | Device) -> Report:
     return Report(net.name, device.name, findings)
 
 
-def kind_of(net: Network, layer: Layer) -> OpType:
-    """Return the op type of a layer in its place in the network."""
-    return specs(net)[layer.name].op_type
-
-
 def _supported(layer: Layer, net: Network, device: Device) -> Iterator[Finding]:
     op_type = specs(net)[layer.name].op_type
     if op_type and op_type not in device.op_types:
@@ -105,8 +99,6 @@ def _supported(layer: Layer, net: Network, device: Device) -> Iterator[Finding]:
 def _within_limits(layer: Layer, net: Network, device: Device) -> Iterator[Finding]:
     spec = specs(net)[layer.name]
     for rule in device.rules:
-        if rule.op_type is not spec.op_type:
-            continue
         where = " and ".join(f"{QUANTITIES[name].words} {value}" for name, value in rule.when.items())
         condition = f" with {where}" if where else ""
         for name, value, bound in rule.breaches(spec):
@@ -117,14 +109,11 @@ def _within_limits(layer: Layer, net: Network, device: Device) -> Iterator[Findi
 
 
 def _followed_after_max_pool(layer: Layer, net: Network, device: Device) -> Iterator[Finding]:
-    spec = specs(net)[layer.name]
-    if not device.after_max_pool or spec.op_type not in POOLING or spec.pool != "max":
-        return
+    spec, allowed = specs(net)[layer.name], device.after_max_pool
     readers = {specs(net)[reader.name].op_type for reader in net.consumers[layer.name]}
-    if not readers or not readers <= set(device.after_max_pool):
-        allowed = " or ".join(device.after_max_pool)
+    if allowed and spec.op_type in POOLING and spec.pool == "max" and not (readers and readers <= set(allowed)):
         remedy = "put a convolution after it, or pool in the convolution before"
-        yield Finding(layer.name, spec.op_type, f"only {allowed} may follow its max pooling", remedy)
+        yield Finding(layer.name, spec.op_type, f"only {' or '.join(allowed)} may follow its max pooling", remedy)
 
 
 @singledispatch
@@ -134,24 +123,23 @@ def _order(layer: Any, net: Network, device: Device) -> Iterable[Finding]:
 
 
 @_order.register
-def _flattened_for_dense(layer: Flatten | Reshape, net: Network, device: Device) -> Iterator[Finding]:
+def _(layer: Flatten | Reshape, net: Network, device: Device) -> Iterator[Finding]:
     shape, channels = net.types[layer.name].shape, net.input_types(layer)[0].channels
     if shape[:-1] == (1, 1) or (len(shape) == 2 and shape[-1] == channels):  # nothing moves, or pixels become tokens
         return
+    name, remedy = type(layer).__name__.lower(), "remove the reshaping, or use a dense layer"
     for reader in net.consumers[layer.name]:
         if specs(net)[reader.name].op_type not in (OpType.NONE, OpType.FULLY_CONNECTED):
             reason = f"only a dense layer can read reshaped values (1x1xC), but {reader.name} does"
-            yield Finding(
-                layer.name, type(layer).__name__.lower(), reason, "remove the reshaping, or use a dense layer"
-            )
+            yield Finding(layer.name, name, reason, remedy)
 
 
 @_order.register
-def _tables_follow(layer: LookUp, net: Network, device: Device) -> Iterator[Finding]:
-    if specs(net)[layer.name].op_type not in device.op_types:
-        return
-    before = layer.inputs[0]
+def _(layer: LookUp, net: Network, device: Device) -> Iterator[Finding]:
+    (before,) = layer.inputs
     spec = specs(net)[before]
+    if OpType.ACTIVATION not in device.op_types:
+        return
     if spec.op_type not in device.tables_after:
         reason = f"its table follows {before}, but must follow one of {', '.join(device.tables_after)}"
         yield Finding(layer.name, OpType.ACTIVATION, reason, "put a 1x1 convolution before it, or use a ReLU")

@@ -29,6 +29,8 @@ OPTIONS = ("mode", "chips", "passes")
 BETTER = ("latency_ms", "energy_uj", "nps", "passes")
 """Figures of which less is better."""
 
+MODELLED = ("latency_ms", "fps", "energy_uj", "power_mw")
+
 
 @dataclass(frozen=True)
 class Design:
@@ -44,6 +46,11 @@ class Design:
     tier: str = ""
     problem: str = ""
 
+    def beats(self, other: Design) -> bool:
+        """Return whether it is as good in all figures of ``BETTER``, and better in one."""
+        ours, theirs = ([getattr(d, name) for name in BETTER] for d in (self, other))
+        return all(x <= y for x, y in zip(ours, theirs)) and ours != theirs
+
 
 @dataclass(frozen=True)
 class Exploration:
@@ -57,29 +64,21 @@ class Exploration:
     def pareto(self) -> tuple[Design, ...]:
         """The Pareto front: designs that no other equals in latency, energy, NPs and passes and beats in one."""
         able = [d for d in self.designs if not d.problem]
-        return tuple(d for d in able if not any(_beats(other, d) for other in able))
+        return tuple(d for d in able if not any(other.beats(d) for other in able))
 
     def to_dict(self) -> dict[str, Any]:
         """Return every design as plain data, and whether it is on the Pareto front."""
         best = self.pareto
-        return {
-            "network": self.network,
-            "device": self.device,
-            "modelled": ["latency_ms", "fps", "energy_uj", "power_mw"],
-            "designs": [asdict(d) | {"pareto": d in best} for d in self.designs],
-        }
+        designs = [asdict(d) | {"pareto": d in best} for d in self.designs]
+        return {"network": self.network, "device": self.device, "modelled": [*MODELLED], "designs": designs}
 
     def __str__(self) -> str:
-        names = list(self.designs[0].values)
-        best = self.pareto
-        rows: list[tuple[str, ...]] = [(*names, "NPs", "passes", "ms", "fps", "uJ", "mW", "", "")]
+        names, best = list(self.designs[0].values), self.pareto
+        rows = [(*names, "NPs", "passes", "ms", "fps", "uJ", "mW", "", "")]
         for d in self.designs:
-            values = [str(v) for v in d.values.values()]
-            if d.problem:
-                rows.append((*values, "", "", "", "", "", "", "", d.problem[:60]))
-                continue
-            costs = (two_digits(v) for v in (d.latency_ms, d.fps, d.energy_uj, d.power_mw))
-            rows.append((*values, str(d.nps), str(d.passes), *costs, "best" if d in best else "", d.tier))
+            cells = [str(d.nps), str(d.passes), *(two_digits(getattr(d, name)) for name in MODELLED)]
+            cells = [""] * 7 + [d.problem[:60]] if d.problem else [*cells, "best" if d in best else "", d.tier]
+            rows.append((*map(str, d.values.values()), *cells))
         return (
             f"{self.network} on variants of {self.device}; times and energies are modelled\n"
             + table(rows, left=len(names))
@@ -114,7 +113,6 @@ def explore(
     Raises:
         SpicaError: for a name that cannot be varied. A design that cannot be says why in the result.
     """
-    device = load_device(device)
     if not vary:
         raise SpicaError("nothing is varied; give figures and their values, such as nodes=1,2,4")
     for name, values in vary.items():
@@ -123,17 +121,12 @@ def explore(
         if not values:
             raise SpicaError(f"{name}: no values are given")
     if samples is not None:
-        density = measured_densities(net, samples)
-    points = [dict(zip(vary, values)) for values in itertools.product(*vary.values())]
+        run = net.run(samples, count=True)
+        density = {name: run.events[name] / inputs for name, inputs in run.inputs.items() if inputs}
+    device, points = load_device(device), [dict(zip(vary, values)) for values in itertools.product(*vary.values())]
     task = partial(_design, net, device, density)
     found = progress(_spread(task, points, workers, address), "exploring designs", show, len(points))
     return Exploration(net.name, device.name, tuple(found))
-
-
-def measured_densities(net: Network, samples: ArrayLike) -> dict[str, float]:
-    """Return the share of non-zero values that each layer receives when samples run."""
-    run = net.run(samples, count=True)
-    return {name: run.events[name] / run.inputs[name] for name in run.events if run.inputs[name]}
 
 
 def _spread(
@@ -164,20 +157,13 @@ def _design(net: Network, device: Device, density: float | Mapping[str, float], 
         cost = chip.estimate(density)
     except SpicaError as error:
         return Design(values, problem=str(error))
-    return Design(
-        values, cost.nps, cost.passes, cost.latency_ms, cost.fps, cost.energy_uj, cost.power_mw, cost.confidence.tier
-    )
+    costs = {name: getattr(cost, name) for name in ("nps", "passes", *MODELLED)}
+    return Design(values, **costs, tier=cost.confidence.tier)
 
 
 def _memories(device: Device, total: Any) -> dict[str, int]:
-    """Return the bytes of both memories of an NP together, split as the device's are."""
+    """Return the bytes of both memories of an NP that has ``total`` together, split as the device's are."""
     if type(total) is not int or total < 2:
         raise SpicaError(f"sram is {total!r}, but must be a number of bytes")
-    have = device.input_memory_bytes + device.weight_memory_bytes
-    inputs = total * device.input_memory_bytes // have
+    inputs = total * device.input_memory_bytes // (device.input_memory_bytes + device.weight_memory_bytes)
     return {"input_memory_bytes": inputs, "weight_memory_bytes": total - inputs}
-
-
-def _beats(a: Design, b: Design) -> bool:
-    ours, theirs = ([getattr(d, name) for name in BETTER] for d in (a, b))
-    return all(x <= y for x, y in zip(ours, theirs)) and ours != theirs

@@ -18,36 +18,18 @@ from spica.errors import SpicaError
 from spica.hardware.cost_model.activity import Activity, expected_activity, join, measure
 from spica.hardware.cost_model.model import model_cost
 from spica.hardware.cost_model.statistics import Statistics
-from spica.hardware.device.schema import Device
 from spica.hardware.mapping.partition import run_tiles
-from spica.hardware.mapping.passes import Schedule
-from spica.hardware.mapping.placement import Placement
+from spica.hardware.mapping.placement import Schedule
 from spica.layers.weighted import lowered
-from spica.network import Network
 from spica.network.graph import accuracy, classes
 from spica.program import Segment
 from spica.semantics.reference import Reference
 
 
-class MappedNetwork:
-    """An integer network placed on a device; ``map_network`` makes it.
+class MappedNetwork(Schedule):
+    """An integer network placed on a device; ``map_network`` makes it. ``forward`` gives the network's integers."""
 
-    Attributes:
-        network: the network; ``forward`` gives its integers, always.
-        device: the device.
-        schedule: where each layer runs, and how they follow one another.
-        placements, mode, chips, nps, passes: the schedule's.
-    """
-
-    def __init__(
-        self, network: Network, device: Device, placements: tuple[Placement, ...], mode: str = "minimal", chips: int = 1
-    ) -> None:
-        self.network = network
-        self.device = device
-        self.schedule = schedule = Schedule(placements, mode, chips)
-        self.placements, self.mode, self.chips = placements, mode, chips
-        self.nps, self.passes = schedule.nps, schedule.passes
-        self._statistics: Statistics | None = None
+    _statistics: Statistics | None = None
 
     @property
     def statistics(self) -> Statistics:
@@ -63,7 +45,7 @@ class MappedNetwork:
     def forward(
         self, x: ArrayLike, *, engine: str = "native", threads: int | None = None, batch_size: int = BATCH
     ) -> NDArray | list[NDArray]:
-        """Return outputs (float32) for a batch, computed band by band and group by group; ``statistics`` is its cost.
+        """Return what ``Network.forward`` does, bit for bit, computed tile by tile; ``statistics`` is its cost.
 
         Args:
             x: samples ``(N, H, W, C)`` or ``(N, C)`` of the input's integer type; a list where there are several. A
@@ -71,9 +53,6 @@ class MappedNetwork:
             engine: "native" or "reference".
             threads: threads of the native engine; all processors by default.
             batch_size: samples that go through the layers together.
-
-        Returns:
-            As ``Network.forward``, bit for bit.
 
         Raises:
             SpicaError: where samples do not fit the network's input, or an option is unknown.
@@ -99,7 +78,7 @@ class MappedNetwork:
         """Run one layer as the device does, tile by tile; add what it receives to ``seen``."""
         (layer,) = part.layers
         types = self.network.input_types(layer)
-        place = self.schedule.by_layer.get(layer.name)
+        place = self.by_layer.get(layer.name)
         if place is not None:
             seen[layer.name].append(measure(*read))
             if len(place.nps) > 1:
@@ -108,7 +87,7 @@ class MappedNetwork:
 
     def count(self, seen: Mapping[str, Sequence[Activity]]) -> None:
         """Make ``statistics`` those of what was seen."""
-        self._statistics = self._cost({name: join(parts) for name, parts in seen.items()})
+        self._statistics = model_cost(self, {name: join(parts) for name, parts in seen.items()})
 
     def stream(self, **options: Any) -> ChipStream:
         """Open a stream of frames through the device; see ``spica.engine.Stream``. Options: ``engine``, ``threads``."""
@@ -125,29 +104,22 @@ class MappedNetwork:
     def estimate(self, density: float | Mapping[str, float]) -> Statistics:
         """Return what a sample would cost whose layers receive a share ``density`` of non-zero values; run none.
 
-        Args:
-            density: 0 to 1, for all layers or by name of the layer that receives.
+        ``density`` is 0 to 1, for all layers or by name of the layer that receives.
 
         Raises:
-            SpicaError: for a density that is none.
+            SpicaError: for another density, or an unknown layer.
         """
-        return self._cost(expected_activity(self.network, density))
-
-    def _cost(self, activity: Mapping[str, Activity]) -> Statistics:
-        return model_cost(self.network, self.device, self.schedule, activity)
+        return model_cost(self, expected_activity(self.network, density))
 
     def __repr__(self) -> str:
-        name, device = self.network.name, self.device
         several = f"{self.chips} x " if self.chips > 1 else ""
         passes = f" in {self.passes} passes" if self.passes > 1 else ""
-        return f"<MappedNetwork {name!r} on {several}{device.name}: {self.nps} of {device.nps} NPs{passes}>"
+        on = f"{several}{self.device.name}: {self.nps} of {self.device.nps} NPs{passes}"
+        return f"<MappedNetwork {self.network.name!r} on {on}>"
 
 
 class ChipStream(Stream):
-    """A stream that runs as the device would, band by band and group by group; ``chip.stream()`` opens it.
-
-    The device's ``statistics`` are those of the last push.
-    """
+    """A stream that runs tile by tile, as the device would; the device's ``statistics`` are those of the last push."""
 
     def __init__(self, chip: MappedNetwork, *, engine: str = "native", threads: int | None = None) -> None:
         super().__init__(chip.network, engine=engine, threads=threads)

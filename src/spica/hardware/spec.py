@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import singledispatch
@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 from spica import layers
 from spica.layers.learning import MEMORY_BITS
 from spica.layers.transposed import Transposed, padding_name
-from spica.layers.weighted import WeightedLayer, WindowedLayer, lowered
+from spica.layers.weighted import WeightedLayer, WindowedLayer, is_depthwise, lowered
 from spica.network import Layer, Network, TensorType
 from spica.network.layer import infer, macs
 from spica.semantics import primitives
@@ -55,64 +55,40 @@ class OpType(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LayerSpec:
-    """Everything that hardware must know of one layer in its place in the network. Figures are of one sample.
+    """Everything that hardware must know of one layer in its place in the network. Figures are of one sample."""
 
-    Attributes:
-        op_type: what it is to the hardware.
-        inputs: types of what it reads.
-        output_shape: of the values that it sends on.
-        output_bits: width of its output; ``None`` where a weighted layer's accumulator leaves as it is.
-        reads_samples: whether it reads the network's input, at most rescaled.
-        input_height: rows of the image, or tokens, where device rules bound them.
-        input_width: columns of the image, where device rules bound them.
-        kernel: height and width of its window.
-        strides: step of the window down and across.
-        padding: "same", "valid" or "custom", whichever way the layer spells it.
-        pool: "none", "max" or "global_average".
-        pool_size, pool_strides: of max pooling.
-        pooled_area: pixels over which a global average is taken.
-        activation: "none", "relu" or the name of its table's function.
-        weight_bits: width of its weights.
-        frames: depth of its buffer of frames.
-        macs: multiply-accumulates if no input is zero.
-        outputs: values that it makes before pooling and whose potential is looked at.
-        fan_out: synapses that one input event reaches (taps x filters).
-        weight_bits_per_filter: bits of weight memory that one filter needs.
-        shared_weight_bits: bits of weight memory that every group of filters needs again.
-        halo: extra input rows that a band of rows needs.
-        filters: output channels that can be split over processors; 0 if they cannot.
-        group_step: filters that stay together when they are.
-        channelwise: whether a filter reads only the channel of its own number.
-        divisible: whether several processors can share it.
-    """
+    op_type: OpType  # what it is to the hardware
+    inputs: tuple[TensorType, ...]  # types of what it reads
+    output_shape: tuple[int, ...]  # of the values that it sends on
+    output_bits: int | None  # width of its output; None where a weighted layer's accumulator leaves as it is
 
-    op_type: OpType
-    inputs: tuple[TensorType, ...]
-    output_shape: tuple[int, ...]
-    output_bits: int | None
-    reads_samples: bool = False
-    input_height: int | None = None
-    input_width: int | None = None
-    kernel: Pair | None = None
-    strides: Pair | None = None
-    padding: str | None = None
-    pool: str = "none"
+    # What device rules bound (device/rules.py)
+    reads_samples: bool = False  # whether it reads the network's input, at most rescaled
+    input_height: int | None = None  # rows of the image, or tokens
+    input_width: int | None = None  # columns of the image
+    kernel: Pair | None = None  # height and width of its window
+    strides: Pair | None = None  # step of the window down and across
+    padding: str | None = None  # "same", "valid" or "custom", whichever way the layer spells it
+    pool: str = "none"  # "none", "max" or "global_average"
     pool_size: Pair | None = None
     pool_strides: Pair | None = None
-    pooled_area: int | None = None
-    activation: str = "none"
-    weight_bits: int | None = None
-    frames: int | None = None
-    macs: int = 0
-    outputs: int = 0
-    fan_out: int = 0
-    weight_bits_per_filter: int = 0
-    shared_weight_bits: int = 0
-    halo: int = 0
-    filters: int = 0
-    group_step: int = 1
-    channelwise: bool = False
-    divisible: bool = False
+    pooled_area: int | None = None  # pixels over which a global average is taken
+    weight_bits: int | None = None  # width of its weights
+    frames: int | None = None  # depth of its buffer of frames
+
+    # What it computes (cost_model/units.py)
+    macs: int = 0  # multiply-accumulates if no input is zero
+    outputs: int = 0  # values that it makes before pooling and whose potential is looked at
+    fan_out: int = 0  # synapses that one input event reaches (taps x filters)
+
+    # How it can be cut (mapping/tiling.py)
+    weight_bits_per_filter: int = 0  # bits of weight memory that one filter needs
+    shared_weight_bits: int = 0  # bits of weight memory that every group of filters needs again
+    halo: int = 0  # extra input rows that a band of rows needs
+    filters: int = 0  # output channels that can be split over processors; 0 if they cannot
+    group_step: int = 1  # filters that stay together when they are
+    channelwise: bool = False  # whether a filter reads only the channel of its own number
+    divisible: bool = False  # whether several processors can share it
 
     @property
     def input_channels(self) -> int:
@@ -136,29 +112,25 @@ _SPECS: WeakKeyDictionary[Network, Mapping[str, LayerSpec]] = WeakKeyDictionary(
 
 def specs(net: Network) -> Mapping[str, LayerSpec]:
     """Return what hardware must know of every layer, by name, in order; computed once for each network."""
-    found = _SPECS.get(net)
-    if found is None:
-        found = _SPECS[net] = _specs(net)
-    return found
+    if net not in _SPECS:
+        _SPECS[net] = dict(_specs(net))
+    return _SPECS[net]
 
 
-def _specs(net: Network) -> dict[str, LayerSpec]:
-    found: dict[str, LayerSpec] = {}
+def _specs(net: Network) -> Iterator[tuple[str, LayerSpec]]:
     samples: set[str] = set()  # tensors that hold the network's samples, at most rescaled
     for layer in net:
         inputs = net.input_types(layer)
         spec = layer_spec(lowered(layer), inputs, net.types[layer.name])
-        reads = bool(layer.inputs) and layer.inputs[0] in samples
-        if isinstance(layer, layers.Input) or (reads and isinstance(layer, RESCALING)):
+        reads_samples = not samples.isdisjoint(layer.inputs[:1])
+        if isinstance(layer, layers.Input) or (reads_samples and isinstance(layer, RESCALING)):
             samples.add(layer.name)
-        if reads:
-            convolves = spec.op_type is OpType.CONVOLUTION and _is_picture(inputs[0])
-            op_type = OpType.INPUT_CONVOLUTION if convolves else spec.op_type
-            spec = replace(spec, op_type=op_type, reads_samples=True)
-        if inputs and inputs[0].is_float and spec.op_type:
-            spec = replace(spec, op_type=OpType.NONE)
-        found[layer.name] = spec
-    return found
+        op_type = spec.op_type
+        if inputs and inputs[0].is_float:
+            op_type = OpType.NONE
+        elif reads_samples and op_type is OpType.CONVOLUTION and _is_picture(inputs[0]):
+            op_type = OpType.INPUT_CONVOLUTION
+        yield layer.name, replace(spec, op_type=op_type, reads_samples=reads_samples)
 
 
 def _is_picture(x: TensorType) -> bool:
@@ -203,8 +175,8 @@ Types = Sequence[TensorType]
 def _spec(layer: Layer, inputs: Types, output: TensorType, **own: Any) -> LayerSpec:
     """Return the spec of any layer; ``own`` says what its type adds."""
     op_type = next((OP_TYPES[cls] for cls in type(layer).__mro__ if cls in OP_TYPES), OpType.OTHER)
-    common = {"op_type": op_type, "inputs": tuple(inputs), "output_shape": output.shape, "output_bits": output.bits}
-    return LayerSpec(**common | {"macs": macs(layer, inputs)} | own)
+    common = {"op_type": op_type, "output_shape": output.shape, "output_bits": output.bits, "macs": macs(layer, inputs)}
+    return LayerSpec(inputs=tuple(inputs), **common | own)
 
 
 @singledispatch
@@ -213,24 +185,13 @@ def layer_spec(layer: Any, inputs: Types, output: TensorType) -> LayerSpec:
     return _spec(layer, inputs, output)
 
 
-@layer_spec.register
-def _(layer: layers.Activation, inputs: Types, output: TensorType) -> LayerSpec:
-    return _spec(layer, inputs, output, activation="relu")
-
-
-@layer_spec.register
-def _(layer: layers.LookUp, inputs: Types, output: TensorType) -> LayerSpec:
-    return _spec(layer, inputs, output, activation=layer.function)
-
-
 def _weighted(layer: Any, inputs: Types, output: TensorType, taps: int = 1, **own: Any) -> LayerSpec:
     """Return the spec of a layer whose kernel is ``(taps, C, F)``, or ``(taps, F)`` where it is channelwise."""
-    pool, filters, channelwise = layer.pool, output.channels, isinstance(layer, layers.DEPTHWISE)
+    pool, filters, channelwise = layer.pool, output.channels, is_depthwise(layer)
     outputs = prod(output.shape if pool is None else infer(replace(layer, pool=None), inputs).shape)
     weighted = {
         "output_bits": output.bits if layer.requantize is not None else None,
         "weight_bits": layer.weight_bits,
-        "activation": "none" if layer.activation is None else "relu",
         "fan_out": taps * (1 if channelwise else filters),
         "weight_bits_per_filter": layer.kernel.size // filters * (layer.weight_bits or 32),
         "outputs": outputs,
@@ -295,9 +256,9 @@ def _(layer: layers.Temporal, inputs: Types, output: TensorType) -> LayerSpec:
 
 @layer_spec.register
 def _(layer: layers.MadNormalization, inputs: Types, output: TensorType) -> LayerSpec:
-    memory = output.channels * (layer.weight_bits or 32)
-    own = {"weight_bits": layer.weight_bits, "shared_weight_bits": memory, "input_height": output.shape[0]}
-    return _spec(layer, inputs, output, outputs=prod(output.shape), fan_out=1, divisible=True, **own)
+    own = {"weight_bits": layer.weight_bits, "shared_weight_bits": output.channels * (layer.weight_bits or 32)}
+    own |= {"input_height": output.shape[0], "outputs": prod(output.shape), "fan_out": 1, "divisible": True}
+    return _spec(layer, inputs, output, **own)
 
 
 @layer_spec.register

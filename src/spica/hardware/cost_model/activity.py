@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,18 +20,14 @@ TYPICAL_DENSITY = 0.5
 class Activity:
     """Events in what a layer receives: images ``(H, W, C)``; a flat input has one row, and a token is a row.
 
-    Attributes:
-        events: non-zero values of each sample in each row ``(N, H)``.
-        runs: channels that hold any event in the row ``(N, H)``: packets are gathered by row and channel. Tokens lie
-            side by side, so those share the channels that hold any event at all.
-        by_channel: events of all samples by row and channel ``(H, C)``, of each input.
-        inputs: values of one sample, zero or not.
+    Packets are gathered by row and channel, so ``runs`` counts the channels that hold any event in a row. Tokens lie
+    side by side: those share the channels that hold any event at all.
     """
 
-    events: NDArray[np.float64]
-    runs: NDArray[np.float64]
-    by_channel: tuple[NDArray[np.float64], ...]
-    inputs: int
+    events: NDArray[np.float64]  # non-zero values of each sample in each row (N, H)
+    runs: NDArray[np.float64]  # channels with events of each sample in each row (N, H)
+    by_channel: tuple[NDArray[np.float64], ...]  # events of all samples by row and channel (H, C), of each input
+    inputs: int  # values of one sample, zero or not
 
     @property
     def samples(self) -> int:
@@ -44,14 +41,13 @@ def measure(*inputs: NDArray) -> Activity:
 
 
 def _measure(x: NDArray) -> Activity:
-    image = x if x.ndim == 4 else x.reshape(len(x), 1 if x.ndim == 2 else x.shape[1], 1, x.shape[-1])
-    by_channel = np.count_nonzero(image, axis=2).astype(np.float64)
+    rows = 1 if x.ndim == 2 else x.shape[1]
+    by_channel = np.count_nonzero(x.reshape(len(x), rows, -1, x.shape[-1]), axis=2).astype(np.float64)
+    runs = np.count_nonzero(by_channel, axis=2).astype(np.float64)
     if x.ndim == 3:
         used = np.count_nonzero(by_channel.any(axis=1), axis=1)
-        runs = np.repeat(used[:, None] / x.shape[1], x.shape[1], axis=1)
-    else:
-        runs = np.count_nonzero(by_channel, axis=2).astype(np.float64)
-    return Activity(by_channel.sum(axis=2), runs, (by_channel.sum(axis=0),), image[0].size)
+        runs = np.repeat(used[:, None] / rows, rows, axis=1)
+    return Activity(by_channel.sum(axis=2), runs, (by_channel.sum(axis=0),), x[0].size)
 
 
 def expect(kinds: Sequence[TensorType], density: float) -> Activity:
@@ -60,12 +56,10 @@ def expect(kinds: Sequence[TensorType], density: float) -> Activity:
 
 
 def _expect(kind: TensorType, density: float) -> Activity:
-    channels = kind.channels
     if len(kind.shape) == 2:
-        height, width, shared = kind.shape[0], 1, kind.shape[0]
+        height, width, channels, shared = kind.shape[0], 1, kind.channels, kind.shape[0]
     else:
-        height, width, channels = kind.shape if len(kind.shape) == 3 else (1, 1, int(np.prod(kind.shape)))
-        shared = 1
+        height, width, channels, shared = *(kind.shape if len(kind.shape) == 3 else (1, 1, prod(kind.shape))), 1
     events = np.full((1, height), width * channels * density)
     runs = np.full((1, height), channels * (1 - (1 - density) ** (width * shared)) / shared)
     return Activity(events, runs, (np.full((height, channels), width * density),), height * width * channels)
@@ -86,7 +80,7 @@ def join(parts: Sequence[Activity]) -> Activity:
     return Activity(
         np.concatenate([part.events for part in parts]),
         np.concatenate([part.runs for part in parts]),
-        tuple(np.sum(of, axis=0) for of in zip(*(part.by_channel for part in parts))),
+        tuple(np.sum(each, axis=0) for each in zip(*(part.by_channel for part in parts))),
         parts[0].inputs,
     )
 
@@ -97,7 +91,7 @@ def expected_activity(net: Network, density: float | Mapping[str, float]) -> dic
     Raises:
         SpicaError: for an unknown layer, or a density that is not a share of 0 to 1.
     """
-    by_layer = density if isinstance(density, Mapping) else dict.fromkeys([layer.name for layer in net], density)
+    by_layer = density if isinstance(density, Mapping) else dict.fromkeys(net.types, density)
     for name, value in by_layer.items():
         if name not in net.types:
             raise SpicaError(f"density: {name!r} is not a layer of {net.name}")

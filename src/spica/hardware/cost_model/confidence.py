@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spica.hardware.cost_model.units import FITTED_BITS, SMALL_KERNEL
-from spica.hardware.device.schema import TIERS, Device
-from spica.hardware.mapping.passes import Schedule
+from spica.hardware.device.schema import TIERS
+from spica.hardware.mapping.placement import Schedule
 from spica.hardware.spec import OpType
 
 SMALL_NETWORK = 1_000_000
@@ -15,19 +15,12 @@ SMALL_NETWORK = 1_000_000
 
 @dataclass(frozen=True)
 class Confidence:
-    """Tier of a run's estimates, what takes them away from the networks that were fitted, and their errors.
+    """How far a run's estimates can be believed."""
 
-    Attributes:
-        tier: "calibrated", "interpolated", "transferred" or "speculative".
-        reasons: in words.
-        cycles_error: relative error of cycles and times, 90 % of cases.
-        energy_factor: energies lie between value / factor and value x factor, 90 % of cases.
-    """
-
-    tier: str
-    reasons: tuple[str, ...]
-    cycles_error: float
-    energy_factor: float
+    tier: str  # one of TIERS
+    reasons: tuple[str, ...]  # what takes the run away from the networks that were fitted, in words
+    cycles_error: float  # relative error of cycles and times, 90 % of cases
+    energy_factor: float  # energies lie between value / factor and value x factor, 90 % of cases
 
     def band(self, figure: str, value: float) -> tuple[float, float]:
         """Return where a figure lies in 90 % of cases, by its name, such as "latency_ms" or "energy_uj"."""
@@ -38,9 +31,9 @@ class Confidence:
         return value * (1 - self.cycles_error), value * (1 + self.cycles_error)
 
 
-def judge(device: Device, schedule: Schedule, cycles: float) -> Confidence:
-    """Return the confidence in the estimates of a mapped network, which take ``cycles`` in all."""
-    reasons = []
+def judge(schedule: Schedule, cycles: float) -> Confidence:
+    """Return the confidence in the estimates of a mapped network, which takes ``cycles`` in all."""
+    device, reasons = schedule.device, []
     if schedule.passes > 1:
         reasons.append(f"{schedule.passes} passes")
     if schedule.chips > 1:
@@ -57,12 +50,7 @@ def judge(device: Device, schedule: Schedule, cycles: float) -> Confidence:
             reasons.append("kernels larger than 3x3")
         if spec.weight_bits not in (None, FITTED_BITS):
             reasons.append(f"{spec.weight_bits}-bit weights")
-    reasons = list(dict.fromkeys(reasons))
-    near = not reasons
-    tier = device.tier if near else max(device.tier, "interpolated", key=TIERS.index)
-    return Confidence(
-        tier,
-        tuple(reasons),
-        device.cycles_error if near else device.far_cycles_error,
-        device.energy_factor if near else device.far_energy_factor,
-    )
+    if not reasons:
+        return Confidence(device.tier, (), device.cycles_error, device.energy_factor)
+    tier = max(device.tier, "interpolated", key=TIERS.index)
+    return Confidence(tier, tuple(dict.fromkeys(reasons)), device.far_cycles_error, device.far_energy_factor)

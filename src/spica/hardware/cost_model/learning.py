@@ -10,11 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spica.errors import SpicaError
-from spica.hardware.cost_model.statistics import Statistics, two_digits
+from spica.hardware.cost_model.statistics import Statistics, figure_table, two_digits
 from spica.hardware.simulate import MappedNetwork
 from spica.hardware.spec import specs
 from spica.layers import LearningDense
-from spica.util.table import table
 
 ACCESSES = {"swap": 2, "prototype": 4}
 """Accesses to each input of the winner: "swap" reads a connection and writes it; "prototype" reads and writes its
@@ -23,40 +22,27 @@ memory to count, and reads it again to write the connection."""
 
 @dataclass(frozen=True, kw_only=True)
 class LearningStep:
-    """One sample learned on a device: all of it modelled, from an assumption (see the module's text).
+    """One sample learned on a device: all of it modelled, from an assumption (see the module's text)."""
 
-    Attributes:
-        nps: NPs that hold the learning layer.
-        memory_bytes: what they keep of it: connections, and memories of the rule "prototype".
-        accesses: to what they keep, by one step.
-        cycles: clock cycles of the step, beside the inference before it.
-        latency_ms: milliseconds of the inference and the step.
-        energy_uj: dynamic microjoules of the step, beside the inference.
-        statistics: of the inference.
-    """
-
-    nps: int
-    memory_bytes: int
-    accesses: int
-    cycles: float
-    latency_ms: float
-    energy_uj: float
-    statistics: Statistics
+    nps: int  # NPs that hold the learning layer
+    memory_bytes: int  # what they keep of it: connections, and memories of the rule "prototype"
+    accesses: int  # to what they keep, by one step
+    cycles: float  # clock cycles of the step, beside the inference before it
+    latency_ms: float  # of the inference and the step
+    energy_uj: float  # dynamic energy of the step, beside the inference
+    statistics: Statistics  # of the inference
 
     def __str__(self) -> str:
-        inference, band = self.statistics, self.statistics.confidence.band
-        figures: list[tuple[str, ...]] = [("learning one sample", "value", "90 % band")]
-        for name, words in (("latency_ms", "latency, inference included, ms"), ("energy_uj", "of it dynamic, uJ")):
-            value = self.latency_ms if name == "latency_ms" else self.energy_uj + inference.dynamic_energy_uj
-            figures.append((words, two_digits(value), " to ".join(map(two_digits, band(name, value)))))
-        cycles, energy = two_digits(self.cycles), two_digits(self.energy_uj)
-        return "\n".join(
-            [
-                f"The learning layer: {self.nps} NP{'s' if self.nps > 1 else ''}, {self.memory_bytes:,} bytes",
-                f"A step: {self.accesses:,} accesses, {cycles} cycles, {energy} uJ beside the inference "
-                "(modelled; assumed: an access costs what a fully connected weight does)",
-                table(figures, left=1),
-            ]
+        band, energy = self.statistics.confidence.band, self.energy_uj + self.statistics.dynamic_energy_uj
+        figures = [
+            ("latency, inference included, ms", self.latency_ms, band("latency_ms", self.latency_ms)),
+            ("of it dynamic, uJ", energy, band("energy_uj", energy)),
+        ]
+        return (
+            f"The learning layer: {self.nps} NP{'s' if self.nps > 1 else ''}, {self.memory_bytes:,} bytes\n"
+            f"A step: {self.accesses:,} accesses, {two_digits(self.cycles)} cycles, {two_digits(self.energy_uj)} uJ "
+            "beside the inference (modelled; assumed: an access costs what a fully connected weight does)\n"
+            + figure_table("learning one sample", figures)
         )
 
 
@@ -78,7 +64,7 @@ def learning_step(chip: MappedNetwork) -> LearningStep:
         memory_bytes=specs(chip.network)[layer.name].weight_memory_bits // 8,
         accesses=accesses,
         cycles=cycles,
-        latency_ms=statistics.latency_ms + cycles / (device.clock_mhz * 1e3),
+        latency_ms=statistics.latency_ms + cycles / device.cycles_per_ms,
         energy_uj=accesses * device.dense_pj * 1e-6,
         statistics=statistics,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -10,30 +11,21 @@ from spica.hardware.cost_model.activity import Activity, expect
 from spica.hardware.cost_model.confidence import judge
 from spica.hardware.cost_model.statistics import LayerCost, NPCost, Statistics
 from spica.hardware.cost_model.traffic import route_traffic
-from spica.hardware.cost_model.units import TRANSFERS, UNITS
+from spica.hardware.cost_model.units import UNITS, transfer_cycles, transfer_energy
 from spica.hardware.device.schema import Device
-from spica.hardware.mapping.passes import Schedule
-from spica.hardware.mapping.placement import Placement
-from spica.network import Network
+from spica.hardware.mapping.placement import Placement, Schedule
 
 ACCESSES_PER_SOP = 3
 """A weight read, a potential read and a potential written."""
 
 
-def model_cost(net: Network, device: Device, schedule: Schedule, activity: Mapping[str, Activity]) -> Statistics:
-    """Return the cost of samples whose activity in every layer is given.
-
-    Returns:
-        Averages, and latency and energy of each sample.
-    """
-    costs, cycles, energies = [], [], []
-    for place in schedule.placements:
-        cost, layer_time, energy = _layer(net, device, place, schedule.by_layer, activity[place.layer])
-        costs.append(cost)
-        cycles.append(layer_time)
-        energies.append(energy)
+def model_cost(schedule: Schedule, activity: Mapping[str, Activity]) -> Statistics:
+    """Return the cost of samples whose activity in every layer is given."""
+    net, device, places = schedule.network, schedule.device, schedule.placements
+    costs, cycles, energies = zip(*(_layer(schedule, place, activity[place.layer]) for place in places))
+    dense = [float(_cycles(device, place, expect(place.spec.inputs, 1.0)).mean()) for place in places]
     crossings = sum(cost.crossings for cost in costs)
-    transfer_cycles = TRANSFERS.cycles(device, schedule.reload_bytes, crossings)
+    transfers = transfer_cycles(device, schedule.reload_bytes, crossings)
     return Statistics(
         network=net.name,
         device=device,
@@ -41,46 +33,41 @@ def model_cost(net: Network, device: Device, schedule: Schedule, activity: Mappi
         mode=schedule.mode,
         chips=schedule.chips,
         passes=schedule.passes,
-        layers=tuple(costs),
-        dense_cycles=transfer_cycles + sum(_dense_cycles(device, place) for place in schedule.placements),
+        layers=costs,
+        dense_cycles=transfers + sum(dense),
         input_bytes=sum(int(np.prod(net.types[i.name].shape)) * net.types[i.name].dtype.itemsize for i in net.inputs),
         reload_bytes=schedule.reload_bytes,
-        transfer_cycles=transfer_cycles,
-        transfer_energy_uj=TRANSFERS.energy(device, schedule.reload_bytes, crossings),
+        transfer_cycles=transfers,
+        transfer_energy_uj=transfer_energy(device, schedule.reload_bytes, crossings),
         layer_cycles=np.array(cycles),
         layer_energies=np.array(energies),
-        confidence=judge(device, schedule, float(np.sum(cycles, axis=0).mean())),
+        confidence=judge(schedule, float(np.sum(cycles, axis=0).mean())),
     )
 
 
-def _layer(
-    net: Network, device: Device, place: Placement, placed: Mapping[str, Placement], received: Activity
-) -> tuple[LayerCost, np.ndarray, np.ndarray]:
+def _layer(schedule: Schedule, place: Placement, received: Activity) -> tuple[LayerCost, np.ndarray, np.ndarray]:
     """Return the averages of one layer, and the cycles and microjoules of each sample in it."""
-    spec, unit, samples = place.spec, UNITS[place.op_type], received.samples
-    cycles = _cycles(device, place, received)
-    sops = received.events.sum(axis=1) * spec.fan_out
-    traffic = route_traffic(net, place, placed, received)
-    hops = traffic.hops / samples
-    energy = unit.energy(device, spec, sops) + hops * device.hop_pj * 1e-6
-    mean = float(cycles.mean())
-    operations = float(sops.mean() if unit.uses_sparsity else spec.macs)
+    device, spec, unit, samples = schedule.device, place.spec, UNITS[place.op_type], received.samples
+    cycles, events = _cycles(device, place, received), received.events.sum(axis=1)
+    traffic = route_traffic(schedule.network, place, schedule.by_layer, received)
+    energy = unit.energy(device, spec, events * spec.fan_out) + traffic.hops / samples * device.hop_pj * 1e-6
+    mean, sops = float(cycles.mean()), float((events * spec.fan_out).mean())
     cost = LayerCost(
         layer=place.layer,
         op_type=place.op_type,
         pass_index=place.pass_index,
         nps=len(place.nps),
-        events=float(received.events.sum(axis=1).mean()),
+        events=float(events.mean()),
         inputs=received.inputs,
-        sops=float(sops.mean()),
+        sops=sops,
         cycles=mean,
-        latency_ms=mean / (device.clock_mhz * 1e3),
+        latency_ms=mean / device.cycles_per_ms,
         energy_uj=float(energy.mean()),
         packets=traffic.packets / samples,
-        hops=hops,
+        hops=traffic.hops / samples,
         crossings=traffic.crossings / samples,
         link_load=traffic.busiest / samples / device.link_events / mean,
-        memory_accesses=ACCESSES_PER_SOP * operations,
+        memory_accesses=ACCESSES_PER_SOP * (sops if unit.uses_sparsity else float(spec.macs)),
         external_weights=place.external_weights,
         by_np=tuple(_by_np(device, place, received)),
     )
@@ -93,18 +80,12 @@ def _cycles(device: Device, place: Placement, received: Activity) -> np.ndarray:
     return UNITS[place.op_type].cycles(device, place, rows, filters, received)
 
 
-def _dense_cycles(device: Device, place: Placement) -> float:
-    """Return the cycles of a layer none of whose inputs is zero."""
-    return float(_cycles(device, place, expect(place.spec.inputs, 1.0)).mean())
-
-
 def _by_np(device: Device, place: Placement, received: Activity) -> Iterator[NPCost]:
     """Yield what each NP of a layer has to do."""
-    spec, unit = place.spec, UNITS[place.op_type]
-    for number, np_ in enumerate(place.nps):
-        band, group = divmod(number, len(place.groups))
-        rows, filters = place.bands[band].rows, len(place.groups[group])
+    spec = place.spec
+    tiles = itertools.product((band.rows for band in place.bands), map(len, place.groups))
+    for np_, (rows, filters) in zip(place.nps, tiles):
         events = float(received.events[:, rows.start : rows.stop].sum(axis=1).mean())
         sops = events * spec.fan_out * filters / max(spec.filters, 1)
-        cycles = float(unit.cycles(device, place, [rows], filters, received).mean())
+        cycles = float(UNITS[place.op_type].cycles(device, place, [rows], filters, received).mean())
         yield NPCost(np=np_, events=events, sops=sops, cycles=cycles)

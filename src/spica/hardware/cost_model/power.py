@@ -10,23 +10,15 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Power:
-    """Modelled power of a run, one sample after the other.
+    """Modelled power of a run, one sample after the other."""
 
-    Attributes:
-        floor_mw: power without any event.
-        average_mw, min_mw, max_mw: power over the run, and over the samples that took least and most.
-        energy_mj: of a sample, floor included.
-        fps: samples a second.
-        samples: in the run.
-    """
-
-    floor_mw: float
-    average_mw: float
-    min_mw: float
-    max_mw: float
-    energy_mj: float
-    fps: float
-    samples: int
+    floor_mw: float  # without any event
+    average_mw: float  # over the run
+    min_mw: float  # over the sample that took least
+    max_mw: float  # over the sample that took most
+    energy_mj: float  # of a sample, floor included
+    fps: float  # samples a second
+    samples: int  # in the run
 
     def __str__(self) -> str:
         return (
@@ -38,13 +30,7 @@ class Power:
 def power(floor_mw: float, times_ms: NDArray[np.float64], energies_uj: NDArray[np.float64]) -> Power:
     """Return the power of samples that took ``times_ms`` each and ``energies_uj`` beyond the floor."""
     each = floor_mw + energies_uj / times_ms
-    average = floor_mw + energies_uj.sum() / times_ms.sum()
-    return Power(
-        floor_mw,
-        float(average),
-        float(each.min()),
-        float(each.max()),
-        float(average * times_ms.mean() * 1e-3),
-        float(1e3 / times_ms.mean()),
-        len(times_ms),
-    )
+    average = float(floor_mw + energies_uj.sum() / times_ms.sum())
+    mean_ms = float(times_ms.mean())
+    energy_mj = average * mean_ms * 1e-3
+    return Power(floor_mw, average, float(each.min()), float(each.max()), energy_mj, 1e3 / mean_ms, len(times_ms))

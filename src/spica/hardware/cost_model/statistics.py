@@ -29,45 +29,27 @@ class NPCost:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerCost:
-    """One layer's cost, averages over the samples of a run.
-
-    Attributes:
-        layer: its name.
-        op_type: what it is to the hardware.
-        pass_index: the pass in which it runs, from 0.
-        nps: NPs that it has; 0 in the input-convolution unit.
-        events: non-zero inputs a sample (counted).
-        inputs: inputs a sample.
-        sops: synapse operations a sample: events x synapses that each reaches (counted).
-        cycles: clock cycles a sample (modelled), of the NP that has most to do.
-        latency_ms: the same in milliseconds.
-        energy_uj: dynamic energy a sample in microjoules (modelled).
-        packets: events a sample, once for each NP that needs them (counted).
-        hops: links of the mesh that these cross (modelled).
-        crossings: packets from another device.
-        link_load: share of the layer's cycles in which the busiest link carries a packet (modelled).
-        memory_accesses: weights and potentials read and written a sample (modelled).
-        external_weights: whether its weights are read from external memory at every inference.
-        by_np: the same NP by NP.
-    """
+    """One layer's cost a sample, averages over the samples of a run."""
 
     layer: str
-    op_type: OpType
-    pass_index: int
-    nps: int
-    events: float
-    inputs: int
-    sops: float
-    cycles: float
-    latency_ms: float
-    energy_uj: float
-    packets: float
-    hops: float
-    crossings: float
-    link_load: float
-    memory_accesses: float
-    external_weights: bool
+    op_type: OpType  # what it is to the hardware
+    pass_index: int  # the pass in which it runs, from 0
+    nps: int  # NPs that it has; 0 in the input-convolution unit
+    events: float  # non-zero inputs (counted)
+    inputs: int  # inputs, zero or not
+    sops: float  # synapse operations: events x synapses that each reaches (counted)
+    cycles: float  # clock cycles of the NP that has most to do (modelled)
+    latency_ms: float  # the same in milliseconds
+    energy_uj: float  # dynamic energy in microjoules (modelled)
+    packets: float  # events, once for each NP that needs them (counted)
+    hops: float  # links of the mesh that these cross (modelled)
+    crossings: float  # packets from another device
+    link_load: float  # share of the layer's cycles in which the busiest link carries a packet (modelled)
+    memory_accesses: float  # weights and potentials read and written (modelled)
+    external_weights: bool  # whether its weights are read from external memory at every inference
     by_np: tuple[NPCost, ...]
+
+    kind, turn = renamed("op_type"), renamed("pass_index")
 
     @property
     def sparsity(self) -> float:
@@ -78,7 +60,20 @@ class LayerCost:
         """Return everything as plain data; "kind" and "turn" are old names, kept until version 0.3."""
         return asdict(self) | {"sparsity": self.sparsity, "kind": self.op_type, "turn": self.pass_index}
 
-    kind, turn = renamed("op_type"), renamed("pass_index")
+
+MODELLED = {
+    "latency_ms": "latency of one sample, ms",
+    "fps": "samples a second in a stream",
+    "power_mw": "power in a stream, mW",
+    "dynamic_power_mw": "of it dynamic, mW",
+    "energy_uj": "energy a sample, uJ",
+    "dynamic_energy_uj": "of it dynamic, uJ",
+    "static_energy_uj": "of it static, uJ",
+}
+"""Totals that come from a model, and what tables call them."""
+
+SOURCES = ("cycles_error", "sop_pj", "static_mw", "energy_factor")
+"""Figures of the device whose sources a reader of the totals must see."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,32 +83,23 @@ class Statistics:
     Latency is that of one sample alone, the sum over layers. Rate, power and energy are those of a stream,
     where the next sample enters as soon as the slowest two neighbouring layers allow; in several passes there is
     none, as the weights of the next pass take the place of the last one's.
-
-    Attributes:
-        mode, chips, passes: how the network was mapped.
-        dense_cycles: cycles of a sample if no input of any layer were zero (modelled).
-        input_bytes: of a sample.
-        reload_bytes: weights loaded for a sample, where there are several passes.
-        transfer_cycles, transfer_energy_uj: of loading them, and of packets between devices.
-        layer_cycles, layer_energies: cycles and microjoules of each layer and sample ``(layers, N)``.
-        confidence: tier and errors of what is modelled.
     """
 
     network: str
     device: Device
     samples: int
-    mode: str
+    mode: str  # this and the next two: how the network was mapped
     chips: int
     passes: int
     layers: tuple[LayerCost, ...]
-    dense_cycles: float
-    input_bytes: int
-    reload_bytes: int
-    transfer_cycles: float
+    dense_cycles: float  # cycles of a sample if no input of any layer were zero (modelled)
+    input_bytes: int  # of a sample
+    reload_bytes: int  # weights loaded for a sample, where there are several passes
+    transfer_cycles: float  # of loading them, and of packets between devices
     transfer_energy_uj: float
-    layer_cycles: NDArray[np.float64]
-    layer_energies: NDArray[np.float64]
-    confidence: Confidence
+    layer_cycles: NDArray[np.float64]  # of each layer and sample (layers, N)
+    layer_energies: NDArray[np.float64]  # in microjoules (layers, N)
+    confidence: Confidence  # tier and errors of what is modelled
 
     trust = renamed("confidence")
 
@@ -146,14 +132,19 @@ class Statistics:
     @property
     def latency_ms(self) -> float:
         """Milliseconds from a sample to its result, transfers from and to the host apart."""
-        return self.cycles / self._cycles_per_ms
+        return self.cycles / self.device.cycles_per_ms
 
     @property
     def interval_ms(self) -> float:
-        """Milliseconds between results in a stream."""
+        """Milliseconds between results in a stream.
+
+        A layer and the one after it cannot work on two samples at once, so the slowest neighbours set the pace.
+        """
         if self.passes > 1:
             return self.latency_ms
-        return float(_stream_interval(self.layer_cycles).mean()) / self._cycles_per_ms
+        layers = self.layer_cycles
+        pace = layers[0] if len(layers) == 1 else (layers[:-1] + layers[1:]).max(axis=0)
+        return float(pace.mean()) / self.device.cycles_per_ms
 
     @property
     def bottleneck(self) -> LayerCost:
@@ -164,6 +155,16 @@ class Statistics:
     def fps(self) -> float:
         """Samples a second in a stream."""
         return 1e3 / self.interval_ms
+
+    @property
+    def dynamic_power_mw(self) -> float:
+        """Milliwatts beyond the static ones in a stream."""
+        return self.dynamic_energy_uj / self.interval_ms
+
+    @property
+    def power_mw(self) -> float:
+        """Milliwatts in a stream, static and dynamic."""
+        return self.chips * self.device.static_mw + self.dynamic_power_mw
 
     @property
     def dynamic_energy_uj(self) -> float:
@@ -181,28 +182,14 @@ class Statistics:
         return self.dynamic_energy_uj + self.static_energy_uj
 
     @property
-    def dynamic_power_mw(self) -> float:
-        """Milliwatts beyond the static ones in a stream."""
-        return self.dynamic_energy_uj / self.interval_ms
-
-    @property
-    def power_mw(self) -> float:
-        """Milliwatts in a stream, static and dynamic."""
-        return self.chips * self.device.static_mw + self.dynamic_power_mw
-
-    @property
     def power(self) -> Power:
         """Figures of a power meter while the host sends the samples one after the other, each alone."""
         device = self.device
         loaded = self.input_bytes * device.host_input_ns + self.reload_bytes * device.host_reload_ns
         host = device.host_ms + loaded * 1e-6
-        times = (self.layer_cycles.sum(axis=0) + self.transfer_cycles) / self._cycles_per_ms + host
+        times = (self.layer_cycles.sum(axis=0) + self.transfer_cycles) / device.cycles_per_ms + host
         energies = self.layer_energies.sum(axis=0) + self.transfer_energy_uj
-        return power(self.chips * self.device.static_mw, times, energies)
-
-    @property
-    def _cycles_per_ms(self) -> float:
-        return self.device.clock_mhz * 1e3
+        return power(self.chips * device.static_mw, times, energies)
 
     def band(self, figure: str) -> tuple[float, float]:
         """Return where a modelled figure lies in 90 % of cases, by its name, such as "latency_ms" or "energy_uj"."""
@@ -210,81 +197,48 @@ class Statistics:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data: modelled figures with their 90 % bands, and the constants' sources."""
-        device = self.device
-        modelled = {}
-        for name in MODELLED:
-            low, high = self.band(name)
-            modelled[name] = {"value": getattr(self, name), "low": low, "high": high}
-        return {
-            "network": self.network,
-            "device": device.name,
-            "samples": self.samples,
-            "mode": self.mode,
-            "chips": self.chips,
-            "passes": self.passes,
-            "nps": self.nps,
-            "events": self.events,
-            "sops": self.sops,
-            "sparsity": self.sparsity,
-            "reload_bytes": self.reload_bytes,
+        plain = ("network", "samples", "mode", "chips", "passes", "nps", "events", "sops", "sparsity", "reload_bytes")
+        bands = {name: self.band(name) for name in MODELLED}
+        return {name: getattr(self, name) for name in (*plain, "dense_cycles")} | {
+            "device": self.device.name,
             "bottleneck": self.bottleneck.layer,
-            "dense_cycles": self.dense_cycles,
-            "modelled": modelled,
+            "modelled": {n: {"value": getattr(self, n), "low": low, "high": high} for n, (low, high) in bands.items()},
             "power_meter": asdict(self.power),
             "tier": self.confidence.tier,
             "reasons": list(self.confidence.reasons),
-            "sources": {name: device.sources[name] for name in SOURCES},
+            "sources": {name: self.device.sources[name] for name in SOURCES},
             "layers": [cost.to_dict() for cost in self.layers],
         }
 
     def __str__(self) -> str:
-        device = self.device
-        header = ("layer", "kind", "NPs", "events", "sparsity", "SOPs", "cycles", "link", "ms", "uJ")
-        rows: list[tuple[str, ...]] = [header if self.passes == 1 else ("pass", *header)]
-        for c in self.layers:
-            counted = (str(c.nps or "unit"), f"{c.events:,.0f}", f"{c.sparsity:.1%}", f"{c.sops:,.0f}")
-            modelled = (f"{c.cycles:,.0f}", f"{c.link_load:.0%}", two_digits(c.latency_ms), two_digits(c.energy_uj))
-            row = (c.layer, c.op_type, *counted, *modelled)
-            rows.append(row if self.passes == 1 else (str(c.pass_index + 1), *row))
-        figures: list[tuple[str, ...]] = [("modelled", "value", "90 % band")]
-        figures += [
-            (words, two_digits(getattr(self, name)), " to ".join(map(two_digits, self.band(name))))
-            for name, words in MODELLED.items()
-        ]
+        device, slowest = self.device, self.bottleneck
         several = f"{self.chips} x " if self.chips > 1 else ""
         passes = f" in {self.passes} passes ({self.reload_bytes:,} bytes of weights loaded)" if self.passes > 1 else ""
         reasons = f": {', '.join(self.confidence.reasons)}" if self.confidence.reasons else ""
-        slowest = self.bottleneck
+        figures = [(words, getattr(self, name), self.band(name)) for name, words in MODELLED.items()]
         return "\n".join(
             [
                 f"{self.network} on {several}{device.name}: {self.nps} of {self.chips * device.nps} NPs{passes}, "
                 f"averages over {self.samples} sample{'s' if self.samples > 1 else ''}",
-                table(rows, left=2 + (self.passes > 1)),
+                self._layer_table(),
                 "",
                 f"Bottleneck: {slowest.layer}, {slowest.cycles / self.cycles:.0%} of the cycles. "
                 f"Zeros save {1 - self.cycles / self.dense_cycles:.0%} of the cycles that dense activations would take",
                 f"Estimates, {self.confidence.tier}{reasons} (modelled, not measured)",
-                table(figures, left=1),
+                figure_table("modelled", figures),
                 str(self.power),
                 "",
                 *(f"{name}: {device.sources[name]}" for name in SOURCES),
             ]
         )
 
-
-MODELLED = {
-    "latency_ms": "latency of one sample, ms",
-    "fps": "samples a second in a stream",
-    "power_mw": "power in a stream, mW",
-    "dynamic_power_mw": "of it dynamic, mW",
-    "energy_uj": "energy a sample, uJ",
-    "dynamic_energy_uj": "of it dynamic, uJ",
-    "static_energy_uj": "of it static, uJ",
-}
-"""Totals that come from a model, and what tables call them."""
-
-SOURCES = ("cycles_error", "sop_pj", "static_mw", "energy_factor")
-"""Figures of the device whose sources a reader of the totals must see."""
+    def _layer_table(self) -> str:
+        rows = [("pass", "layer", "kind", "NPs", "events", "sparsity", "SOPs", "cycles", "link", "ms", "uJ")]
+        for c in self.layers:
+            counted = (str(c.nps or "unit"), f"{c.events:,.0f}", f"{c.sparsity:.1%}", f"{c.sops:,.0f}")
+            modelled = (f"{c.cycles:,.0f}", f"{c.link_load:.0%}", two_digits(c.latency_ms), two_digits(c.energy_uj))
+            rows.append((str(c.pass_index + 1), c.layer, c.op_type, *counted, *modelled))
+        return table(rows, left=3) if self.passes > 1 else table([row[1:] for row in rows], left=2)
 
 
 def two_digits(value: float) -> str:
@@ -293,9 +247,7 @@ def two_digits(value: float) -> str:
     return f"{rounded:,.0f}" if rounded >= 10 else f"{rounded:g}"
 
 
-def _stream_interval(cycles: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return cycles between the results of a stream, given those of each layer and sample ``(layers, N)``.
-
-    A layer and the one after it cannot work on two samples at once, so the slowest neighbours set the pace.
-    """
-    return cycles[0] if len(cycles) == 1 else (cycles[:-1] + cycles[1:]).max(axis=0)
+def figure_table(title: str, figures: list[tuple[str, float, tuple[float, float]]]) -> str:
+    """Return modelled figures as a table, given each one's words, value and 90 % band."""
+    rows = [(words, two_digits(value), " to ".join(map(two_digits, band))) for words, value, band in figures]
+    return table([(title, "value", "90 % band"), *rows], left=1)

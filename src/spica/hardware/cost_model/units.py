@@ -23,7 +23,6 @@ SMALL_KERNEL = 9
 FITTED_BITS = 4
 """Weight bits of the networks for which it was."""
 
-
 Rows = Sequence[range]
 Floats = NDArray[np.float64]
 
@@ -71,26 +70,15 @@ class EventUnit:
         return sops * (each * (1 + device.weight_energy_share * (bits / FITTED_BITS - 1))) * 1e-6
 
 
-class InputUnit(EventUnit):
-    """The input-convolution unit beside the mesh: it computes zeros too, some filters together."""
-
-    uses_sparsity = False
-
-    def cycles(self, device: Device, place: Placement, rows: Rows, filters: int, activity: Activity) -> Floats:
-        """Return the cycles for all products."""
-        spec = place.spec
-        together = -(-spec.filters // device.input_unit_filters)
-        return np.full(activity.samples, device.input_unit_cycles * (spec.macs // spec.filters) * together)
-
-    def energy(self, device: Device, spec: LayerSpec, sops: Floats) -> Floats:
-        """Charge every multiply-accumulate."""
-        return np.full(len(sops), spec.macs * device.input_unit_pj * 1e-6)
-
-
 class DenseUnit(EventUnit):
-    """An NP that computes a fully connected layer, zeros too; weights that it cannot hold are read from outside."""
+    """An NP that computes a fully connected layer, zeros too; weights that it cannot hold are read from outside.
+
+    Attributes:
+        mac_pj: the device's figure for the energy of a multiply-accumulate.
+    """
 
     uses_sparsity = False
+    mac_pj = "dense_pj"
 
     def cycles(self, device: Device, place: Placement, rows: Rows, filters: int, activity: Activity) -> Floats:
         """Return the cycles for all weights of these filters, and for the start."""
@@ -101,7 +89,19 @@ class DenseUnit(EventUnit):
 
     def energy(self, device: Device, spec: LayerSpec, sops: Floats) -> Floats:
         """Charge every multiply-accumulate."""
-        return np.full(len(sops), spec.macs * device.dense_pj * 1e-6)
+        return np.full(len(sops), spec.macs * getattr(device, self.mac_pj) * 1e-6)
+
+
+class InputUnit(DenseUnit):
+    """The input-convolution unit beside the mesh: it computes zeros too, some filters together."""
+
+    mac_pj = "input_unit_pj"
+
+    def cycles(self, device: Device, place: Placement, rows: Rows, filters: int, activity: Activity) -> Floats:
+        """Return the cycles for all products."""
+        spec = place.spec
+        together = -(-spec.filters // device.input_unit_filters)
+        return np.full(activity.samples, device.input_unit_cycles * (spec.macs // spec.filters) * together)
 
 
 class TokenUnit(DenseUnit):
@@ -115,19 +115,6 @@ class TokenUnit(DenseUnit):
         return np.full(activity.samples, share * cycles + device.layer_cycles)
 
 
-class TransferUnit:
-    """Direct memory access and links: loads the weights of the next pass, carries packets between devices."""
-
-    def cycles(self, device: Device, loaded_bytes: int, crossings: float) -> float:
-        """Return the cycles of a sample's transfers."""
-        return loaded_bytes * device.reload_cycles + crossings / device.chip_link_events
-
-    def energy(self, device: Device, loaded_bytes: int, crossings: float) -> float:
-        """Return the dynamic energy (microjoules) of a sample's transfers."""
-        return (loaded_bytes * device.reload_pj + crossings * device.chip_link_pj) * 1e-6
-
-
-TRANSFERS = TransferUnit()
 UNITS: dict[OpType, EventUnit] = dict.fromkeys(OpType, EventUnit()) | {
     OpType.INPUT_CONVOLUTION: InputUnit(),
     OpType.FULLY_CONNECTED: DenseUnit(),
@@ -135,3 +122,13 @@ UNITS: dict[OpType, EventUnit] = dict.fromkeys(OpType, EventUnit()) | {
     OpType.NORMALIZATION: TokenUnit(),
 }
 """The unit that computes layers of each op type."""
+
+
+def transfer_cycles(device: Device, loaded_bytes: int, crossings: float) -> float:
+    """Return the cycles in which a sample's weights of the next passes are loaded, and packets go between devices."""
+    return loaded_bytes * device.reload_cycles + crossings / device.chip_link_events
+
+
+def transfer_energy(device: Device, loaded_bytes: int, crossings: float) -> float:
+    """Return the dynamic energy (microjoules) of the same."""
+    return (loaded_bytes * device.reload_pj + crossings * device.chip_link_pj) * 1e-6

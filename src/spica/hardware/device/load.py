@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from spica.errors import SpicaError
-from spica.hardware.device.rules import MAPPABLE, Rule, parse_rule
+from spica.hardware.device.rules import MAPPABLE, parse_rule
 from spica.hardware.device.schema import FIGURES, Device
 
 KEYS: dict[str, type] = dict.fromkeys(("name", "extends", "description", "tier"), str)
-KEYS |= dict.fromkeys(("figures", "np_kinds", "auxiliary", "unsupported", "order"), dict)
+TEXTS = ("np_kinds", "auxiliary", "unsupported")
+KEYS |= dict.fromkeys(("figures", "order", *TEXTS), dict)
 KEYS |= dict.fromkeys(("rule", "extra_rules"), list)
 """Keys of a device file, and the type of each."""
 
@@ -58,20 +59,18 @@ def _catalogue() -> dict[str, Any]:
 def _parse(where: str, text: str) -> Device:
     """Return the device that a TOML file's text describes; what it lacks is taken from the device that it extends."""
     table = _checked_keys(where, text)
-    parts = _inherited(where, table.pop("extends", None))
-    parts |= {key: table[key] for key in ("name", "description", "tier") if key in table}
-    figures, sources = _parse_figures(where, table.get("figures", {}))
-    parts |= figures
-    parts["sources"] = {**parts.get("sources", {}), **sources}
+    parts = _inherited(where, table.pop("extends")) if "extends" in table else {}
+    figures, order = table.pop("figures", {}), table.pop("order", {})
+    _check_figures(where, figures)
+    _check_order(where, order)
     if "rule" in table:
-        parts["rules"] = _parse_rules(f"{where}: rule", table["rule"])
-    if "extra_rules" in table:
-        parts["rules"] = (*parts.get("rules", ()), *_parse_rules(f"{where}: extra_rules", table["extra_rules"]))
-    for key in ("np_kinds", "auxiliary", "unsupported"):
-        if key in table:
-            parts[key] = _texts(f"{where}: {key}", table[key])
-    if "order" in table:
-        parts |= _parse_order(f"{where}: order", table["order"])
+        parts["rules"] = ()
+    for key in ("rule", "extra_rules"):
+        for i, rule in enumerate(table.pop(key, ()), start=1):
+            parts["rules"] = (*parts.get("rules", ()), parse_rule(f"{where}: {key} {i}", rule))
+    sources = parts.get("sources", {}) | {key: figure["source"] for key, figure in figures.items()}
+    parts |= {key: figure["value"] for key, figure in figures.items()} | {"sources": sources}
+    parts |= table | {key: tuple(op_types) for key, op_types in order.items()}
     if missing := [f.name for f in fields(Device) if f.name not in parts]:
         raise SpicaError(f"{where}: {missing[0]} is missing; give it, or name a device that this one 'extends'")
     return Device(**parts)
@@ -83,7 +82,7 @@ def _checked_keys(where: str, text: str) -> dict[str, Any]:
         given = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SpicaError(f"{where}: not TOML ({error}); correct the file") from None
-    table = {}
+    table: dict[str, Any] = {}
     for old, value in given.items():
         if old in OLD_KEYS:
             warnings.warn(f"{where}: the key {old!r} is now {OLD_KEYS[old]!r}", DeprecationWarning, stacklevel=4)
@@ -93,23 +92,20 @@ def _checked_keys(where: str, text: str) -> dict[str, Any]:
         if not isinstance(value, KEYS[key]):
             raise SpicaError(f"{where}: {old}: must be a {KEYS[key].__name__}, but is {value!r:.40}")
         table[key] = value
+        for line, words in table[key].items() if key in TEXTS else ():
+            if not isinstance(words, str):
+                raise SpicaError(f"{where}: {key}.{line}: must be a line of text, but is {words!r:.40}")
     return table
 
 
-def _parse_rules(where: str, tables: list) -> tuple[Rule, ...]:
-    return tuple(parse_rule(f"{where} {i}", rule) for i, rule in enumerate(tables, start=1))
-
-
-def _inherited(where: str, name: str | None) -> dict[str, Any]:
-    if name is None:
-        return {}
+def _inherited(where: str, name: str) -> dict[str, Any]:
     if name.upper() not in (known := device_names()):
         raise SpicaError(f"{where}: extends: device {name!r} is unknown; choose from {', '.join(known)}")
     base = load_device(name)
     return {f.name: getattr(base, f.name) for f in fields(Device)}
 
 
-def _parse_figures(where: str, table: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+def _check_figures(where: str, table: dict[str, Any]) -> None:
     for key, entry in table.items():
         if key not in FIGURES:
             raise SpicaError(f"{where}: figures.{key}: not a figure of a device; choose from {', '.join(FIGURES)}")
@@ -117,20 +113,11 @@ def _parse_figures(where: str, table: dict[str, Any]) -> tuple[dict[str, Any], d
             raise SpicaError(f'{where}: figures.{key}: must be {{ value = ..., source = "..." }}')
         if not isinstance(entry["source"], str) or not entry["source"]:
             raise SpicaError(f"{where}: figures.{key}.source: must say where it comes from, or 'assumed'")
-    return {key: e["value"] for key, e in table.items()}, {key: e["source"] for key, e in table.items()}
 
 
-def _parse_order(where: str, table: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+def _check_order(where: str, table: dict[str, Any]) -> None:
     for key, op_types in table.items():
         if key not in ("after_max_pool", "tables_after"):
-            raise SpicaError(f"{where}.{key}: not a rule of order; choose from after_max_pool, tables_after")
+            raise SpicaError(f"{where}: order.{key}: not a rule of order; choose from after_max_pool, tables_after")
         if not isinstance(op_types, list) or not set(op_types) <= set(MAPPABLE):
-            raise SpicaError(f"{where}.{key}: must be a list of op types among {', '.join(MAPPABLE)}")
-    return {key: tuple(op_types) for key, op_types in table.items()}
-
-
-def _texts(where: str, table: dict[str, Any]) -> dict[str, str]:
-    for key, value in table.items():
-        if not isinstance(value, str):
-            raise SpicaError(f"{where}.{key}: must be a line of text, but is {value!r:.40}")
-    return table
+            raise SpicaError(f"{where}: order.{key}: must be a list of op types among {', '.join(MAPPABLE)}")

@@ -8,21 +8,21 @@ from typing import Any, NamedTuple
 
 from spica.errors import SpicaError
 from spica.hardware.spec import LayerSpec, OpType
+from spica.semantics.primitives import Pair
 from spica.util.renamed import renamed
 
-_ALL = list(OpType)
-MAPPABLE = tuple(_ALL[_ALL.index(OpType.INPUT_CONVOLUTION) : _ALL.index(OpType.FULLY_CONNECTED) + 1])
+MAPPABLE = tuple(OpType)[1 : [*OpType].index(OpType.FULLY_CONNECTED) + 1]
 """Op types that a device file can have rules on: those that NPs and the input-convolution unit compute."""
 
 
-def size_in_rules(size: tuple[int, int] | None) -> int | str | None:
-    """Return a height and width as device files spell it: a square one as a number, others as "3x5"."""
-    return size[0] if size and size[0] == size[1] else area_in_rules(size)
-
-
-def area_in_rules(size: tuple[int, int] | None) -> str | None:
+def _area(size: Pair | None) -> str | None:
     """Return a height and width as device files spell that of pooling: "2x2"."""
     return size and "x".join(map(str, size))
+
+
+def _size(size: Pair | None) -> int | str | None:
+    """Return a height and width as device files spell others: a square one as a number, else as "3x5"."""
+    return size[0] if size and size[0] == size[1] else _area(size)
 
 
 class Quantity(NamedTuple):
@@ -37,32 +37,29 @@ class Quantity(NamedTuple):
 
 
 RESIZE = "resize the samples or change the strides before"
-END_WITH_RELU = "end what it reads with a ReLU, or give unsigned samples"
 FEWER = "use fewer filters or a smaller kernel"
+NARROW_INPUT = "quantise what it reads to a width that is allowed"
 NARROW_OUTPUT = "quantise its activations to a width that is allowed"
-CHANGE_PADDING = (
-    "change the padding, then train again; PyTorch's is ZeroPad2d((0, 1, 0, 1)) before a 3x3 kernel of stride 2"
-)
+END_WITH_RELU = "end what it reads with a ReLU, or give unsigned samples"
+PAD = "change the padding, then train again; PyTorch's is ZeroPad2d((0, 1, 0, 1)) before a 3x3 kernel of stride 2"
 
 QUANTITIES = {
     "input_height": Quantity("input height", RESIZE, lambda s: s.input_height),
     "input_width": Quantity("input width", RESIZE, lambda s: s.input_width),
     "input_channels": Quantity("input channels", "change the filters or channels before", lambda s: s.input_channels),
-    "input_bits": Quantity(
-        "input bits", "quantise what it reads to a width that is allowed", lambda s: s.inputs[0].bits
-    ),
+    "input_bits": Quantity("input bits", NARROW_INPUT, lambda s: s.inputs[0].bits),
     "input_signed": Quantity("signed input", END_WITH_RELU, lambda s: s.inputs[0].signed),
-    "kernel": Quantity("kernel", "change the kernel, then train again", lambda s: size_in_rules(s.kernel)),
-    "stride": Quantity("stride", "change the stride, then train again", lambda s: size_in_rules(s.strides)),
-    "padding": Quantity("padding", CHANGE_PADDING, lambda s: s.padding),
+    "kernel": Quantity("kernel", "change the kernel, then train again", lambda s: _size(s.kernel)),
+    "stride": Quantity("stride", "change the stride, then train again", lambda s: _size(s.strides)),
+    "padding": Quantity("padding", PAD, lambda s: s.padding),
     "filters": Quantity("filters", FEWER, lambda s: s.filters if s.weight_bits_per_filter else None),
     "weight_bits": Quantity("weight bits", "quantise its weights to a width that is allowed", lambda s: s.weight_bits),
     "output_bits": Quantity("output bits", NARROW_OUTPUT, lambda s: s.output_bits),
     "fifo": Quantity("frames in its buffer", "change the depth of its kernel, then train again", lambda s: s.frames),
     "pooled_area": Quantity("pixels of the pooled image", "pool or stride more before it", lambda s: s.pooled_area),
     "pool": Quantity("pooling", "move the pooling to a later layer", lambda s: s.pool),
-    "pool_size": Quantity("pooling size", "change the pooling size", lambda s: area_in_rules(s.pool_size)),
-    "pool_stride": Quantity("pooling stride", "change the pooling stride", lambda s: area_in_rules(s.pool_strides)),
+    "pool_size": Quantity("pooling size", "change the pooling size", lambda s: _area(s.pool_size)),
+    "pool_stride": Quantity("pooling stride", "change the pooling stride", lambda s: _area(s.pool_strides)),
 }
 """What rules can bound, by the name that device files use."""
 
@@ -93,25 +90,18 @@ class Bound:
 
 @dataclass(frozen=True)
 class Rule:
-    """Bounds on the layers of one op type.
+    """Bounds on the layers of one op type. A quantity that a layer lacks (``None``) is not bound."""
 
-    Attributes:
-        op_type: one of ``MAPPABLE``.
-        when: values that the layer's quantities must have for the rule to hold; none: it always holds.
-        bounds: what each quantity may be. A quantity that a layer lacks (``None``) is not bound.
-        source: where the rule is documented.
-    """
-
-    op_type: OpType
-    when: Mapping[str, Any]
-    bounds: Mapping[str, Bound]
-    source: str
+    op_type: OpType  # one of MAPPABLE
+    when: Mapping[str, Any]  # values that the layer's quantities must have for the rule to hold; none: it always holds
+    bounds: Mapping[str, Bound]  # what each quantity may be
+    source: str  # where the rule is documented
 
     kind = renamed("op_type")
 
     def breaches(self, spec: LayerSpec) -> Iterator[tuple[str, Any, Bound]]:
-        """Yield name, value and bound of every quantity of a layer of this op type that breaks the rule."""
-        if any(QUANTITIES[name].value(spec) != value for name, value in self.when.items()):
+        """Yield name, value and bound of every quantity of a layer that breaks the rule."""
+        if spec.op_type is not self.op_type or any(QUANTITIES[n].value(spec) != v for n, v in self.when.items()):
             return
         for name, bound in self.bounds.items():
             value = QUANTITIES[name].value(spec)
@@ -138,11 +128,10 @@ def parse_rule(where: str, table: Any) -> Rule:
 
 
 def _parse_bound(where: str, table: Any) -> Bound:
-    known = {"in": list, "min": int, "max": int}
     if not isinstance(table, dict) or set(table) not in ({"in"}, {"min"}, {"max"}, {"min", "max"}):
         raise SpicaError(f"{where}: must be {{ in = [...] }} or {{ min = ..., max = ... }}")
     for key, value in table.items():
-        if type(value) is not known[key] or value == []:
-            need = "a list of values" if key == "in" else "an integer"
-            raise SpicaError(f"{where}.{key}: {value!r} is not {need}")
+        kind, words = (list, "a list of values") if key == "in" else (int, "an integer")
+        if type(value) is not kind or value == []:
+            raise SpicaError(f"{where}.{key}: {value!r} is not {words}")
     return Bound(tuple(table["in"]) if "in" in table else None, table.get("min"), table.get("max"))

@@ -11,12 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from spica.hardware.checking import Report, check
 from spica.hardware.device.load import load_device
 from spica.hardware.device.schema import Device
-from spica.hardware.legalize.carry_pooling import carry_pooling
-from spica.hardware.legalize.follow_pooling import follow_pooling
-from spica.hardware.legalize.grow_kernel import grow_kernel
-from spica.hardware.legalize.narrow_weights import narrow_weights
-from spica.hardware.legalize.pool_after_table import pool_after_table
-from spica.hardware.legalize.project_by_convolution import project_by_convolution
+from spica.hardware.legalize.pooling import carry_pooling, follow_pooling, pool_after_table
+from spica.hardware.legalize.weights import grow_kernel, narrow_weights, project_by_convolution
 from spica.network import Network
 from spica.passes.base import Result
 
@@ -29,21 +25,13 @@ RULES = (grow_kernel, narrow_weights, follow_pooling, carry_pooling, project_by_
 
 @dataclass(frozen=True)
 class Fixed:
-    """A network after ``fix``.
+    """A network after ``fix``."""
 
-    Attributes:
-        network: the network with the changes.
-        changes: every change in words, in order.
-        report: what ``check`` still finds.
-        largest_difference: largest absolute difference between its outputs and those before.
-        samples: number of samples that were compared.
-    """
-
-    network: Network
-    changes: tuple[str, ...]
-    report: Report
-    largest_difference: float
-    samples: int
+    network: Network  # the network with the changes
+    changes: tuple[str, ...]  # every change in words, in order
+    report: Report  # what ``check`` still finds
+    largest_difference: float  # largest absolute difference between its outputs and those before
+    samples: int  # number of samples that were compared
 
     def __str__(self) -> str:
         lines = [f"changed: {change}" for change in self.changes] or ["nothing could be changed safely"]
@@ -60,9 +48,6 @@ def fix(net: Network, device: str | PathLike[str] | Device, samples: ArrayLike |
         device: a device, its name in the catalogue, or the path of its file.
         samples: inputs on which outputs before and after are compared; random ones by default.
 
-    Returns:
-        The changed network, what was changed, and what ``check`` still finds.
-
     Raises:
         SpicaError: for a float network, or an unknown device.
     """
@@ -72,7 +57,7 @@ def fix(net: Network, device: str | PathLike[str] | Device, samples: ArrayLike |
         fixed = step.network
         changes.append(step.note)
     x = _random_samples(net) if samples is None else samples
-    before, after = (_as_list(n.forward(x)) for n in (net, fixed))
+    before, after = (y if isinstance(y, list) else [y] for y in (net.forward(x), fixed.forward(x)))
     apart = max((float(np.abs(a - b).max()) for a, b in zip(before, after) if a.size), default=0.0)
     return Fixed(fixed, tuple(changes), check(fixed, device), apart, len(before[0]))
 
@@ -88,19 +73,12 @@ def _next_change(net: Network, device: Device) -> Result:
     return Result(net)
 
 
-def _as_list(y: NDArray | list[NDArray]) -> list[NDArray]:
-    return y if isinstance(y, list) else [y]
-
-
 def _random_samples(net: Network) -> NDArray | list[NDArray]:
-    generator = np.random.default_rng(0)
-    drawn = []
-    for layer in net.inputs:
-        kind = net.types[layer.name]
-        shape = (SAMPLES, *kind.shape)
-        if kind.is_float:
-            drawn.append(generator.standard_normal(shape, np.float32))
-        else:
-            low, high = kind.range
-            drawn.append(generator.integers(low, high, shape, endpoint=True).astype(kind.dtype))
+    generator, kinds = np.random.default_rng(0), [net.types[layer.name] for layer in net.inputs]
+    drawn = [
+        generator.standard_normal((SAMPLES, *kind.shape), np.float32)
+        if kind.is_float
+        else generator.integers(*kind.range, (SAMPLES, *kind.shape), endpoint=True).astype(kind.dtype)
+        for kind in kinds
+    ]
     return drawn if len(drawn) > 1 else drawn[0]

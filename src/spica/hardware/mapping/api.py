@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from os import PathLike
 
 from spica.errors import SpicaError
 from spica.hardware.checking import check
 from spica.hardware.cost_model.activity import TYPICAL_DENSITY, Activity, expected_activity
+from spica.hardware.cost_model.traffic import tile_traffic
 from spica.hardware.device.load import load_device
 from spica.hardware.device.schema import Device
-from spica.hardware.mapping.mesh import tile_traffic
 from spica.hardware.mapping.partition import cut_rows, split
-from spica.hardware.mapping.passes import Tiles
 from spica.hardware.mapping.placement import NP, Band, Placement, arrange, coordinates
-from spica.hardware.mapping.tiling import Tiling, tile, weights_are_external
+from spica.hardware.mapping.tiling import Tiles, Tiling, tile, weights_are_external
 from spica.hardware.simulate import MappedNetwork
 from spica.hardware.spec import specs
 from spica.layers.weighted import lowered
@@ -35,13 +36,13 @@ def map_network(
 ) -> MappedNetwork:
     """Place every layer of an integer network on the NPs of a device.
 
-    A convolution's input is cut into the fewest bands of rows, and its filters into the fewest groups, that
-    the memories of an NP hold; it takes bands x groups NPs. A fully connected layer takes one NP, and reads
-    its weights from external memory where they do not fit. The first convolution runs in the
-    input-convolution unit, which is beside the mesh and not counted. A network that is larger than the device
-    runs in several passes, for each of which its weights are loaded anew.
+    A convolution's input is cut into the fewest bands of rows, and its filters into the fewest groups, that the
+    memories of an NP hold; it takes bands x groups NPs. A fully connected layer takes one NP, and reads its weights
+    from external memory where they do not fit. The first convolution runs in the input-convolution unit, which is
+    beside the mesh and not counted. A network that is larger than the device runs in several passes, for each of which
+    its weights are loaded anew.
 
-    Source: the cutting rule is fitted to published NP counts and gives all of them (docs/hardware-model.md).
+    The cutting rule is fitted to published NP counts and gives all of them (docs/explanation/hardware-model.md).
 
     Args:
         net: an integer network.
@@ -79,15 +80,12 @@ def map_network(
 def _fit_memory(net: Network, device: Device) -> Device:
     """Return the device with its NPs' memory split so that the network needs the fewest NPs."""
     total, step = device.input_memory_bytes + device.weight_memory_bytes, device.scratchpad_step_bytes
-    best, fewest = device, None
+    best, fewest = device, math.inf
     for inputs in (device.input_memory_bytes, *range(step, total, step)):
         variant = replace(device, input_memory_bytes=inputs, weight_memory_bytes=total - inputs)
-        try:
-            nps = tile(specs(net), variant, "minimal", 1, None).nps
-        except SpicaError:  # with this split some layer does not fit at all
-            continue
-        if fewest is None or nps < fewest:
-            best, fewest = variant, nps
+        with suppress(SpicaError):  # with this split some layer does not fit at all
+            if (nps := tile(specs(net), variant, "minimal", 1, None).nps) < fewest:
+                best, fewest = variant, nps
     return best
 
 
@@ -96,16 +94,14 @@ def _check_options(device: Device, mode: str, passes: int | None, chips: int) ->
         raise SpicaError(f"mode {mode!r} is unknown; choose from {', '.join(MODES)}")
     if not isinstance(chips, int) or not 1 <= chips <= device.max_chips:
         raise SpicaError(f"chips is {chips!r}, but {device.name} works in groups of 1 to {device.max_chips}")
-    if passes is None:
-        return
-    if mode != "fastest":
+    if passes is not None and mode != "fastest":
         raise SpicaError(f"passes can be given in the fastest mode only, not in the mode {mode!r}")
-    if not isinstance(passes, int) or not 1 <= passes <= device.max_passes:
+    if passes is not None and not (isinstance(passes, int) and 1 <= passes <= device.max_passes):
         raise SpicaError(f"passes is {passes!r}, but {device.name} runs networks in 1 to {device.max_passes}")
 
 
 def _too_many(net: Network, device: Device, tiling: Tiling, chips: int) -> str:
-    bins, total = tiling.bins, tiling.nps
+    bins, total, have = tiling.bins, tiling.nps, chips * device.nps
     if device.max_passes > 1:
         return (
             f"{net.name}: needs {-(-len(bins) // chips)} passes of {device.name}, "
@@ -116,8 +112,8 @@ def _too_many(net: Network, device: Device, tiling: Tiling, chips: int) -> str:
     together = f"{chips} {device.name}" if chips > 1 else device.name
     more = f", or {len(bins)} chips" if len(bins) <= device.max_chips else ""
     return (
-        f"{first}: needs {tiling.tiles[first].nps} NPs, but {left} of {together}'s {chips * device.nps} are left; "
-        f"the network needs {total} in all, {total - chips * device.nps} too many: use fewer filters, smaller images, "
+        f"{first}: needs {tiling.tiles[first].nps} NPs, but {left} of {together}'s {have} are left; the network needs "
+        f"{total} in all, {total - have} too many: use fewer filters, smaller images, "
         f"a device of {-(-total // device.nps_per_node)} nodes{more}"
     )
 
@@ -126,15 +122,12 @@ def _place(net: Network, name: str, tiles: Tiles, device: Device, pass_index: in
     """Return a layer in its tiles, whose NPs of the device are not yet chosen: their numbers stand in for them."""
     spec = specs(net)[name]
     (x, *_) = spec.inputs
-    if tiles.bands > 1:
-        bands = cut_rows(lowered(net[name]), x, tiles.bands)
-    else:
-        bands = (Band(range(x.shape[0] if len(x.shape) > 1 else 1)),)
+    whole = (Band(range(x.shape[0] if len(x.shape) > 1 else 1)),)
     return Placement(
         layer=name,
         spec=spec,
         pass_index=pass_index,
-        bands=bands,
+        bands=cut_rows(lowered(net[name]), x, tiles.bands) if tiles.bands > 1 else whole,
         groups=split(max(spec.filters, 1), tiles.groups, spec.group_step),
         nps=tuple(NP(chip, 0, 0, i) for i in range(tiles.nps)),
         external_weights=weights_are_external(spec, device),
@@ -145,11 +138,11 @@ def _choose_nps(
     net: Network, device: Device, places: list[Placement], activity: Mapping[str, Activity]
 ) -> list[Placement]:
     """Return layers that are on a device together, each tile near to those that it exchanges events with."""
+    nodes = coordinates(device).tolist()
     numbers = iter(arrange(device, *tile_traffic(net, places, activity)))
-    nodes = coordinates(device)
 
     def at(chip: int, number: int) -> NP:
-        row, column = map(int, nodes[number])
+        row, column = nodes[number]
         return NP(chip, row, column, number % device.nps_per_node)
 
-    return [replace(place, nps=tuple(at(np_.chip, next(numbers)) for np_ in place.nps)) for place in places]
+    return [replace(place, nps=tuple(at(np_.chip, n) for np_, n in zip(place.nps, numbers))) for place in places]

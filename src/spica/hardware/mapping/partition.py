@@ -37,9 +37,9 @@ def split(size: int, parts: int, step: int = 1) -> tuple[range, ...]:
 def cut_rows(layer: Any, x: TensorType, parts: int) -> tuple[Band, ...]:
     """Return the layer's output rows in ``parts`` shares, each with the rows of ``x`` that it needs.
 
-    Where strides leave fewer output rows than parts, some shares are empty. Without pooling a share needs at
-    most ``ceil(H / parts)`` rows and the halo; windows that pool may need a few more, which the published
-    rule for NPs does not count. Rows (or tokens) of most layers are computed each alone.
+    Rows (or tokens) of most layers are computed each alone. Where strides leave fewer output rows than parts, some
+    shares are empty. Without pooling a share needs at most ``ceil(H / parts)`` rows and the halo; windows that pool may
+    need a few more, which the published rule for NPs does not count.
     """
     return tuple(Band(rows) for rows in split(x.shape[0], parts))
 
@@ -69,7 +69,7 @@ def _needed(rows: range, height: int, window: Pair, strides: Pair, padding: Padd
     if not rows:
         return Band(rows, padding)
     first = rows.start * strides[0] - padding[0][0]
-    last = (rows.stop - 1) * strides[0] - padding[0][0] + window[0]
+    last = rows[-1] * strides[0] - padding[0][0] + window[0]
     held = range(max(first, 0), min(last, height))
     return Band(held, ((held.start - first, last - held.stop), padding[1]))
 
@@ -77,7 +77,7 @@ def _needed(rows: range, height: int, window: Pair, strides: Pair, padding: Padd
 @cut_rows.register(layers.ConvTranspose2D)
 @cut_rows.register(layers.DepthwiseConvTranspose2D)
 def _(layer: Transposed, x: TensorType, parts: int) -> tuple[Band, ...]:
-    """As for any layer, but the padding of a band is what it crops from the rows that its kernel reaches."""
+    # The padding of a band is what it crops from the rows that its kernel reaches.
     _refuse_max_pool(layer)
     reach, stride = layer.kernel.shape[0], layer.strides[0]
     if reach < stride:
@@ -85,8 +85,7 @@ def _(layer: Transposed, x: TensorType, parts: int) -> tuple[Band, ...]:
             f"{layer.name}: its rows cannot be shared by {parts} NPs, as its kernel ({reach} rows) is smaller than its "
             f"stride ({stride}); use a kernel of at least the stride"
         )
-    crop = _transposed_crop(layer)
-    bands = []
+    crop, bands = _transposed_crop(layer), []
     for rows in split(infer(replace(layer, pool=None), [x]).shape[0], parts):
         first, last = rows.start + crop[0][0], rows.stop - 1 + crop[0][0]  # on the grid of all that is reached
         held = range(max(-(-(first - reach + 1) // stride), 0), min(last // stride, x.shape[0] - 1) + 1)
@@ -120,27 +119,20 @@ Filtered = TypeVar("Filtered", bound=WeightedLayer)
 def take_filters(layer: Filtered, filters: Sequence[int]) -> Filtered:
     """Return the layer with only some of its filters."""
     cut = np.array(filters)
-
-    def of(values: NDArray | None) -> Any:
-        return values[cut] if values is not None and values.ndim == 1 else values
-
-    relu = layer.activation
-    return replace(  # type: ignore[call-arg]
-        layer,
-        kernel=layer.kernel[..., cut],  # type: ignore[attr-defined]
-        bias=of(layer.bias),
-        weight_scale=of(layer.weight_scale),
-        activation=relu and replace(relu, max_value=of(relu.max_value)),
-        requantize=_part_of_requantize(layer.requantize, cut),
-    )
+    relu = layer.activation and _take(layer.activation, cut, "max_value")
+    epilogue = layer.requantize and _take(layer.requantize, cut, *BY_FILTER)
+    kernel = layer.kernel[..., cut]  # type: ignore[attr-defined]
+    return _take(layer, cut, "bias", "weight_scale", kernel=kernel, activation=relu, requantize=epilogue)
 
 
-def _part_of_requantize(stage: layers.Requantize | None, filters: Sequence[int] | NDArray) -> layers.Requantize | None:
-    """Return an output epilogue for only some of its filters."""
-    if stage is None:
-        return None
-    parts = {name: getattr(stage, name) for name in ("multiplier", "shift", "frac_bits")}
-    return replace(stage, **{name: values[filters] if values.ndim else values for name, values in parts.items()})
+BY_FILTER = ("multiplier", "shift", "frac_bits")
+"""Fields of an output stage that may have an entry for each filter."""
+
+
+def _take(record: Any, entries: NDArray, *names: str, **changes: Any) -> Any:
+    """Return a record whose fields ``names``, where they have an entry for each channel, have only some of those."""
+    fields = {name: getattr(record, name) for name in names}
+    return replace(record, **{name: a[entries] for name, a in fields.items() if a is not None and a.ndim}, **changes)
 
 
 # -- running tile by tile --------------------------------------------------------------------------------------------
@@ -148,7 +140,7 @@ def _part_of_requantize(stage: layers.Requantize | None, filters: Sequence[int] 
 Arrays = Sequence[NDArray]
 Types = Sequence[TensorType]
 Attention = layers.Attention
-ByToken = layers.Dense | layers.MadNormalization
+Normalization = layers.MadNormalization
 
 
 @singledispatch
@@ -172,20 +164,19 @@ def run_tiles(layer: Any, place: Placement, inputs: Arrays, types: Types, ops: R
 @run_tiles.register
 def _(layer: WeightedLayer, place: Placement, inputs: Arrays, types: Types, ops: Reference, memory: Memory) -> NDArray:
     (x,), (kind,) = inputs, types
-    channelwise, averaged = place.spec.channelwise, isinstance(layer.pool, layers.GlobalAverage)
+    averaged = isinstance(layer.pool, layers.GlobalAverage)
     whole = replace(layer, pool=None, requantize=None) if averaged else layer
     outputs = []
     for i, band in enumerate(place.bands):
         if not band.rows:
             continue
-        made = []
+        rows, made = x[:, band.rows.start : band.rows.stop] if len(place.bands) > 1 else x, []
         for j, filters in enumerate(place.groups):
-            own = _with_anchor(kind, filters) if channelwise else [*filters]
-            channels = own if channelwise else [*range(kind.channels)]
+            own = _with_anchor(kind, filters) if place.spec.channelwise else [*filters]
+            channels = own if place.spec.channelwise else [*range(kind.channels)]
             tile = _with_padding(take_filters(replace(whole, name=f"{layer.name}/{i}/{j}"), own), band)
-            held = x[:, band.rows.start : band.rows.stop]
-            held = held[..., channels] if len(channels) < kind.channels else held
-            part = [_part_of(kind, len(band.rows), channels)]
+            held = rows[..., channels] if len(channels) < kind.channels else rows
+            part = [_take(kind, np.array(channels), "frac_bits", "scale", shape=held.shape[1:])]
             if state := initial_state(tile, part):
                 memory.states.setdefault(tile.name, state)
             made.append(compute(tile, [held], part, ops, memory)[..., : len(filters)])
@@ -198,15 +189,10 @@ def _(layer: WeightedLayer, place: Placement, inputs: Arrays, types: Types, ops:
 
 
 @run_tiles.register
-def _(layer: ByToken, place: Placement, inputs: Arrays, types: Types, ops: Reference, memory: Memory) -> NDArray:
-    (x,), (kind,), groups = inputs, types, place.groups
-    tiles = [take_filters(layer, filters) for filters in groups] if len(groups) > 1 else [layer]
-    outputs = []
-    for band in place.bands:
-        held = x[:, band.rows.start : band.rows.stop] if len(place.bands) > 1 else x
-        part = replace(kind, shape=held.shape[1:])
-        outputs.append(np.concatenate([compute(tile, [held], [part], ops, memory) for tile in tiles], axis=-1))
-    return np.concatenate(outputs, axis=1)
+def _(layer: Normalization, place: Placement, inputs: Arrays, types: Types, ops: Reference, memory: Memory) -> NDArray:
+    held = [inputs[0][:, band.rows.start : band.rows.stop] for band in place.bands]
+    made = [compute(layer, [x], [replace(types[0], shape=x.shape[1:])], ops, memory) for x in held]
+    return np.concatenate(made, axis=1)
 
 
 @run_tiles.register
@@ -215,8 +201,8 @@ def _(layer: Attention, place: Placement, inputs: Arrays, types: Types, ops: Ref
     for channels in place.groups:
         held = [np.ascontiguousarray(x[..., channels.start : channels.stop]) for x in inputs]
         parts = [replace(kind, shape=x.shape[1:]) for x, kind in zip(held, types)]
-        requantize = _part_of_requantize(layer.requantize, [*channels])
-        tile = replace(layer, heads=len(channels) // size, requantize=requantize)
+        epilogue = layer.requantize and _take(layer.requantize, np.array(channels), *BY_FILTER)
+        tile = replace(layer, heads=len(channels) // size, requantize=epilogue)
         made.append(compute(tile, held, parts, ops, memory))
     return np.concatenate(made, axis=-1)
 
@@ -225,16 +211,6 @@ def _with_anchor(kind: TensorType, filters: range) -> list[int]:
     """Return a group's channels and one of the finest exponent: the accumulators of all groups stand on its grid."""
     finest = int(np.argmax(np.broadcast_to(kind.frac_bits, (kind.channels,))))
     return [*filters] if finest in filters or not kind.frac_bits.ndim else [*filters, finest]
-
-
-def _part_of(kind: TensorType, rows: int, channels: list[int]) -> TensorType:
-    """Return the type of ``rows`` rows of some channels of a tensor of type ``kind``."""
-
-    def of(values: NDArray) -> NDArray:
-        return values[channels] if values.ndim else values
-
-    shape = (rows, kind.shape[1], len(channels))
-    return replace(kind, shape=shape, frac_bits=of(kind.frac_bits), scale=of(kind.scale))
 
 
 def _with_padding(layer: Filtered, band: Band) -> Filtered:

@@ -1,9 +1,9 @@
-"""Where layers run: their tiles, and the processors of the mesh that hold those."""
+"""Where and when layers run: their tiles, the processors of the mesh that hold those, and passes one after another."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from spica.hardware.device.schema import Device
 from spica.hardware.spec import LayerSpec, OpType
+from spica.network import Network
 from spica.semantics.primitives import Padding
 from spica.util.renamed import renamed
 
@@ -38,25 +39,17 @@ class Band:
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """One layer on the device.
-
-    Attributes:
-        layer: its name.
-        spec: what hardware must know of it.
-        pass_index: the pass in which it runs, from 0.
-        bands: input rows of each band; one band of all rows where the layer is not cut.
-        groups: filters of each group.
-        nps: the NPs, band by band and in a band group by group; none in the input-convolution unit.
-        external_weights: whether its weights are read from external memory at every inference.
-    """
+    """One layer on the device."""
 
     layer: str
-    spec: LayerSpec
-    pass_index: int
-    bands: tuple[Band, ...]
-    groups: tuple[range, ...]
-    nps: tuple[NP, ...] = ()
-    external_weights: bool = False
+    spec: LayerSpec  # what hardware must know of it
+    pass_index: int  # the pass in which it runs, from 0
+    bands: tuple[Band, ...]  # input rows of each band; one band of all rows where the layer is not cut
+    groups: tuple[range, ...]  # filters of each group
+    nps: tuple[NP, ...] = ()  # band by band and in a band group by group; none in the input-convolution unit
+    external_weights: bool = False  # whether its weights are read from external memory at every inference
+
+    kind, turn = renamed("op_type"), renamed("pass_index")
 
     @property
     def op_type(self) -> OpType:
@@ -68,7 +61,36 @@ class Placement:
         """Bytes of weights that its NPs are loaded with; each band of rows has its own copy."""
         return -(-self.spec.weight_memory_bits // 8) * len(self.bands)
 
-    kind, turn = renamed("op_type"), renamed("pass_index")
+
+@dataclass(eq=False, repr=False)
+class Schedule:
+    """A network's layers on a device, in the network's order, and how they follow one another."""
+
+    network: Network
+    device: Device
+    placements: tuple[Placement, ...]
+    mode: str = "minimal"  # how NPs were given out: "minimal", "all" or "fastest"
+    chips: int = 1  # devices that share the network
+
+    @cached_property
+    def by_layer(self) -> dict[str, Placement]:
+        """The placements by the names of their layers."""
+        return {place.layer: place for place in self.placements}
+
+    @cached_property
+    def nps(self) -> int:
+        """NPs in use, over all passes; the input-convolution unit is not among them."""
+        return sum(len(place.nps) for place in self.placements)
+
+    @cached_property
+    def passes(self) -> int:
+        """Passes in which the network runs."""
+        return 1 + max((place.pass_index for place in self.placements), default=0)
+
+    @cached_property
+    def reload_bytes(self) -> int:
+        """Bytes of weights that are loaded for each sample: none in a single pass, whose weights stay."""
+        return sum(place.weight_bytes for place in self.placements) if self.passes > 1 else 0
 
 
 INPUT_UNIT = (0, 0)
@@ -123,10 +145,3 @@ def arrange(device: Device, traffic: NDArray[np.float64], from_input: NDArray[np
         i, j = best
         at[i], at[j] = at[j], at[i]
     return at[:tiles].tolist()
-
-
-def wire_length(device: Device, numbers: Sequence[int], traffic: NDArray, from_input: NDArray) -> float:
-    """Return the sum of events x hops over the mesh, which ``arrange`` makes small."""
-    places = coordinates(device)[list(numbers)]
-    distance = np.abs(places[:, None] - places[None]).sum(axis=2)
-    return float((traffic * distance).sum() + from_input @ np.abs(places - INPUT_UNIT).sum(axis=1))

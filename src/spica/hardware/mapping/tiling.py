@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from spica.errors import SpicaError
 from spica.hardware.device.schema import Device
-from spica.hardware.mapping.passes import Tiles, pack
 from spica.hardware.spec import LayerSpec, OpType
 
 WIDEST_SPLIT = 16
@@ -19,16 +18,24 @@ publishes for AKD1500, of seven networks in "all" and five of six in "fastest", 
 
 
 @dataclass(frozen=True)
+class Tiles:
+    """Bands of rows and groups of filters that a layer is cut into; no band in the input-convolution unit."""
+
+    bands: int
+    groups: int
+
+    @property
+    def nps(self) -> int:
+        """NPs that hold them, one each."""
+        return self.bands * self.groups
+
+
+@dataclass(frozen=True)
 class Tiling:
-    """Tiles of every layer that the device computes, and the layers that are on a device together.
+    """Tiles of every layer that the device computes, and the layers that are on a device together."""
 
-    Attributes:
-        tiles: of each layer, by name, in the network's order.
-        bins: names of the layers that fit a device together, in order.
-    """
-
-    tiles: dict[str, Tiles]
-    bins: list[list[str]]
+    tiles: dict[str, Tiles]  # of each layer, by name, in the network's order
+    bins: list[list[str]]  # names of the layers that fit a device together, in order
 
     @property
     def nps(self) -> int:
@@ -46,11 +53,15 @@ def tile(specs: Mapping[str, LayerSpec], device: Device, mode: str, chips: int, 
         SpicaError: where a layer does not fit the device even in the fewest tiles.
     """
     on_nps = {name: s for name, s in specs.items() if s.op_type and s.op_type not in device.auxiliary}
-    fewest = {name: fewest_tiles(name, spec, device) for name, spec in on_nps.items()}
+    fewest = {name: _fewest_tiles(name, spec, device) for name, spec in on_nps.items()}
     for name, need in fewest.items():
         if need.nps > device.nps:
-            raise SpicaError(_too_large(name, need, device))
-    least = Tiling(fewest, pack(device, fewest))
+            raise SpicaError(
+                f"{name}: needs {need.nps} NPs by itself ({need.bands} bands of rows x {need.groups} groups of "
+                f"filters), but {device.name} has {device.nps}, {need.nps - device.nps} too few; use fewer filters, "
+                f"smaller images, or a device of {-(-need.nps // device.nps_per_node)} nodes"
+            )
+    least = Tiling(fewest, _pack(device, fewest))
     growing = {name for name, spec in on_nps.items() if _can_grow(spec, device)}
     if mode == "minimal" or not growing:
         return least
@@ -62,10 +73,23 @@ def tile(specs: Mapping[str, LayerSpec], device: Device, mode: str, chips: int, 
     found = least
     for cap in range(widest, lowest - 1, -1):
         tiles = {name: _capped(t, on_nps[name], cap) if name in growing else t for name, t in fewest.items()}
-        if max(t.nps for t in tiles.values()) > device.nps or len(bins := pack(device, tiles)) > most:
+        if max(t.nps for t in tiles.values()) > device.nps or len(bins := _pack(device, tiles)) > most:
             break
         found = Tiling(tiles, bins)
     return found
+
+
+def _pack(device: Device, tiles: Mapping[str, Tiles]) -> list[list[str]]:
+    """Return names of layers whose tiles fit a device together, in order and in the fewest bins."""
+    bins: list[list[str]] = [[]]
+    left = device.nps
+    for name, need in tiles.items():
+        if need.nps > left:
+            bins.append([])
+            left = device.nps
+        bins[-1].append(name)
+        left -= need.nps
+    return bins
 
 
 def _can_grow(spec: LayerSpec, device: Device) -> bool:
@@ -85,20 +109,8 @@ def _capped(tiles: Tiles, spec: LayerSpec, cap: int) -> Tiles:
     return replace(tiles, groups=max(tiles.groups, -(-spec.filters // max(cap, spec.group_step))))
 
 
-def _too_large(name: str, need: Tiles, device: Device) -> str:
-    return (
-        f"{name}: needs {need.nps} NPs by itself ({need.bands} bands of rows x {need.groups} groups of filters), "
-        f"but {device.name} has {device.nps}, {need.nps - device.nps} too few; use fewer filters, "
-        f"smaller images, or a device of {-(-need.nps // device.nps_per_node)} nodes"
-    )
-
-
-def fewest_tiles(name: str, spec: LayerSpec, device: Device) -> Tiles:
-    """Return the fewest tiles whose input rows and weights the memories of an NP hold.
-
-    Raises:
-        SpicaError: where not even one row, or one filter, fits.
-    """
+def _fewest_tiles(name: str, spec: LayerSpec, device: Device) -> Tiles:
+    """Return the fewest tiles whose input rows and weights the memories of an NP hold."""
     if spec.op_type is OpType.INPUT_CONVOLUTION:
         return Tiles(0, 1)
     if spec.op_type is OpType.FULLY_CONNECTED or not spec.divisible:

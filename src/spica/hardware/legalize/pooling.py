@@ -1,0 +1,83 @@
+"""Legalize pooling: a convolution that changes nothing carries it, or follows it, where only a convolution may."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from spica.hardware.device.schema import Device
+from spica.hardware.legalize.base import Changed, legalization
+from spica.hardware.spec import OpType
+from spica.layers import Conv2D, GlobalAverage, GlobalAveragePooling2D, LookUp, MaxPool, MaxPool2D, Requantize
+from spica.layers.weighted import WeightedLayer, input_shift
+from spica.network import Network, TensorType
+from spica.network.edit import insert_after, replace_layer
+
+
+def _identity(name: str, source: str, x: TensorType, device: Device) -> Conv2D | None:
+    """Return a 1x1 convolution that gives what it reads, in the narrowest weights that the device's rules allow.
+
+    It reads the tensor ``source`` of type ``x``; None where that is no image of fixed-point integers.
+    """
+    if len(x.shape) != 3 or x.bits is None or (x.scale != 1).any():
+        return None
+    rules = [
+        rule.bounds for rule in device.rules if rule.op_type is OpType.CONVOLUTION and "weight_bits" in rule.bounds
+    ]
+    allowed = [bits for bounds in rules for bits in bounds["weight_bits"].allowed or () if bits > 1]
+    unit, shift = np.ones((), np.int64), input_shift(x)
+    return Conv2D(
+        name=name,
+        inputs=(source,),
+        kernel=np.eye(x.channels, dtype=np.int8)[None, None],
+        weight_bits=min(allowed, default=8),
+        weight_scale=np.ones((), np.float32),
+        requantize=Requantize(multiplier=unit, shift=shift, bits=x.bits, signed=x.signed, frac_bits=x.frac_bits),
+    )
+
+
+@legalization(MaxPool2D, GlobalAveragePooling2D)
+def carry_pooling(net: Network, layer: MaxPool2D | GlobalAveragePooling2D, device: Device) -> Changed:
+    """Replace a pooling layer by an identity convolution that pools."""
+    (source,) = layer.inputs
+    carrier = _identity(layer.name, source, net.types[source], device)
+    if carrier is None:
+        return None
+    if isinstance(layer, MaxPool2D):
+        carrier = replace(carrier, pool=layer.pool)
+    else:
+        carrier = replace(carrier, pool=GlobalAverage(), requantize=layer.requantize)
+    changed = replace_layer(net, layer.name, carrier)
+    return changed, f"{layer.name}: fused into an identity convolution that carries it"
+
+
+@legalization(WeightedLayer)
+def follow_pooling(net: Network, layer: WeightedLayer, device: Device) -> Changed:
+    """Insert an identity convolution after a layer that pools, unless a table reads it."""
+    if not isinstance(layer.pool, MaxPool) or any(isinstance(r, LookUp) for r in net.consumers[layer.name]):
+        return None
+    name = f"{layer.name}/identity"
+    convolution = _identity(name, layer.name, net.types[layer.name], device)
+    if convolution is None or name in net.types:
+        return None
+    return insert_after(net, layer.name, convolution), f"{name}: inserted after {layer.name}, which pools"
+
+
+@legalization(LookUp)
+def pool_after_table(net: Network, layer: LookUp, device: Device) -> Changed:
+    """Move max pooling from before a table that never falls into an identity convolution behind it."""
+    before, epilogue = net[layer.inputs[0]], layer.requantize
+    if (np.diff(layer.table) < 0).any() or epilogue is None or epilogue.multiplier.min() < 0:
+        return None
+    if not isinstance(before, WeightedLayer) or not isinstance(before.pool, MaxPool):
+        return None
+    if len(net.consumers[before.name]) > 1:
+        return None
+    table = replace(layer, name=f"{layer.name}/table")
+    unpooled = replace_layer(net, before.name, replace(before, pool=None))
+    carrier = _identity(layer.name, table.name, unpooled.types[layer.name], device)
+    if carrier is None:
+        return None
+    changed = replace_layer(unpooled, layer.name, table, replace(carrier, pool=before.pool))
+    return changed, f"{layer.name}: max pooling moved from before its table to after it, which never falls"
