@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 from spica import layers
 from spica.layers.learning import MEMORY_BITS
 from spica.layers.transposed import Transposed, padding_name
-from spica.layers.weighted import WeightedLayer, WindowedLayer, lowered
+from spica.layers.weighted import WeightedLayer, WindowedLayer, is_depthwise, lowered
 from spica.network import Layer, Network, TensorType
 from spica.network.layer import infer, macs
 from spica.semantics import primitives
@@ -225,7 +225,7 @@ def _(layer: layers.LookUp, inputs: Types, output: TensorType) -> LayerSpec:
 
 def _weighted(layer: Any, inputs: Types, output: TensorType, taps: int = 1, **own: Any) -> LayerSpec:
     """Return the spec of a layer whose kernel is ``(taps, C, F)``, or ``(taps, F)`` where it is channelwise."""
-    pool, filters, channelwise = layer.pool, output.channels, isinstance(layer, layers.DEPTHWISE)
+    pool, filters, channelwise = layer.pool, output.channels, is_depthwise(layer)
     outputs = prod(output.shape if pool is None else infer(replace(layer, pool=None), inputs).shape)
     weighted = {
         "output_bits": output.bits if layer.requantize is not None else None,
@@ -280,8 +280,7 @@ def _(layer: layers.SeparableConv2D, inputs: Types, output: TensorType) -> Layer
     return replace(_windowed(layer, inputs, output), shared_weight_bits=shared)
 
 
-@layer_spec.register(layers.ConvTranspose2D)
-@layer_spec.register(layers.DepthwiseConvTranspose2D)
+@layer_spec.register
 def _(layer: Transposed, inputs: Types, output: TensorType) -> LayerSpec:
     kernel, strides = layer.kernel.shape[:2], layer.strides[:1] * 2  # device rules bound the step down alone
     own = {"kernel": kernel, "strides": strides, "padding": padding_name(layer)}

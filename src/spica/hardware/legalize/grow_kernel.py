@@ -42,7 +42,7 @@ def _grown(net: Network, layer: Windowed, size: tuple[int, int]) -> Windowed | N
     """Return the layer with a larger kernel and "same" padding, or None where it would compute something else."""
     (x,) = net.input_types(layer)
     old = layer.kernel.shape[:2]
-    padding = weighted.padding_of(layer, layer.kernel, x)
+    padding = layer.padding_for(*x.shape[:2])
     same = tuple(primitives.same_padding(s, k, t) for s, k, t in zip(x.shape, size, layer.strides))
     before = [new[0] - had[0] for new, had in zip(same, padding)]
     zeros = [(b, new - k - b) for b, new, k in zip(before, size, old)]

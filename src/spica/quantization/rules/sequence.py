@@ -18,7 +18,7 @@ from spica.layers import (
     Take,
     TokenEmbedding,
 )  # fmt: skip
-from spica.layers.attention import gelu
+from spica.layers.activation import gelu
 from spica.layers.recurrent import BUFFER_BITS, states_of
 from spica.network import Layer, TensorType
 from spica.network.layer import infer, initial_state
