@@ -134,7 +134,7 @@ class MadNormalization(WeightedLayer):
         """Return normalised tokens times the kernel."""
         rows = ops.normalise(x).reshape(len(x), 1, *kind.shape)
         peak = kind.channels << NORM_BITS
-        return weighted.convolve_depthwise(rows, self.kernel[None, None], peak, ops).reshape(len(x), *kind.shape)
+        return weighted.convolve(rows, self.kernel[None, None], peak, ops).reshape(len(x), *kind.shape)
 
 
 @record

@@ -36,20 +36,15 @@ class Conv2D(WindowedLayer):
             raise SpicaError(f"{self.name}: padding_value must have one entry for each of {x.channels} channels")
         return super().accumulator_shape(x)
 
-    def patches(self, x: NDArray[np.float32], fill: float | NDArray = 0.0) -> NDArray[np.float32]:
-        """Return every window of images, whose borders hold the padding value."""
-        return super().patches(x, fill if self.padding_value is None else self.padding_value)
+    @property
+    def border(self) -> NDArray | None:
+        """The padding value."""
+        return self.padding_value
 
     def accumulate_float(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the products of all windows with the kernel."""
         patches, columns = self.patches(x), self.kernel.transpose(2, 0, 1, 3).reshape(-1, self.filters)
         return (patches.reshape(-1, len(columns)) @ columns).reshape(*patches.shape[:3], self.filters)
-
-    def accumulate(self, x: NDArray, kind: TensorType, ops: Ops) -> NDArray:
-        """Return the sums of the convolution, channels brought to one exponent."""
-        x, kernel, peak = weighted.align(self, x, self.kernel, kind, ops)
-        padding = self.padding_for(*kind.shape[:2])
-        return weighted.convolve(x, kernel, peak, ops, self.strides, padding, self.padding_value)
 
 
 @record
@@ -67,11 +62,6 @@ class DepthwiseConv2D(WindowedLayer):
     def accumulate_float(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the products of each channel's windows with its kernel."""
         return np.einsum("nhwcij,ijc->nhwc", self.patches(x), self.kernel)
-
-    def accumulate(self, x: NDArray, kind: TensorType, ops: Ops) -> NDArray:
-        """Return the sums of the depthwise convolution."""
-        padding = self.padding_for(*kind.shape[:2])
-        return weighted.convolve_depthwise(x, self.kernel, weighted.largest(kind), ops, self.strides, padding)
 
 
 @record
@@ -96,7 +86,7 @@ class SeparableConv2D(WindowedLayer):
         """Return the sums of the pointwise convolution of those, saturated, of the depthwise one."""
         depthwise = weighted.shifted(self.depthwise_kernel, weighted.input_shift(kind))
         peak, padding = weighted.largest(kind), self.padding_for(*kind.shape[:2])
-        middle = weighted.convolve_depthwise(x, depthwise, peak, ops, self.strides, padding)
+        middle = weighted.convolve(x, depthwise, peak, ops, self.strides, padding)
         middle = ops.apply_epilogue(middle, Epilogue(value_bits=self.accumulator_bits, dtype=np.int32))
         reach = min(weighted.bound(peak, depthwise), 1 << self.accumulator_bits)
         return weighted.convolve(middle, self.kernel[None, None], reach, ops)

@@ -37,15 +37,10 @@ class Temporal(WeightedLayer):
         weighted.check_rank(self, x, 3)
         return (*x.shape[:2], self.filters)
 
-
-@record
-class BufferTempConv(Temporal):
-    """Convolution over the last T frames of each pixel's channels; ``kernel`` is (T, C, F), oldest frame first."""
-
-    KERNELS: ClassVar = {"kernel": "tCF"}
-
     def accumulate_float(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the products of windows with the kernel, (N, 1, P, F)."""
+        if weighted.is_depthwise(self):
+            return np.einsum("ntpc,tc->npc", x, self.kernel)[:, None]
         return np.einsum("ntpc,tcf->npf", x, self.kernel, optimize=True)[:, None]
 
     def accumulate(self, x: NDArray, kind: TensorType, ops: Ops) -> NDArray:
@@ -55,20 +50,17 @@ class BufferTempConv(Temporal):
 
 
 @record
+class BufferTempConv(Temporal):
+    """Convolution over the last T frames of each pixel's channels; ``kernel`` is (T, C, F), oldest frame first."""
+
+    KERNELS: ClassVar = {"kernel": "tCF"}
+
+
+@record
 class DepthwiseBufferTempConv(Temporal):
     """Convolution over the last T frames of each channel on its own; ``kernel`` is (T, C), oldest frame first."""
 
     KERNELS: ClassVar = {"kernel": "tC"}
-
-    def accumulate_float(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the products of each channel's windows with its kernel, (N, 1, P, C)."""
-        return np.einsum("ntpc,tc->npc", x, self.kernel)[:, None]
-
-    def accumulate(self, x: NDArray, kind: TensorType, ops: Ops) -> NDArray:
-        """Return the sums of a depthwise convolution over windows, in the shape of a frame."""
-        kernel = weighted.shifted(self.kernel, weighted.input_shift(kind))[:, None]
-        acc = weighted.convolve_depthwise(x, kernel, weighted.largest(kind), ops)
-        return acc.reshape(len(x), *self.accumulator_shape(kind))
 
 
 def window_shape(layer: Temporal, frame: TensorType) -> tuple[int, int, int]:

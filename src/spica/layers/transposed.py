@@ -69,11 +69,6 @@ class Transposed(WeightedLayer):
         """Return images with zeros between and around their pixels, ready for the mirrored kernel."""
         return ops.dilate(x, self.strides, self.dilation_padding(*x.shape[1:3]))
 
-    def patches(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return every window ``(N, rows, columns, C, kh, kw)`` that the mirrored kernel meets."""
-        border = np.zeros((), np.float32)
-        return primitives.windows(self.dilated(x, primitives), self.kernel.shape[:2], (1, 1), NO_PADDING, border)
-
     def accumulator_shape(self, x: TensorType) -> tuple[int, ...]:
         """Return the enlarged height and width, and the filters."""
         weighted.check_rank(self, x, 3)
@@ -86,6 +81,18 @@ class Transposed(WeightedLayer):
             raise SpicaError(f"{self.name}: padding {self.padding} leaves no output, or is negative")
         return shape
 
+    def accumulate_float(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the products of the dilated input's windows with the mirrored kernel."""
+        dilated, fill = self.dilated(x, primitives), np.zeros((), np.float32)
+        patches = primitives.windows(dilated, self.kernel.shape[:2], (1, 1), NO_PADDING, fill)
+        sums = "nhwcij,ijc->nhwc" if weighted.is_depthwise(self) else "nhwcij,ijcf->nhwf"
+        return np.einsum(sums, patches, self.mirrored)
+
+    def accumulate(self, x: NDArray, kind: TensorType, ops: Ops) -> NDArray:
+        """Return the sums of a convolution of the dilated input with the mirrored kernel."""
+        x, kernel, peak = weighted.align(self, x, self.mirrored, kind, ops)
+        return weighted.convolve(self.dilated(x, ops), kernel, peak, ops)
+
 
 @record
 class ConvTranspose2D(Transposed):
@@ -93,30 +100,12 @@ class ConvTranspose2D(Transposed):
 
     KERNELS: ClassVar = {"kernel": "hwCF"}
 
-    def accumulate_float(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the products of all windows with the mirrored kernel."""
-        return np.einsum("nhwcij,ijcf->nhwf", self.patches(x), self.mirrored)
-
-    def accumulate(self, x: NDArray, kind: TensorType, ops: Ops) -> NDArray:
-        """Return the sums of a convolution of the dilated input."""
-        x, kernel, peak = weighted.align(self, x, self.mirrored, kind, ops)
-        return weighted.convolve(self.dilated(x, ops), kernel, peak, ops)
-
 
 @record
 class DepthwiseConvTranspose2D(Transposed):
     """Transposed convolution with one kernel for each channel; ``kernel`` is (kh, kw, C)."""
 
     KERNELS: ClassVar = {"kernel": "hwC"}
-
-    def accumulate_float(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the products of each channel's windows with its mirrored kernel."""
-        return np.einsum("nhwcij,ijc->nhwc", self.patches(x), self.mirrored)
-
-    def accumulate(self, x: NDArray, kind: TensorType, ops: Ops) -> NDArray:
-        """Return the sums of a depthwise convolution of the dilated input."""
-        kernel = weighted.shifted(self.mirrored, weighted.input_shift(kind))
-        return weighted.convolve_depthwise(self.dilated(x, ops), kernel, weighted.largest(kind), ops)
 
 
 def padding_name(layer: Transposed) -> str:

@@ -132,10 +132,20 @@ class WindowedLayer(WeightedLayer):
         check_rank(self, x, 3)
         return (*convolved_shape(self, x, self.window, self.strides, self.padding), self.filters)
 
-    def patches(self, x: NDArray[np.float32], fill: float | NDArray = 0.0) -> NDArray[np.float32]:
-        """Return every window ``(N, rows, columns, C, kh, kw)`` of images, whose borders hold ``fill``."""
-        border = np.asarray(fill, np.float32)
-        return primitives.windows(x, self.window, self.strides, self.padding_for(*x.shape[1:3]), border)
+    @property
+    def border(self) -> NDArray | None:
+        """The value of each channel in the border of images; ``None`` for zeros."""
+        return None
+
+    def patches(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return every window ``(N, rows, columns, C, kh, kw)`` of float images."""
+        fill = np.asarray(0 if self.border is None else self.border, np.float32)
+        return primitives.windows(x, self.window, self.strides, self.padding_for(*x.shape[1:3]), fill)
+
+    def accumulate(self, x: NDArray, kind: TensorType, ops: Ops) -> NDArray:
+        """Return the sums of a convolution with the kernel."""
+        x, kernel, peak = align(self, x, self.kernels["kernel"], kind, ops)
+        return convolve(x, kernel, peak, ops, self.strides, self.padding_for(*kind.shape[:2]), self.border)
 
 
 # -- rules that serve every layer with weights ---------------------------------------------------------------
@@ -347,12 +357,12 @@ def input_shift(x: TensorType) -> NDArray[np.int64]:
 def align(
     layer: WeightedLayer, x: NDArray, kernel: NDArray, kind: TensorType, ops: Ops
 ) -> tuple[NDArray, NDArray, int]:
-    """Make the exponents of the input's channels equal; return input, kernel (..., C, F) and largest input.
+    """Bring the input's channels to the exponents of the accumulators; return input, kernel and largest input.
 
     The left shifts that do it move into the weights, where they cost nothing, unless the shifted input would saturate.
     """
-    shift, peak, value_bits = input_shift(kind), largest(kind), layer.accumulator_bits
-    if peak << int(shift.max()) > 1 << value_bits:
+    shift, peak, value_bits = layer.accumulator_grid(kind)[0] - kind.frac_bits, largest(kind), layer.accumulator_bits
+    if peak << int(shift.max()) > 1 << value_bits and not is_depthwise(layer):
         return shift_left(x, shift, value_bits, ops), kernel, 1 << value_bits
     return x, shifted(kernel, shift[kernel_channels(layer)["kernel"]] if shift.ndim else shift), peak
 
@@ -364,18 +374,23 @@ def shifted(kernel: NDArray, shift: NDArray[np.int64]) -> NDArray:
 
 def convolve(
     x: NDArray, kernel: NDArray, peak: int, ops: Ops, strides: Pair = (1, 1), padding: Padding = NO_PADDING,
-    fill: NDArray | None = None,
+    border: NDArray | None = None,
 ) -> NDArray:  # fmt: skip
-    """Convolve ``x``, of magnitudes up to ``peak``, with ``kernel`` (kh, kw, C, F); borders hold ``fill``, else 0."""
-    fill = np.zeros(kernel.shape[2], np.int64) if fill is None else fill
+    """Return the sums of a convolution.
+
+    Args:
+        x: integers (N, H, W, C).
+        kernel: (kh, kw, C, F) or, with a kernel of its own for each channel, (kh, kw, C).
+        peak: largest magnitude in ``x``.
+        ops: the primitives to compute with.
+        strides: step of the window.
+        padding: rows and columns around the image.
+        border: their value in each channel, zero by default; of full convolutions only.
+    """
+    if kernel.ndim == 3:
+        return ops.convolve_depthwise(x, kernel, strides, padding, bound(peak, kernel))
+    fill = np.zeros(kernel.shape[2], np.int64) if border is None else border
     return ops.convolve(x, kernel, strides, padding, fill, bound(max(peak, int(np.abs(fill).max())), kernel))
-
-
-def convolve_depthwise(
-    x: NDArray, kernel: NDArray, peak: int, ops: Ops, strides: Pair = (1, 1), padding: Padding = NO_PADDING
-) -> NDArray:
-    """Convolve each channel of ``x``, of magnitudes up to ``peak``, with its own ``kernel`` (kh, kw, C)."""
-    return ops.convolve_depthwise(x, kernel, strides, padding, bound(peak, kernel))
 
 
 def bound(peak: int, kernel: NDArray) -> int:

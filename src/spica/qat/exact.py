@@ -17,14 +17,7 @@ from numpy.typing import NDArray
 from keras import ops
 from spica.errors import SpicaError
 from spica.qat.tracer import Learned, Primitives, Range, Value, range_of, tensor_of
-from spica.semantics.primitives import (
-    EXPONENT_BITS,
-    NORM_BITS,
-    POWER_UNIT,
-    PROBABILITY_BITS,
-    SMALLEST_POWER,
-    Epilogue,
-)
+from spica.semantics.primitives import EXPONENT_BITS, NORM_BITS, POWER_UNIT, PROBABILITY_BITS, SMALLEST_POWER, Epilogue
 
 FLOAT_BITS = 24
 LIMB = 16
