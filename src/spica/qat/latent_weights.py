@@ -34,18 +34,15 @@ def find_latent_weights(net: Network, quantized: Network) -> dict[str, LatentWei
     references: dict[str, Any] = {layer.name: layer for layer in net}
     gains: dict[str, NDArray] = {}
     found = {}
+    layer: Any
     for layer in quantized:
         gain = read_gain(layer, [gains[name] for name in layer.inputs], quantized)
-        reference = references.get(layer.name)
-        if applies(kernel_channels, layer) and type(reference) is type(layer) and _same_kernel(reference, layer):
+        reference: Any = references.get(layer.name)
+        same = applies(kernel_channels, layer) and type(reference) is type(layer)
+        if same and reference.kernel.shape == layer.kernel.shape:  # those of unrelated networks may differ
             found[layer.name], gain = latent_weights(layer, reference, gain)
         gains[layer.name] = gain
     return found
-
-
-def _same_kernel(reference: Any, layer: Any) -> bool:
-    """Return whether the kernels of two layers have one shape; those of unrelated networks may not."""
-    return reference.kernel.shape == layer.kernel.shape
 
 
 def latent_weights(layer: Any, reference: Any, gain: NDArray) -> tuple[LatentWeights, NDArray]:
