@@ -376,16 +376,9 @@ def convolve(
     x: NDArray, kernel: NDArray, peak: int, ops: Ops, strides: Pair = (1, 1), padding: Padding = NO_PADDING,
     border: NDArray | None = None,
 ) -> NDArray:  # fmt: skip
-    """Return the sums of a convolution.
+    """Return the sums of a convolution of ``x`` (N, H, W, C), of magnitudes up to ``peak``.
 
-    Args:
-        x: integers (N, H, W, C).
-        kernel: (kh, kw, C, F) or, with a kernel of its own for each channel, (kh, kw, C).
-        peak: largest magnitude in ``x``.
-        ops: the primitives to compute with.
-        strides: step of the window.
-        padding: rows and columns around the image.
-        border: their value in each channel, zero by default; of full convolutions only.
+    The kernel is (kh, kw, C, F) or, with one for each channel, (kh, kw, C), whose border is always zero.
     """
     if kernel.ndim == 3:
         return ops.convolve_depthwise(x, kernel, strides, padding, bound(peak, kernel))

@@ -16,14 +16,10 @@ from spica.qat.tracer import Convolution, Learned, Primitives, Range, Value, ten
 from spica.semantics.primitives import EXPONENT_BITS, NORM_BITS, PROBABILITY_BITS, Epilogue
 
 
-class Factor(Learned):
-    """Multipliers that stand for a real factor ``multiplier * 2**-shift``, one a filter."""
-
-
 def factor_of(multiplier: NDArray, shift: NDArray) -> Any:
-    """Return the real factor of an output epilogue, as float32."""
-    if isinstance(multiplier, Factor) and multiplier.positions is not None:
-        return multiplier.source
+    """Return the real factor of an output stage, one a filter; a learned multiplier stands for it."""
+    if isinstance(multiplier, Learned) and multiplier.positions is not None:
+        return tensor_of(multiplier, "float32")
     return ops.convert_to_tensor(np.ldexp(np.asarray(multiplier, np.float64), -np.asarray(shift)).astype(np.float32))
 
 

@@ -39,15 +39,9 @@ def planes(x: Any, low: int, high: int, bits: int) -> list[tuple[int, Any]]:
 def products(
     x: Any, x_range: tuple[int, int], w: Any, w_range: tuple[int, int], count: int, convolve: Convolution
 ) -> Any | Limbs:
-    """Return sums of ``count`` products of int32 values: int32, or limbs where a sum may not fit.
+    """Return sums of ``count`` products of int32 values within ranges: int32, or limbs where a sum may not fit.
 
-    Args:
-        x: the one operand.
-        x_range: its smallest and largest integer.
-        w: the other.
-        w_range: its smallest and largest integer.
-        count: products in a sum.
-        convolve: a float32 convolution of planes of both.
+    ``convolve`` is a float32 convolution, of a plane of each operand.
     """
     x_bits, w_bits = (max(high, -low - 1, 1).bit_length() for low, high in (x_range, w_range))
     reach = (1 << x_bits) * (1 << w_bits) * count

@@ -22,7 +22,7 @@ from keras import ops
 from spica.layers import Requantize, WeightedLayer
 from spica.layers.weighted import WEIGHT_RANGE
 from spica.network import TensorType
-from spica.qat.differentiable import Factor, pass_through
+from spica.qat.differentiable import pass_through
 from spica.qat.latent_weights import LatentWeights
 from spica.qat.tracer import Learned
 from spica.quantization.rounding import BIAS_BITS, step_of
@@ -76,7 +76,7 @@ class Parameters(keras.layers.Layer):
             unit = np.ldexp(np.float32(1), -out.shift.astype(np.int32)).astype(np.float32)
             wanted = self.gain * _tensor(self.start)
             factor = pass_through(wanted, multiplier * _power(octave)) * _tensor(unit)
-            changes["requantize"] = replace(out, multiplier=Factor.of(self.start, factor, (0, 0)))
+            changes["requantize"] = replace(out, multiplier=Learned.of(self.start, factor, (0, 0)))
         return replace(self.record, **changes)
 
     def exact(self) -> WeightedLayer:

@@ -32,9 +32,9 @@ def second_moments(layer: Layer, x: NDArray[np.float32], streams: int = 1) -> ND
     """Return mean products of what each pair of a filter's weights reads.
 
     Args:
-        layer: a float or integer layer.
-        x: its real input (N, ...).
-        streams: how many streams of frames the first axis holds, one after the other.
+        layer: the layer, with weights.
+        x: its real input ``(N, ...)``; of a layer over time, the frames of one stream after the other.
+        streams: how many these are.
 
     Returns:
         The moments, ``(d, d)`` for filters of d weights, or ``(C, d, d)`` for a depthwise layer; ``None`` to round to
