@@ -48,8 +48,8 @@ NO_PADDING = ((0, 0), (0, 0))
 class WeightedLayer(Layer):
     """Layer with weights. The module's docstring says in what order the fields act.
 
-    A type has a field ``kernel`` and says what its accumulators are: the ``accumulat...`` methods. All the rest
-    (``infer``, both forward functions, ``macs``) follows.
+    A type has a field ``kernel``, names its axes in ``KERNELS``, and says what it sums: ``accumulator_shape``,
+    ``accumulate_float`` and ``accumulate``. All the rest (``infer``, both forward functions, ``macs``) follows.
 
     Attributes:
         KERNELS: the axes of each kernel, by field, in the order in which the input meets them: ``h``, ``w`` or ``t``

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
 from math import prod
 from typing import Any
 
@@ -84,12 +84,8 @@ class Learned(np.ndarray):
     def _follow(self, move: Callable[[NDArray], NDArray]) -> Learned:
         assert self.positions is not None
         made = move(np.asarray(self)).view(Learned)
-        made.source, made.positions, made.shift, made.range = (
-            self.source,
-            move(self.positions),
-            move(self.shift),
-            self.range,
-        )
+        made.source, made.range = self.source, self.range
+        made.positions, made.shift = move(self.positions), move(self.shift)
         return made
 
     def __getitem__(self, key: Any) -> Any:
@@ -307,10 +303,7 @@ class Primitives:
             for i in range(size[0])
             for j in range(size[1])
         ]
-        largest = windows[0]
-        for window in windows[1:]:
-            largest = ops.maximum(largest, window)
-        return largest, slid
+        return reduce(ops.maximum, windows), slid
 
 
 def _depthwise(x: Any, kernel: Any, strides: Pair) -> Any:
