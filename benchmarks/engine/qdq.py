@@ -23,7 +23,7 @@ from spica.layers import (
     Input,
     SeparableConv2D,
 )
-from spica.layers.weighted import WeightedLayer, padding_of
+from spica.layers.weighted import WeightedLayer
 from spica.network import Network
 from spica.semantics import primitives
 
@@ -135,11 +135,11 @@ def _neural(graph: _Graph, net: Network, layer: WeightedLayer, kept: dict[str, N
             kept[source],
             layer.depthwise_kernel,
             layer.strides,
-            padding_of(layer, layer.depthwise_kernel, kind),
+            layer.padding_for(*kind.shape[:2]),
             1 << 40,
         )
         steps = max(float(np.abs(sums).max()) / 127, 1e-9)
-        pads = padding_of(layer, layer.depthwise_kernel, kind)
+        pads = layer.padding_for(*kind.shape[:2])
         depthwise = layer.depthwise_kernel.transpose(2, 0, 1)[:, None]
         weights = graph.weights(f"{name}/depthwise", depthwise, np.ones(len(depthwise)), 0)
         real = graph.node(
@@ -157,10 +157,10 @@ def _neural(graph: _Graph, net: Network, layer: WeightedLayer, kept: dict[str, N
         kernel = layer.kernel.T
     elif isinstance(layer, DepthwiseConv2D):
         kernel, group = layer.kernel.transpose(2, 0, 1)[:, None], layer.kernel.shape[2]
-        pads, strides = padding_of(layer, layer.kernel, kind), layer.strides
+        pads, strides = layer.padding_for(*kind.shape[:2]), layer.strides
     elif isinstance(layer, Conv2D):
         kernel, group = layer.kernel.transpose(3, 2, 0, 1), 1
-        pads, strides = padding_of(layer, layer.kernel, kind), layer.strides
+        pads, strides = layer.padding_for(*kind.shape[:2]), layer.strides
     else:
         raise TypeError(f"{name}: {type(layer).__name__} has no ONNX form here")
     inputs = [graph.real(source, name), graph.weights(name, np.ascontiguousarray(kernel), weight_scale, 0)]

@@ -22,7 +22,7 @@ from spica.layers import (
     Requantize,
     TokenEmbedding,
 )
-from spica.layers.attention import gelu
+from spica.layers.activation import gelu
 from spica.network.layer import forward_float
 from spica.semantics import primitives
 from support.networks import SEEDS

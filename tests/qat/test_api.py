@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import spica
-from spica.layers import Activation, Conv2D, Dense, Input, ReLU
+from spica.layers import Activation, Conv2D, Dense, Flatten, GroupedConv2D, Input, ReLU
 from spica.qat.distillation import probabilities
 from support.float_networks import SAMPLES, float_network
 from support.networks import SEEDS, integer_networks
@@ -110,6 +110,26 @@ def test_finetuning_learns_and_its_result_is_an_integer_network(keras):
     assert tuned.evaluate(held_x, held_y) > max(0.8, qnet.evaluate(held_x, held_y) + 0.2)
     assert tuned["second"].weight_bits == 4
     assert tuned.types["first"].bits == 4
+
+
+def test_the_output_range_of_a_grouped_convolution_is_learned(keras):
+    random = np.random.default_rng(0)
+    x, y = random.integers(0, 256, (64, 4, 4, 4), np.uint8), random.integers(0, 3, 64)
+    kernel, last = (random.normal(size=s).astype(np.float32) / 3 for s in ((3, 3, 2, 6), (96, 3)))
+    net = spica.Network(
+        (
+            Input(name="image", shape=(4, 4, 4)),
+            GroupedConv2D(name="grouped", inputs=("image",), kernel=kernel, groups=2, activation=ReLU()),
+            Flatten(name="flat", inputs=("grouped",)),
+            Dense(name="logits", inputs=("flat",), kernel=last),
+        ),
+        ("logits",),
+    )
+    qnet = spica.quantize(net, x)
+    tuned = spica.finetune(qnet, x, y, epochs=3, batch_size=16, learning_rate=5e-2)
+    before, after = (n["grouped"].requantize.multiplier for n in (qnet, tuned))
+    assert (before != after).all()
+    np.testing.assert_array_equal(spica.trainable(tuned).predict(x, verbose=0), tuned.forward(x))
 
 
 def test_finetuning_without_labels_follows_the_float_network(keras):

@@ -16,7 +16,7 @@ from spica.network.rules import refusal
 from spica.qat.latent_weights import latent_weights
 from spica.quantization.gptq import second_moments
 from spica.quantization.rules import quantize_layer
-from spica.quantization.rules.scaling import read_weights, scale_input, scale_output
+from spica.quantization.scaling import read_weights, scale_input, scale_output
 from support.every_layer import CHANNELS, KERNELS, ask, layer_types, unanswered, weighted_example
 
 TRANSFORMS = [quantize_layer, second_moments, kernel_channels]

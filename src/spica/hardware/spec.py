@@ -241,8 +241,7 @@ def _(layer: layers.SeparableConv2D, inputs: Types, output: TensorType) -> Layer
     return replace(_windowed(layer, inputs, output), shared_weight_bits=shared)
 
 
-@layer_spec.register(layers.ConvTranspose2D)
-@layer_spec.register(layers.DepthwiseConvTranspose2D)
+@layer_spec.register
 def _(layer: Transposed, inputs: Types, output: TensorType) -> LayerSpec:
     kernel, strides = layer.kernel.shape[:2], layer.strides[:1] * 2  # device rules bound the step down alone
     own = {"kernel": kernel, "strides": strides, "padding": padding_name(layer)}

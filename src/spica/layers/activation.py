@@ -1,4 +1,4 @@
-"""Activations as layers of their own."""
+"""Activations as layers of their own: ReLU, GELU, softmax, and any of them as a table of integers."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from spica.layers import weighted
+from spica.errors import SpicaError
 from spica.layers.epilogue import ReLU, Requantize, output_epilogue, requantized_type
+from spica.layers.weighted import one_input
 from spica.network.layer import Layer, Ops, forward_float, forward_integer, infer, record
 from spica.network.types import TensorType
 
@@ -23,10 +24,8 @@ class Activation(Layer):
 
 @infer.register
 def _(layer: Activation, inputs: Sequence[TensorType]) -> TensorType:
-    x = weighted.one_input(layer, inputs)
-    if x.is_float or layer.requantize is None:
-        return x
-    return requantized_type(layer.name, layer.requantize, x.shape)
+    x = one_input(layer, inputs)
+    return x if x.is_float or layer.requantize is None else requantized_type(layer.name, layer.requantize, x.shape)
 
 
 @forward_float.register
@@ -36,9 +35,7 @@ def _(layer: Activation, inputs: Sequence[NDArray]) -> NDArray:
 
 @forward_integer.register
 def _(layer: Activation, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
-    epilogue = output_epilogue(
-        layer.requantize, infer(layer, types), value_bits=32, relu=True, ceiling=layer.function.max_value
-    )
+    epilogue = output_epilogue(layer.requantize, infer(layer, types), layer.function, value_bits=32)
     return ops.apply_epilogue(inputs[0], epilogue)
 
 
@@ -49,10 +46,80 @@ class Softmax(Layer):
 
 @infer.register
 def _(layer: Softmax, inputs: Sequence[TensorType]) -> TensorType:
-    return TensorType(weighted.one_input(layer, inputs).shape)
+    return TensorType(one_input(layer, inputs).shape)
 
 
 @forward_float.register
 def _(layer: Softmax, inputs: Sequence[NDArray]) -> NDArray:
-    exponentials = np.exp(inputs[0] - inputs[0].max(axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+    return softmax(inputs[0])
+
+
+def softmax(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the softmax over the last axis."""
+    powers = np.exp(x - x.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+@record
+class Gelu(Layer):
+    """GELU: ``x`` times the normal distribution function of ``x``. Float only; quantised to a ``LookUp``."""
+
+
+@infer.register
+def _(layer: Gelu, inputs: Sequence[TensorType]) -> TensorType:
+    x = one_input(layer, inputs)
+    if not x.is_float:
+        raise SpicaError(f"{layer.name}: a GELU of integers is a table; quantise the network")
+    return x
+
+
+@forward_float.register
+def _(layer: Gelu, inputs: Sequence[NDArray]) -> NDArray:
+    return gelu(inputs[0])
+
+
+def gelu(x: NDArray) -> NDArray:
+    """Return GELU of ``x``, accurate to 2e-7 (error function after Abramowitz and Stegun, 7.1.26)."""
+    z = np.abs(x) / np.sqrt(2)
+    t = 1 / (1 + 0.3275911 * z)
+    series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
+    half = series * np.exp(-z * z) / 2
+    return (x * np.where(x >= 0, 1 - half, half)).astype(np.float32)
+
+
+@record
+class LookUp(Layer):
+    """Look-up table, then an output stage.
+
+    Attributes:
+        table: output for each input integer, from the lowest that its type holds to the highest.
+        table_bits: width of the entries, sign included.
+        scale: real value of one step of an entry (float32).
+        function: the activation's name, for people.
+    """
+
+    table: NDArray
+    table_bits: int
+    scale: NDArray[np.float32]
+    function: str
+    requantize: Requantize | None = None
+
+
+@infer.register
+def _(layer: LookUp, inputs: Sequence[TensorType]) -> TensorType:
+    x = one_input(layer, inputs)
+    if x.is_float or not x.per_tensor:
+        raise SpicaError(f"{layer.name}: a table needs integers with one exponent; quantise its input per tensor")
+    low, high = x.range
+    limit = 1 << (layer.table_bits - 1)
+    if layer.table.shape != (high - low + 1,) or layer.table.min() < -limit or layer.table.max() >= limit:
+        raise SpicaError(f"{layer.name}: its table must hold {high - low + 1} integers of {layer.table_bits} bits")
+    if layer.requantize is None:
+        return TensorType(x.shape, layer.table_bits, True, np.zeros((), np.int64), layer.scale)
+    return requantized_type(layer.name, layer.requantize, x.shape)
+
+
+@forward_integer.register
+def _(layer: LookUp, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
+    entries = ops.look_up(inputs[0], layer.table, types[0].range[0])
+    return ops.apply_epilogue(entries, output_epilogue(layer.requantize, infer(layer, types), value_bits=32))

@@ -65,12 +65,5 @@ def _(layer: Add, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: O
     exponents = [_exponent(layer, kind) for kind in types]
     finest = np.maximum(*exponents)
     total = ops.add(inputs[0], inputs[1], (finest - exponents[0], finest - exponents[1]), SUM_BITS)
-    relu = layer.activation
-    epilogue = output_epilogue(
-        layer.requantize,
-        infer(layer, types),
-        value_bits=SUM_BITS,
-        relu=relu is not None,
-        ceiling=None if relu is None else relu.max_value,
-    )
+    epilogue = output_epilogue(layer.requantize, infer(layer, types), layer.activation, value_bits=SUM_BITS)
     return ops.apply_epilogue(total, epilogue)

@@ -1,4 +1,4 @@
-"""Layers of vision transformers: token embedding, normalisation, attention and GELU.
+"""Layers of vision transformers: token embedding, normalisation and attention.
 
 Tokens are rows: a tensor of ``T`` tokens of ``C`` channels is ``(T, C)``. All arithmetic is of 32-bit integers, exactly
 as docs/explanation/arithmetic.md says; no public reference of it exists.
@@ -7,13 +7,14 @@ as docs/explanation/arithmetic.md says; no public reference of it exists.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
 from spica.layers import weighted
+from spica.layers.activation import softmax
 from spica.layers.epilogue import Requantize, output_epilogue, requantized_type, shift_left
 from spica.layers.weighted import WeightedLayer
 from spica.network.layer import Layer, Ops, forward_float, forward_integer, infer, macs, record
@@ -21,7 +22,6 @@ from spica.network.types import TensorType
 from spica.semantics.primitives import NORM_BITS
 
 ACCUMULATOR_BITS = 31
-NO_PADDING = ((0, 0), (0, 0))
 
 
 def _tokens(layer: Layer, inputs: Sequence[TensorType]) -> TensorType:
@@ -114,37 +114,27 @@ def _(layer: LayerNormalization, inputs: Sequence[NDArray]) -> NDArray:
 class MadNormalization(WeightedLayer):
     """Normalisation by the mean absolute deviation, ``(x - mean) / mad * kernel + bias``. Integer only."""
 
+    KERNELS: ClassVar = {"kernel": "C"}
+
     kernel: NDArray[np.int8]
     accumulator_bits: int = ACCUMULATOR_BITS
 
+    def accumulator_shape(self, x: TensorType) -> tuple[int, ...]:
+        """Check that the input is integer tokens that 32 bits hold normalised, and return its shape."""
+        _tokens(self, [x])
+        if x.bits is None or x.bits > 16:
+            raise SpicaError(f"{self.name}: needs integer tokens of at most 16 bits; got {x}")
+        return x.shape
 
-@weighted.kernel_channels.register
-def _(layer: MadNormalization) -> weighted.Channels:
-    return {"kernel": np.arange(layer.kernel.shape[-1])}
+    def accumulator_grid(self, x: TensorType) -> tuple[NDArray, NDArray]:
+        """Return the grid of normalised values, whatever that of the input."""
+        return np.array(NORM_BITS), np.ones((), np.float32)
 
-
-@infer.register
-def _(layer: MadNormalization, inputs: Sequence[TensorType]) -> TensorType:
-    x = _tokens(layer, inputs)
-    weighted.check_kernel(layer, layer.kernel, 1)
-    if layer.kernel.shape != (x.channels,) or x.bits is None or x.bits > 16:
-        raise SpicaError(
-            f"{layer.name}: a kernel of shape {layer.kernel.shape} needs integer tokens of at most 16 bits, "
-            f"with as many channels; got {x}"
-        )
-    one = TensorType(x.shape, x.bits, x.signed)
-    return weighted.output_type(layer, one, x.shape, np.array(NORM_BITS), weighted.accumulator_scale(layer, one))
-
-
-@forward_integer.register
-def _(layer: MadNormalization, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
-    (x,), (kind,) = inputs, types
-    tokens, channels = kind.shape
-    normal = ops.normalise(x).reshape(len(x), 1, tokens, channels)
-    bound = (channels << NORM_BITS) * int(np.abs(layer.kernel).max())
-    acc = ops.convolve_depthwise(normal, layer.kernel[None, None], (1, 1), NO_PADDING, bound)
-    acc = acc.reshape(len(x), tokens, channels)
-    return ops.apply_epilogue(acc, weighted.epilogue_of(layer, acc.shape, infer(layer, types)))
+    def accumulate(self, x: NDArray, kind: TensorType, ops: Ops) -> NDArray:
+        """Return normalised tokens times the kernel."""
+        rows = ops.normalise(x).reshape(len(x), 1, *kind.shape)
+        peak = kind.channels << NORM_BITS
+        return weighted.convolve(rows, self.kernel[None, None], peak, ops).reshape(len(x), *kind.shape)
 
 
 @record
@@ -179,9 +169,7 @@ def _(layer: Attention, inputs: Sequence[TensorType]) -> TensorType:
 def _(layer: Attention, inputs: Sequence[NDArray]) -> NDArray:
     n, tokens, channels = inputs[0].shape
     q, k, v = (x.reshape(n, tokens, layer.heads, -1).transpose(0, 2, 1, 3) for x in inputs)
-    scores = q @ k.swapaxes(-1, -2) / np.float32(np.sqrt(q.shape[-1]))
-    powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    mixed = powers / powers.sum(axis=-1, keepdims=True) @ v
+    mixed = softmax(q @ k.swapaxes(-1, -2) / np.float32(np.sqrt(q.shape[-1]))) @ v
     return mixed.transpose(0, 2, 1, 3).reshape(n, tokens, channels)
 
 
@@ -193,38 +181,6 @@ def _(layer: Attention, inputs: Sequence[NDArray], types: Sequence[TensorType], 
 
 
 @macs.register
-def _(layer: MadNormalization, inputs: Sequence[TensorType]) -> int:
-    return prod(inputs[0].shape)
-
-
-@macs.register
 def _(layer: Attention, inputs: Sequence[TensorType]) -> int:
     tokens, channels = inputs[0].shape
     return 2 * tokens * tokens * channels
-
-
-@record
-class Gelu(Layer):
-    """GELU: ``x`` times the normal distribution function of ``x``. Float only; quantised to a ``LookUp``."""
-
-
-@infer.register
-def _(layer: Gelu, inputs: Sequence[TensorType]) -> TensorType:
-    x = weighted.one_input(layer, inputs)
-    if not x.is_float:
-        raise SpicaError(f"{layer.name}: a GELU of integers is a table; quantise the network")
-    return x
-
-
-@forward_float.register
-def _(layer: Gelu, inputs: Sequence[NDArray]) -> NDArray:
-    return gelu(inputs[0])
-
-
-def gelu(x: NDArray) -> NDArray:
-    """Return GELU of ``x``, accurate to 2e-7 (error function after Abramowitz and Stegun, 7.1.26)."""
-    z = np.abs(x) / np.sqrt(2)
-    t = 1 / (1 + 0.3275911 * z)
-    series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
-    half = series * np.exp(-z * z) / 2
-    return (x * np.where(x >= 0, 1 - half, half)).astype(np.float32)

@@ -1,8 +1,8 @@
-"""Two-dimensional convolution."""
+"""Two-dimensional convolutions of images: full, depthwise, and separable, which is depthwise and then pointwise."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from spica.errors import SpicaError
 from spica.layers import weighted
 from spica.layers.weighted import WindowedLayer
-from spica.network.layer import Ops, forward_float, forward_integer, infer, record
+from spica.network.layer import Ops, record
 from spica.network.types import TensorType
-from spica.semantics import primitives
+from spica.semantics.primitives import Epilogue
 
 
 @record
@@ -25,41 +25,68 @@ class Conv2D(WindowedLayer):
         padding_value: what the border is filled with, one a channel (zero where absent).
     """
 
+    KERNELS: ClassVar = {"kernel": "hwCF"}
+
     kernel: NDArray
     padding_value: NDArray | None = None
 
+    def accumulator_shape(self, x: TensorType) -> tuple[int, ...]:
+        """Check the padding value, and return the shape as for any window."""
+        if self.padding_value is not None and self.padding_value.shape != (x.channels,):
+            raise SpicaError(f"{self.name}: padding_value must have one entry for each of {x.channels} channels")
+        return super().accumulator_shape(x)
 
-@infer.register
-def _(layer: Conv2D, inputs: Sequence[TensorType]) -> TensorType:
-    x = weighted.one_input(layer, inputs)
-    weighted.check_rank(layer, x, 3)
-    weighted.check_kernel(layer, layer.kernel, 4)
-    kh, kw, channels, filters = layer.kernel.shape
-    if channels != x.channels:
-        raise SpicaError(f"{layer.name}: kernel expects {channels} channels, but {layer.inputs[0]!r} has {x.channels}")
-    if layer.padding_value is not None and layer.padding_value.shape != (channels,):
-        raise SpicaError(f"{layer.name}: padding_value must have one entry for each of {channels} channels")
-    shape = (*weighted.convolved_shape(layer, x, (kh, kw), layer.strides, layer.padding), filters)
-    return weighted.output_type(layer, x, shape, x.frac_bits.max(), weighted.accumulator_scale(layer, x))
+    @property
+    def border(self) -> NDArray | None:
+        """The padding value."""
+        return self.padding_value
 
-
-@forward_float.register
-def _(layer: Conv2D, inputs: Sequence[NDArray]) -> NDArray:
-    (x,) = inputs
-    kh, kw, channels, filters = layer.kernel.shape
-    fill = np.zeros(channels, np.float32) if layer.padding_value is None else layer.padding_value
-    patches = primitives.windows(x, (kh, kw), layer.strides, weighted.padding_of(layer, layer.kernel, x), fill)
-    columns = layer.kernel.transpose(2, 0, 1, 3).reshape(-1, filters)
-    acc = patches.reshape(-1, columns.shape[0]) @ columns
-    return weighted.apply_epilogue_float(layer, acc.reshape(*patches.shape[:3], filters))
+    def accumulate_float(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the products of all windows with the kernel."""
+        patches, columns = self.patches(x), self.kernel.transpose(2, 0, 1, 3).reshape(-1, self.filters)
+        return (patches.reshape(-1, len(columns)) @ columns).reshape(*patches.shape[:3], self.filters)
 
 
-@forward_integer.register
-def _(layer: Conv2D, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
-    (x,), (kind,) = inputs, types
-    x, kernel, peak = weighted.align(x, layer.kernel, kind, layer.accumulator_bits, ops)
-    fill = np.zeros(kind.channels, np.int64) if layer.padding_value is None else layer.padding_value
-    peak = max(peak, int(np.abs(fill).max()))
-    bound = weighted.bound(peak, kernel)
-    acc = ops.convolve(x, kernel, layer.strides, weighted.padding_of(layer, layer.kernel, x), fill, bound)
-    return ops.apply_epilogue(acc, weighted.epilogue_of(layer, acc.shape, infer(layer, types)))
+@record
+class DepthwiseConv2D(WindowedLayer):
+    """Convolution of each channel of an image with a kernel of its own; ``kernel`` is (kh, kw, C)."""
+
+    KERNELS: ClassVar = {"kernel": "hwC"}
+
+    kernel: NDArray
+
+    def accumulator_grid(self, x: TensorType) -> tuple[NDArray, NDArray]:
+        """Return each channel's own exponent and scale, as no channels are summed."""
+        return x.frac_bits, x.scale
+
+    def accumulate_float(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the products of each channel's windows with its kernel."""
+        return np.einsum("nhwcij,ijc->nhwc", self.patches(x), self.kernel)
+
+
+@record
+class SeparableConv2D(WindowedLayer):
+    """Depthwise convolution with ``depthwise_kernel`` (kh, kw, C), then pointwise with ``kernel`` (C, F).
+
+    There is no rounding between them. ``weight_scale`` is the product of both kernels' steps; the depthwise kernel has
+    one step for all channels.
+    """
+
+    KERNELS: ClassVar = {"depthwise_kernel": "hwC", "kernel": "CF"}
+
+    depthwise_kernel: NDArray
+    kernel: NDArray
+    accumulator_bits: int = 31
+
+    def accumulate_float(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the products of each channel's windows with its kernel, mixed by the pointwise kernel."""
+        return np.einsum("nhwcij,ijc->nhwc", self.patches(x), self.depthwise_kernel) @ self.kernel
+
+    def accumulate(self, x: NDArray, kind: TensorType, ops: Ops) -> NDArray:
+        """Return the sums of the pointwise convolution of those, saturated, of the depthwise one."""
+        depthwise = weighted.shifted(self.depthwise_kernel, weighted.input_shift(kind))
+        peak, padding = weighted.largest(kind), self.padding_for(*kind.shape[:2])
+        middle = weighted.convolve(x, depthwise, peak, ops, self.strides, padding)
+        middle = ops.apply_epilogue(middle, Epilogue(value_bits=self.accumulator_bits, dtype=np.int32))
+        reach = min(weighted.bound(peak, depthwise), 1 << self.accumulator_bits)
+        return weighted.convolve(middle, self.kernel[None, None], reach, ops)

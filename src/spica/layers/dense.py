@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
-from spica.errors import SpicaError
 from spica.layers import weighted
 from spica.layers.weighted import WeightedLayer
-from spica.network.layer import Ops, forward_float, forward_integer, infer, record
+from spica.network.layer import Ops, record
 from spica.network.types import TensorType
 
 
@@ -20,32 +17,16 @@ class Dense(WeightedLayer):
 
     kernel: NDArray
 
+    def accumulator_shape(self, x: TensorType) -> tuple[int, ...]:
+        """Return the input's shape with filters in place of channels."""
+        return (*x.shape[:-1], self.filters)
 
-@infer.register
-def _(layer: Dense, inputs: Sequence[TensorType]) -> TensorType:
-    x = weighted.one_input(layer, inputs)
-    weighted.check_kernel(layer, layer.kernel, 2)
-    channels, filters = layer.kernel.shape
-    if channels != x.channels:
-        raise SpicaError(f"{layer.name}: kernel expects {channels} inputs, but {layer.inputs[0]!r} has {x.channels}")
-    return weighted.output_type(
-        layer, x, (*x.shape[:-1], filters), x.frac_bits.max(), weighted.accumulator_scale(layer, x)
-    )
+    def accumulate_float(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the matrix product."""
+        return x @ self.kernel
 
-
-@forward_float.register
-def _(layer: Dense, inputs: Sequence[NDArray]) -> NDArray:
-    (x,) = inputs
-    return weighted.apply_epilogue_float(layer, x @ layer.kernel)
-
-
-@forward_integer.register
-def _(layer: Dense, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
-    (x,), (kind,) = inputs, types
-    x, kernel, peak = weighted.align(x, layer.kernel, kind, layer.accumulator_bits, ops)
-    bound = weighted.bound(peak, kernel)
-    pixels = x.reshape(len(x), 1, -1, kind.channels)  # a vector is an image of one pixel, tokens are one row
-    no_padding, no_fill = ((0, 0), (0, 0)), np.zeros(kind.channels, np.int64)
-    acc = ops.convolve(pixels, kernel[None, None], (1, 1), no_padding, no_fill, bound)
-    acc = acc.reshape(*x.shape[:-1], -1)
-    return ops.apply_epilogue(acc, weighted.epilogue_of(layer, acc.shape, infer(layer, types)))
+    def accumulate(self, x: NDArray, kind: TensorType, ops: Ops) -> NDArray:
+        """Return the sums of a pointwise convolution: a vector is an image of one pixel, tokens are one row."""
+        x, kernel, peak = weighted.align(self, x, self.kernel, kind, ops)
+        acc = weighted.convolve(x.reshape(len(x), 1, -1, kind.channels), kernel[None, None], peak, ops)
+        return acc.reshape(*x.shape[:-1], -1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -88,9 +89,13 @@ def pool_arguments(layer: Layer, pool: MaxPool, shape: tuple[int, ...]) -> tuple
     return pool.size, pool.strides, pads
 
 
-def output_epilogue(out: Requantize | None, output: TensorType, **steps: Any) -> Epilogue:
-    """Return an epilogue of the given steps, then of the output stage ``out`` if there is one."""
+def output_epilogue(
+    out: Requantize | None, output: TensorType, activation: ReLU | None = None, **steps: Any
+) -> Epilogue:
+    """Return an epilogue of the given steps, then of a rectifier and the output stage ``out`` if there are."""
     low, high = output.range
+    if activation is not None:
+        steps |= {"relu": True, "ceiling": activation.max_value}
     if out is not None:
         steps |= {"multiplier": out.multiplier, "shift": out.shift, "buffer_bits": out.buffer_bits}
     return Epilogue(low=low, high=high, dtype=output.dtype, **steps)
@@ -99,9 +104,5 @@ def output_epilogue(out: Requantize | None, output: TensorType, **steps: Any) ->
 def shift_left(x: NDArray, shift: NDArray[np.int64], value_bits: int, ops: Ops) -> NDArray:
     """Shift ``x`` left by a number of bits for each channel, saturated to ``value_bits``."""
     limit = 1 << value_bits
-    none = np.zeros((), np.int64)
-    epilogue = Epilogue(
-        value_bits=WIDEST_BUFFER, multiplier=np.left_shift(1, shift), shift=none, buffer_bits=value_bits,
-        low=-limit, high=limit - 1,
-    )  # fmt: skip
-    return ops.apply_epilogue(x, epilogue)
+    widen = Epilogue(value_bits=WIDEST_BUFFER, buffer_bits=value_bits, low=-limit, high=limit - 1)
+    return ops.apply_epilogue(x, replace(widen, multiplier=np.left_shift(1, shift), shift=np.zeros((), np.int64)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from spica.errors import SpicaError
 from spica.layers import weighted
 from spica.layers.convolution import Conv2D
 from spica.layers.weighted import WindowedLayer
-from spica.network.layer import Ops, forward_float, forward_integer, infer, record
+from spica.network.layer import Ops, forward_integer, infer, record
 from spica.network.types import TensorType
 from spica.semantics.primitives import Epilogue
 
@@ -24,16 +25,32 @@ class GroupedConv2D(WindowedLayer):
     Devices have no groups: they hold it as a full convolution, with zeros between the groups (``weighted.lowered``).
     """
 
+    KERNELS: ClassVar = {"kernel": "hwCF"}
+
     kernel: NDArray
     groups: int
 
     @property
     def parts(self) -> list[tuple[range, slice]]:
         """Channels and filters of each group."""
-        channels, filters = self.kernel.shape[2], self.kernel.shape[3] // self.groups
+        channels, filters = self.kernel.shape[2], self.filters // self.groups
         return [
             (range(g * channels, (g + 1) * channels), slice(g * filters, (g + 1) * filters)) for g in range(self.groups)
         ]
+
+    def accumulator_shape(self, x: TensorType) -> tuple[int, ...]:
+        """Check the groups, and return the shape as for any window."""
+        channels = self.kernel.shape[2]
+        if self.groups < 1 or self.filters % self.groups or channels * self.groups != x.channels:
+            raise SpicaError(
+                f"{self.name}: {self.filters} filters in {self.groups} groups of {channels} channels do not fit the "
+                f"{x.channels} channels of {self.inputs[0]!r}"
+            )
+        return super().accumulator_shape(x)
+
+    def accumulate_float(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the accumulators of the full convolution."""
+        return weighted.lowered(self).accumulate_float(x)
 
 
 @weighted.lowered.register
@@ -48,40 +65,18 @@ def _(layer: GroupedConv2D) -> Conv2D:
 @weighted.kernel_channels.register
 def _(layer: GroupedConv2D) -> weighted.Channels:
     channels = np.arange(layer.kernel.shape[2] * layer.groups).reshape(layer.groups, -1)
-    return {"kernel": np.repeat(channels.T, layer.kernel.shape[3] // layer.groups, axis=1)}
-
-
-@infer.register
-def _(layer: GroupedConv2D, inputs: Sequence[TensorType]) -> TensorType:
-    x = weighted.one_input(layer, inputs)
-    weighted.check_rank(layer, x, 3)
-    weighted.check_kernel(layer, layer.kernel, 4)
-    channels, filters = layer.kernel.shape[2:]
-    if layer.groups < 1 or filters % layer.groups or channels * layer.groups != x.channels:
-        raise SpicaError(
-            f"{layer.name}: {filters} filters in {layer.groups} groups of {channels} channels do not fit the "
-            f"{x.channels} channels of {layer.inputs[0]!r}"
-        )
-    shape = (*weighted.convolved_shape(layer, x, layer.window, layer.strides, layer.padding), filters)
-    return weighted.output_type(layer, x, shape, x.frac_bits.max(), weighted.accumulator_scale(layer, x))
-
-
-@forward_float.register
-def _(layer: GroupedConv2D, inputs: Sequence[NDArray]) -> NDArray:
-    return forward_float(weighted.lowered(layer), inputs)
+    return {"kernel": np.repeat(channels.T, layer.filters // layer.groups, axis=1)}
 
 
 @forward_integer.register
 def _(layer: GroupedConv2D, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
-    (x,), (kind,) = inputs, types
-    output, padding = infer(layer, types), weighted.padding_of(layer, layer.kernel, x)
-    (reads,) = weighted.kernel_channels(layer).values()
-    x, kernel, peak = weighted.align(x, layer.kernel, kind, layer.accumulator_bits, ops, reads)
-    made, fill = [], np.zeros(kernel.shape[2], np.int64)
+    """Take each group through its own part of the epilogue, then join them."""
+    output, padding = infer(layer, types), layer.padding_for(*types[0].shape[:2])
+    x, kernel, peak = weighted.align(layer, inputs[0], layer.kernel, types[0], ops)
+    made = []
     for channels, filters in layer.parts:
-        own = kernel[..., filters]
-        acc = ops.convolve(ops.take(x, 2, channels), own, layer.strides, padding, fill, weighted.bound(peak, own))
-        epilogue = weighted.epilogue_of(layer, (*acc.shape[:-1], kernel.shape[-1]), output)
+        acc = weighted.convolve(ops.take(x, 2, channels), kernel[..., filters], peak, ops, layer.strides, padding)
+        epilogue = weighted.epilogue_of(layer, (*acc.shape[:-1], layer.filters), output)
         made.append(ops.apply_epilogue(acc, _part(epilogue, filters)))
     return ops.concatenate(made, output.dtype)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -94,17 +95,11 @@ def _(layer: LearningDense, inputs: Sequence[NDArray], types: Sequence[TensorTyp
     rows, neurons = layer.kernel.shape
     spikes = x.reshape(len(x), 1, 1, rows)
     # One pixel whose neurons become an image: a row of each class's neurons, pooled to their largest.
-    kernel = layer.kernel.reshape(rows, neurons // each, each).transpose(0, 2, 1).reshape(rows, neurons)
-    no_padding = ((0, 0), (0, 0))
-    acc = ops.convolve(
-        spikes, kernel[None, None], (1, 1), no_padding, np.zeros(rows, np.int64), layer.weights_per_neuron
-    )
+    kernel = layer.kernel.reshape(rows, neurons // each, each).transpose(0, 2, 1).reshape(1, 1, rows, neurons)
     plain = Epilogue(value_bits=POTENTIAL_BITS, dtype=infer(layer, types).dtype)
-    potentials = ops.apply_epilogue(acc, plain).reshape(len(x), 1, each, neurons // each)
-    pooled = ops.apply_epilogue(
-        potentials, Epilogue(value_bits=POTENTIAL_BITS, pool=((1, each), (1, each), no_padding), dtype=plain.dtype)
-    )
-    return pooled.reshape(len(x), -1)
+    potentials = ops.apply_epilogue(weighted.convolve(spikes, kernel, 1, ops), plain)
+    pooled = replace(plain, pool=((1, each), (1, each), weighted.NO_PADDING))
+    return ops.apply_epilogue(potentials.reshape(len(x), 1, each, neurons // each), pooled).reshape(len(x), -1)
 
 
 @macs.register

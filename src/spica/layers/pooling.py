@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from numpy.typing import NDArray
 
@@ -36,8 +37,7 @@ def _(layer: MaxPool2D, inputs: Sequence[TensorType]) -> TensorType:
     x = weighted.one_input(layer, inputs)
     weighted.check_rank(layer, x, 3)
     pool = layer.pool
-    shape = (*weighted.convolved_shape(layer, x, pool.size, pool.strides, pool.padding), x.channels)
-    return TensorType(shape, x.bits, x.signed, x.frac_bits, x.scale)
+    return replace(x, shape=(*weighted.convolved_shape(layer, x, pool.size, pool.strides, pool.padding), x.channels))
 
 
 @forward_float.register

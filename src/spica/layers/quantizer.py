@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,9 +102,7 @@ def _(layer: Rescaling, inputs: Sequence[TensorType]) -> TensorType:
     x = weighted.one_input(layer, inputs)
     if layer.scale.shape not in ((), (x.channels,)):
         raise SpicaError(f"{layer.name}: its scale must be one number, or one for each of {x.channels} channels")
-    if x.is_float:
-        return x
-    return TensorType(x.shape, x.bits, x.signed, x.frac_bits, (x.scale * layer.scale).astype(np.float32))
+    return x if x.is_float else replace(x, scale=x.scale * layer.scale)
 
 
 @forward_float.register

@@ -56,13 +56,6 @@ def _(layer: StatefulRecurrent, inputs: Sequence[TensorType]) -> TensorType:
     return requantized_type(layer.name, layer.requantize, (*x.shape, 2))
 
 
-@state_types.register
-def _(layer: StatefulRecurrent, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
-    """Real and imaginary part of each channel's state."""
-    part = TensorType(inputs[0].shape[-1:], layer.requantize.bits, layer.requantize.signed)
-    return part, part
-
-
 @forward_stateful.register
 def _(
     layer: StatefulRecurrent, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops, state: State
@@ -103,9 +96,10 @@ def _(layer: DiagonalRecurrence, inputs: Sequence[TensorType]) -> TensorType:
 
 
 @state_types.register
-def _(layer: DiagonalRecurrence, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
+def _(layer: StatefulRecurrent | DiagonalRecurrence, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
     """Real and imaginary part of each channel's state."""
-    part = TensorType(inputs[0].shape[-1:])
+    format_of = (layer.requantize.bits, layer.requantize.signed) if isinstance(layer, StatefulRecurrent) else ()
+    part = TensorType(inputs[0].shape[-1:], *format_of)
     return part, part
 
 

@@ -3,37 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
-from spica.layers import weighted
+from spica.layers.weighted import one_input
 from spica.network.layer import Layer, Ops, forward_float, forward_integer, infer, record
 from spica.network.types import TensorType
-from spica.semantics import primitives
+from spica.semantics.reference import Reference
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Moves(Layer):
+    """Layer that only moves values, whatever their type."""
+
+
+@forward_float.register
+def _(layer: Moves, inputs: Sequence[NDArray]) -> NDArray:
+    return forward_integer(layer, inputs, [TensorType(x.shape[1:]) for x in inputs], Reference())
 
 
 @record
-class Flatten(Layer):
+class Flatten(Moves):
     """Flatten ``(H, W, C)`` to ``(H*W*C,)``, row by row, channels last."""
 
 
 @record
-class Reshape(Layer):
+class Reshape(Moves):
     """Reshape to ``shape``, without the batch axis."""
 
     shape: tuple[int, ...]
 
 
-def _reshaped(layer: Layer, x: TensorType, shape: tuple[int, ...]) -> TensorType:
-    """Return the type of ``x`` in another shape.
-
-    Where channels differ in format and move, every value carries its own.
-    """
+@infer.register
+def _(layer: Flatten | Reshape, inputs: Sequence[TensorType]) -> TensorType:
+    """Change the shape; where channels differ in format and move, every value carries its own."""
+    x = one_input(layer, inputs)
+    shape = layer.shape if isinstance(layer, Reshape) else (prod(x.shape),)
+    if not shape or min(shape) < 1 or prod(shape) != prod(x.shape):
+        raise SpicaError(f"{layer.name}: {x.shape} cannot be reshaped to {shape}; the sizes differ")
     if shape[-1] == x.channels or x.per_tensor:
-        return TensorType(shape, x.bits, x.signed, x.frac_bits, x.scale)
+        return replace(x, shape=shape)
     if len(shape) > 1:
         raise SpicaError(
             f"{layer.name}: channels of different exponents cannot be reshaped to {shape}; "
@@ -43,41 +56,16 @@ def _reshaped(layer: Layer, x: TensorType, shape: tuple[int, ...]) -> TensorType
     def follow(values: NDArray) -> NDArray:
         return values if values.ndim == 0 else np.broadcast_to(values, x.shape).reshape(shape)
 
-    return TensorType(shape, x.bits, x.signed, follow(x.frac_bits), follow(x.scale))
+    return replace(x, shape=shape, frac_bits=follow(x.frac_bits), scale=follow(x.scale))
 
 
-@infer.register
-def _(layer: Flatten, inputs: Sequence[TensorType]) -> TensorType:
-    x = weighted.one_input(layer, inputs)
-    return _reshaped(layer, x, (prod(x.shape),))
-
-
-@infer.register
-def _(layer: Reshape, inputs: Sequence[TensorType]) -> TensorType:
-    x = weighted.one_input(layer, inputs)
-    if not layer.shape or min(layer.shape) < 1 or prod(layer.shape) != prod(x.shape):
-        raise SpicaError(f"{layer.name}: {x.shape} cannot be reshaped to {layer.shape}; the sizes differ")
-    return _reshaped(layer, x, layer.shape)
-
-
-@forward_float.register(Flatten)
-def _(layer: Flatten, inputs: Sequence[NDArray]) -> NDArray:
-    return inputs[0].reshape(len(inputs[0]), -1)
-
-
-@forward_float.register(Reshape)
-def _(layer: Reshape, inputs: Sequence[NDArray]) -> NDArray:
-    return inputs[0].reshape(len(inputs[0]), *layer.shape)
-
-
-@forward_integer.register(Flatten)
-@forward_integer.register(Reshape)
-def _(layer: Layer, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
+@forward_integer.register
+def _(layer: Flatten | Reshape, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
     return inputs[0].reshape(len(inputs[0]), *infer(layer, types).shape)
 
 
 @record
-class Concatenate(Layer):
+class Concatenate(Moves):
     """Concatenate the channels of several tensors; each keeps its number format."""
 
 
@@ -93,13 +81,8 @@ def _(layer: Concatenate, inputs: Sequence[TensorType]) -> TensorType:
         return TensorType(shape)
     signed = any(x.signed for x in inputs)
     bits = max((x.bits or 0) + (signed and not x.signed) for x in inputs)
-    return TensorType(
-        shape,
-        bits,
-        signed,
-        _joined([x.frac_bits for x in inputs], inputs),
-        _joined([x.scale for x in inputs], inputs),
-    )
+    frac_bits, scale = (_joined([getattr(x, name) for x in inputs], inputs) for name in ("frac_bits", "scale"))
+    return TensorType(shape, bits, signed, frac_bits, scale)
 
 
 def _joined(values: list[NDArray], inputs: Sequence[TensorType]) -> NDArray:
@@ -108,18 +91,13 @@ def _joined(values: list[NDArray], inputs: Sequence[TensorType]) -> NDArray:
     return joined[0] if (joined == joined[0]).all() else joined
 
 
-@forward_float.register
-def _(layer: Concatenate, inputs: Sequence[NDArray]) -> NDArray:
-    return np.concatenate(inputs, axis=-1)
-
-
 @forward_integer.register
 def _(layer: Concatenate, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
     return ops.concatenate(inputs, infer(layer, types).dtype)
 
 
 @record
-class Permute(Layer):
+class Permute(Moves):
     """Permute axes; ``axes`` counts from 0 and leaves the batch out."""
 
     axes: tuple[int, ...]
@@ -127,17 +105,12 @@ class Permute(Layer):
 
 @infer.register
 def _(layer: Permute, inputs: Sequence[TensorType]) -> TensorType:
-    x = weighted.one_input(layer, inputs)
+    x = one_input(layer, inputs)
     if sorted(layer.axes) != list(range(len(x.shape))):
         raise SpicaError(f"{layer.name}: {layer.axes} does not name each axis of {x.shape} once")
     if not x.per_tensor and layer.axes[-1] != len(x.shape) - 1:
         raise SpicaError(f"{layer.name}: channels of different exponents must stay last; quantise per tensor")
-    return TensorType(tuple(x.shape[a] for a in layer.axes), x.bits, x.signed, x.frac_bits, x.scale)
-
-
-@forward_float.register
-def _(layer: Permute, inputs: Sequence[NDArray]) -> NDArray:
-    return primitives.permute(inputs[0], layer.axes)
+    return replace(x, shape=tuple(x.shape[a] for a in layer.axes))
 
 
 @forward_integer.register
@@ -146,7 +119,7 @@ def _(layer: Permute, inputs: Sequence[NDArray], types: Sequence[TensorType], op
 
 
 @record
-class Take(Layer):
+class Take(Moves):
     """Take some positions of one axis: a token of a sequence, or every n-th time step.
 
     Attributes:
@@ -164,7 +137,7 @@ class Take(Layer):
 
 @infer.register
 def _(layer: Take, inputs: Sequence[TensorType]) -> TensorType:
-    x = weighted.one_input(layer, inputs)
+    x = one_input(layer, inputs)
     if not 0 <= layer.axis < len(x.shape) - (not x.per_tensor):
         raise SpicaError(f"{layer.name}: axis {layer.axis} of {x} cannot be taken from; choose another")
     taken = range(layer.start, layer.stop, layer.step) if layer.step > 0 else range(0)
@@ -173,14 +146,7 @@ def _(layer: Take, inputs: Sequence[TensorType]) -> TensorType:
             f"{layer.name}: {layer.start}:{layer.stop}:{layer.step} is not within axis {layer.axis} of {x.shape}"
         )
     kept = (len(taken),) if layer.keep_axis else ()
-    shape = (*x.shape[: layer.axis], *kept, *x.shape[layer.axis + 1 :])
-    return TensorType(shape, x.bits, x.signed, x.frac_bits, x.scale)
-
-
-@forward_float.register
-def _(layer: Take, inputs: Sequence[NDArray]) -> NDArray:
-    taken = primitives.take(inputs[0], layer.axis, range(layer.start, layer.stop, layer.step))
-    return taken.reshape(len(taken), *infer(layer, [TensorType(inputs[0].shape[1:])]).shape)
+    return replace(x, shape=(*x.shape[: layer.axis], *kept, *x.shape[layer.axis + 1 :]))
 
 
 @forward_integer.register

@@ -1,17 +1,17 @@
 """What layers with weights share: the format of weights, and the steps from accumulator to output.
 
-A neural layer computes an accumulator and takes it through bias, max pooling, ReLU, global average pooling and
-the output epilogue, in this order. In a float network the kernel and bias are float32; quantising the network
+A layer with weights computes accumulators and takes them through bias, max pooling, ReLU, global average pooling and
+the output stage, in this order. In a float network the kernels and the bias are float32; quantising the network
 replaces them with integers and fills the fields from ``weight_bits`` on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import singledispatch
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ from spica.layers.epilogue import (
     requantized_type,
     shift_left,
 )
-from spica.network.layer import Layer, Ops, macs
+from spica.network.layer import Layer, Ops, forward_float, forward_integer, infer, macs
 from spica.network.rules import refuse
 from spica.network.types import TensorType
 from spica.semantics import primitives
@@ -41,12 +41,20 @@ ACCUMULATOR_BITS = 27
 WIDEST_ACCUMULATOR = 46
 """With this bound and those of the epilogue every product and shift stays within 64 bits."""
 
+NO_PADDING = ((0, 0), (0, 0))
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class WeightedLayer(Layer):
     """Layer with weights. The module's docstring says in what order the fields act.
 
+    A type has a field ``kernel``, names its axes in ``KERNELS``, and says what it sums: ``accumulator_shape``,
+    ``accumulate_float`` and ``accumulate``. All the rest (``infer``, both forward functions, ``macs``) follows.
+
     Attributes:
+        KERNELS: the axes of each kernel, by field, in the order in which the input meets them: ``h``, ``w`` or ``t``
+            of the window, ``C`` for the channels read, ``F`` for filters. Filters that each read one channel have no
+            axis of their own.
         bias: float32, or integers on the accumulator's grid; one a filter.
         pool: pooling fused into the layer.
         activation: rectifier fused into the layer.
@@ -56,6 +64,8 @@ class WeightedLayer(Layer):
         accumulator_bits: value bits to which the accumulator saturates.
     """
 
+    KERNELS: ClassVar[dict[str, str]] = {"kernel": "CF"}
+
     bias: NDArray | None = None
     pool: MaxPool | GlobalAverage | None = None
     activation: ReLU | None = None
@@ -64,10 +74,41 @@ class WeightedLayer(Layer):
     requantize: Requantize | None = None
     accumulator_bits: int = ACCUMULATOR_BITS
 
+    @property
+    def kernels(self) -> dict[str, NDArray]:
+        """The kernels by field, in the order in which the input meets them."""
+        return {field: getattr(self, field) for field in self.KERNELS}
+
+    @property
+    def filters(self) -> int:
+        """Number of filters."""
+        return self.kernels["kernel"].shape[-1]
+
+    def accumulator_shape(self, x: TensorType) -> tuple[int, ...]:
+        """Return the shape of one sample's accumulators; raise ``SpicaError`` for an input that does not fit."""
+        raise NotImplementedError
+
+    def accumulator_grid(self, x: TensorType) -> tuple[NDArray, NDArray]:
+        """Return the fractional bits and the scale, that of the weights left out, of the accumulators."""
+        if x.scale.ndim > 0:
+            raise SpicaError(
+                f"{self.name}: the channels of its input {self.inputs[0]!r} have different scales and cannot "
+                "be summed; give the layers before it an output stage"
+            )
+        return x.frac_bits.max(), x.scale
+
+    def accumulate_float(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the accumulators of a float layer for samples ``(N, ...)``."""
+        raise NotImplementedError
+
+    def accumulate(self, x: NDArray, kind: TensorType, ops: Ops) -> NDArray:
+        """Return the accumulators of an integer layer for samples ``(N, ...)`` of a type."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class WindowedLayer(WeightedLayer):
-    """Layer with weights that slides its kernel over an image.
+    """Layer with weights that slides its first kernel over an image.
 
     Attributes:
         strides: step of the window down and across.
@@ -80,7 +121,77 @@ class WindowedLayer(WeightedLayer):
     @property
     def window(self) -> Pair:
         """Height and width of the kernel."""
-        return self.kernel.shape[:2]  # type: ignore[attr-defined]
+        return next(iter(self.kernels.values())).shape[:2]
+
+    def padding_for(self, height: int, width: int) -> Padding:
+        """Return the padding of an image of a height and width, as explicit amounts."""
+        return primitives.resolve_padding(self.padding, (height, width), self.window, self.strides, self.name)
+
+    def accumulator_shape(self, x: TensorType) -> tuple[int, ...]:
+        """Return height and width of what the window gives, and the filters."""
+        check_rank(self, x, 3)
+        return (*convolved_shape(self, x, self.window, self.strides, self.padding), self.filters)
+
+    @property
+    def border(self) -> NDArray | None:
+        """The value of each channel in the border of images; ``None`` for zeros."""
+        return None
+
+    def patches(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return every window ``(N, rows, columns, C, kh, kw)`` of float images."""
+        fill = np.asarray(0 if self.border is None else self.border, np.float32)
+        return primitives.windows(x, self.window, self.strides, self.padding_for(*x.shape[1:3]), fill)
+
+    def accumulate(self, x: NDArray, kind: TensorType, ops: Ops) -> NDArray:
+        """Return the sums of a convolution with the kernel."""
+        x, kernel, peak = align(self, x, self.kernels["kernel"], kind, ops)
+        return convolve(x, kernel, peak, ops, self.strides, self.padding_for(*kind.shape[:2]), self.border)
+
+
+# -- rules that serve every layer with weights ---------------------------------------------------------------
+
+
+@infer.register
+def _(layer: WeightedLayer, inputs: Sequence[TensorType]) -> TensorType:
+    x = one_input(layer, inputs)
+    check_kernels(layer)
+    shape = layer.accumulator_shape(x)
+    for field, channels in kernel_channels(layer).items():
+        if (count := int(channels.max()) + 1) != x.channels:
+            raise SpicaError(
+                f"{layer.name}: {field} expects {count} channels, but {layer.inputs[0]!r} has {x.channels}"
+            )
+    return output_type(layer, x, shape)
+
+
+@forward_float.register
+def _(layer: WeightedLayer, inputs: Sequence[NDArray]) -> NDArray:
+    acc = layer.accumulate_float(inputs[0])
+    if layer.bias is not None:
+        acc = acc + layer.bias
+    if isinstance(layer.pool, MaxPool):
+        acc = primitives.max_pool(acc, *pool_arguments(layer, layer.pool, acc.shape))
+    if layer.activation is not None:
+        acc = np.clip(acc, 0, layer.activation.max_value)
+    return acc.mean(axis=(1, 2)) if isinstance(layer.pool, GlobalAverage) else acc
+
+
+@forward_integer.register
+def _(layer: WeightedLayer, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
+    acc = layer.accumulate(inputs[0], types[0], ops)
+    return ops.apply_epilogue(acc, epilogue_of(layer, acc.shape, infer(layer, types)))
+
+
+@macs.register
+def _(layer: WeightedLayer, inputs: Sequence[TensorType]) -> int:
+    """Count every weight for every position of the input."""
+    return prod(inputs[0].shape[:-1]) * weight_count(layer)
+
+
+@macs.register
+def _(layer: WindowedLayer, inputs: Sequence[TensorType]) -> int:
+    """Count every weight for every position of the window."""
+    return prod(convolved_shape(layer, inputs[0], layer.window, layer.strides, layer.padding)) * weight_count(layer)
 
 
 Channels = dict[str, NDArray[np.intp]]
@@ -98,7 +209,8 @@ def kernel_channels(layer: Layer) -> Channels:
 
 @kernel_channels.register
 def _(layer: WeightedLayer) -> Channels:
-    return {"kernel": np.arange(layer.kernel.shape[-2])[:, None]}  # type: ignore[attr-defined]
+    counts = {field: np.arange(getattr(layer, field).shape[axes.index("C")]) for field, axes in layer.KERNELS.items()}
+    return {field: c[:, None] if "F" in layer.KERNELS[field] else c for field, c in counts.items()}
 
 
 @singledispatch
@@ -109,7 +221,7 @@ def lowered(layer: Any) -> Any:
 
 def is_depthwise(layer: WeightedLayer) -> bool:
     """Return whether each filter of a layer reads one channel only."""
-    return all(channels.ndim == 1 for channels in kernel_channels(layer).values())
+    return not any("F" in axes for axes in layer.KERNELS.values())
 
 
 def weighted_layers(layers: Iterable[Layer]) -> list[WeightedLayer]:
@@ -117,29 +229,36 @@ def weighted_layers(layers: Iterable[Layer]) -> list[WeightedLayer]:
     return [layer for layer in layers if isinstance(layer, WeightedLayer)]
 
 
+def weight_count(layer: WeightedLayer) -> int:
+    """Return the number of weights in all kernels of a layer."""
+    return sum(kernel.size for kernel in layer.kernels.values())
+
+
+# -- checks --------------------------------------------------------------------------------------------------
+
 WEIGHT_RANGE = {1: (-1, 1), 2: (-2, 1), 4: (-8, 7), 8: (-128, 127)}
 """Smallest and largest weight of each width; one bit holds -1 and +1, without zero."""
 
 
-def check_kernel(layer: WeightedLayer, kernel: NDArray, ndim: int) -> None:
-    """Check the rank, type and range of a kernel."""
-    where = layer.name
-    if kernel.ndim != ndim or 0 in kernel.shape:
-        raise SpicaError(f"{where}: kernel has shape {kernel.shape}, but must have {ndim} axes, none empty")
-    if layer.weight_bits is None:
-        if kernel.dtype != np.float32:
-            raise SpicaError(f"{where}: kernel is {kernel.dtype}, but a float layer's must be float32")
-        if not np.isfinite(kernel).all():
-            raise SpicaError(f"{where}: kernel holds NaN or infinity; check the training")
-        return
-    if layer.weight_bits not in WEIGHT_RANGE:
-        raise SpicaError(f"{where}: weight_bits is {layer.weight_bits}, but must be 1, 2, 4 or 8")
-    low, high = WEIGHT_RANGE[layer.weight_bits]
-    if kernel.dtype != np.int8 or kernel.min() < low or kernel.max() > high:
-        raise SpicaError(f"{where}: kernel must be int8 within [{low}, {high}] for {layer.weight_bits} bits")
-    if layer.weight_scale is None:
+def check_kernels(layer: WeightedLayer) -> None:
+    """Check the rank, type and range of a layer's kernels, and what is asked of an integer layer besides."""
+    where, bits = layer.name, layer.weight_bits
+    if bits is not None and bits not in WEIGHT_RANGE:
+        raise SpicaError(f"{where}: weight_bits is {bits}, but must be 1, 2, 4 or 8")
+    for field, kernel in layer.kernels.items():
+        ndim = len(layer.KERNELS[field])
+        if kernel.ndim != ndim or 0 in kernel.shape:
+            raise SpicaError(f"{where}: {field} has shape {kernel.shape}, but must have {ndim} axes, none empty")
+        if bits is None and kernel.dtype != np.float32:
+            raise SpicaError(f"{where}: {field} is {kernel.dtype}, but a float layer's must be float32")
+        if bits is None and not np.isfinite(kernel).all():
+            raise SpicaError(f"{where}: {field} holds NaN or infinity; check the training")
+        low, high = WEIGHT_RANGE[bits or 8]
+        if bits is not None and (kernel.dtype != np.int8 or kernel.min() < low or kernel.max() > high):
+            raise SpicaError(f"{where}: {field} must be int8 within [{low}, {high}] for {bits} bits")
+    if bits is not None and layer.weight_scale is None:
         raise SpicaError(f"{where}: an integer layer needs weight_scale")
-    if not 1 <= layer.accumulator_bits <= WIDEST_ACCUMULATOR:
+    if bits is not None and not 1 <= layer.accumulator_bits <= WIDEST_ACCUMULATOR:
         raise SpicaError(
             f"{where}: accumulator_bits is {layer.accumulator_bits}, but must be 1 to {WIDEST_ACCUMULATOR}"
         )
@@ -176,30 +295,13 @@ def convolved_shape(layer: Layer, x: TensorType, kernel: Pair, strides: Pair, pa
     return height, width
 
 
-def padding_of(layer: WindowedLayer, kernel: NDArray, x: NDArray | TensorType) -> Padding:
-    """Return the padding of ``layer`` as explicit amounts, for an input array (N, H, W, C) or its type."""
-    height, width = x.shape[:2] if isinstance(x, TensorType) else x.shape[1:3]
-    return primitives.resolve_padding(layer.padding, (height, width), kernel.shape[:2], layer.strides, layer.name)
+# -- what follows the accumulator ----------------------------------------------------------------------------
 
 
-def accumulator_scale(layer: WeightedLayer, x: TensorType, mixes_channels: bool = True) -> NDArray[np.float32]:
-    """Return the real value of one accumulator step, apart from its exponent."""
-    if mixes_channels and x.scale.ndim > 0:
-        raise SpicaError(
-            f"{layer.name}: the channels of its input {layer.inputs[0]!r} have different scales and cannot "
-            "be summed; give the layers before it an output stage"
-        )
-    return np.asarray(x.scale * (1 if layer.weight_scale is None else layer.weight_scale), np.float32)
-
-
-# -- what follows the accumulator --------------------------------------------------------------------------
-
-
-def output_type(
-    layer: WeightedLayer, x: TensorType, shape: tuple[int, ...], frac_bits: NDArray, scale: NDArray
-) -> TensorType:
-    """Return the type of a layer's output, given its accumulator's shape, exponent and scale."""
-    filters = shape[-1]
+def output_type(layer: WeightedLayer, x: TensorType, shape: tuple[int, ...]) -> TensorType:
+    """Return the type of a layer's output, given its input and the shape of its accumulators."""
+    frac_bits, scale = layer.accumulator_grid(x)
+    filters, pool = shape[-1], layer.pool
     if layer.bias is not None and layer.bias.shape != (filters,):
         raise SpicaError(f"{layer.name}: bias has shape {layer.bias.shape}, but there are {filters} filters")
     if (layer.weight_bits is None) != x.is_float:
@@ -208,53 +310,37 @@ def output_type(
     bound = None if layer.activation is None else layer.activation.max_value
     if layer.weight_bits and any(a is not None and a.dtype.kind not in "iu" for a in (layer.bias, bound)):
         raise SpicaError(f"{layer.name}: its bias and the bound of its activation must be integers, as its weights are")
-    if isinstance(layer.pool, MaxPool):
-        pooled = TensorType((*shape[:-1], filters)) if len(shape) == 3 else None
-        if pooled is None:
-            raise SpicaError(f"{layer.name}: max pooling needs an image, but the output has shape {shape}")
-        shape = (
-            *convolved_shape(layer, pooled, layer.pool.size, layer.pool.strides, layer.pool.padding),
-            filters,
-        )
+    if pool is not None and len(shape) != 3:
+        raise SpicaError(f"{layer.name}: pooling needs an image, but the output has shape {shape}")
     average = 1
-    if isinstance(layer.pool, GlobalAverage):
-        if len(shape) != 3:
-            raise SpicaError(f"{layer.name}: global average pooling needs an image, but the output has shape {shape}")
+    if isinstance(pool, MaxPool):
+        shape = (*convolved_shape(layer, TensorType(shape), pool.size, pool.strides, pool.padding), filters)
+    elif isinstance(pool, GlobalAverage):
         average, shape = shape[0] * shape[1], (filters,)
     if x.is_float:
         return TensorType(shape)
-    if (out := layer.requantize) is not None:
-        return requantized_type(layer.name, out, shape)
+    if layer.requantize is not None:
+        return requantized_type(layer.name, layer.requantize, shape)
     bits = AVERAGE_BITS + 1 if average > 1 else layer.accumulator_bits + 1
-    return TensorType(shape, bits, True, frac_bits, averaged(scale, average))
-
-
-def apply_epilogue_float(layer: WeightedLayer, acc: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Apply bias, pooling and activation in float32."""
-    if layer.bias is not None:
-        acc = acc + layer.bias
-    if isinstance(layer.pool, MaxPool):
-        acc = primitives.max_pool(acc, *pool_arguments(layer, layer.pool, acc.shape))
-    if layer.activation is not None:
-        acc = np.clip(acc, 0, layer.activation.max_value)
-    if isinstance(layer.pool, GlobalAverage):
-        acc = acc.mean(axis=(1, 2))
-    return acc
+    return TensorType(
+        shape, bits, True, frac_bits, averaged(np.asarray(scale * layer.weight_scale, np.float32), average)
+    )
 
 
 def epilogue_of(layer: WeightedLayer, acc_shape: tuple[int, ...], output: TensorType) -> Epilogue:
     """Return the epilogue of ``layer`` for an accumulator of shape ``acc_shape`` (batch axis first)."""
-    relu = layer.activation
     return output_epilogue(
         layer.requantize,
         output,
+        layer.activation,
         value_bits=layer.accumulator_bits,
         bias=layer.bias,
         pool=pool_arguments(layer, layer.pool, acc_shape) if isinstance(layer.pool, MaxPool) else None,
-        relu=relu is not None,
-        ceiling=None if relu is None else relu.max_value,
         average=isinstance(layer.pool, GlobalAverage),
     )
+
+
+# -- integer products ----------------------------------------------------------------------------------------
 
 
 def largest(x: TensorType) -> int:
@@ -269,17 +355,16 @@ def input_shift(x: TensorType) -> NDArray[np.int64]:
 
 
 def align(
-    x: NDArray, kernel: NDArray, kind: TensorType, value_bits: int, ops: Ops, channels: NDArray[np.intp] | None = None
+    layer: WeightedLayer, x: NDArray, kernel: NDArray, kind: TensorType, ops: Ops
 ) -> tuple[NDArray, NDArray, int]:
-    """Make the exponents of the input's channels equal; return input, kernel (..., C, F) and largest input.
+    """Bring the input's channels to the exponents of the accumulators; return input, kernel and largest input.
 
     The left shifts that do it move into the weights, where they cost nothing, unless the shifted input would saturate.
-    ``channels`` tells which channel each weight reads, where that is not its row.
     """
-    shift, peak = input_shift(kind), largest(kind)
-    if peak << int(shift.max()) > 1 << value_bits:
+    shift, peak, value_bits = layer.accumulator_grid(kind)[0] - kind.frac_bits, largest(kind), layer.accumulator_bits
+    if peak << int(shift.max()) > 1 << value_bits and not is_depthwise(layer):
         return shift_left(x, shift, value_bits, ops), kernel, 1 << value_bits
-    return x, shifted(kernel, shift[..., None] if channels is None or not shift.ndim else shift[channels]), peak
+    return x, shifted(kernel, shift[kernel_channels(layer)["kernel"]] if shift.ndim else shift), peak
 
 
 def shifted(kernel: NDArray, shift: NDArray[np.int64]) -> NDArray:
@@ -287,25 +372,21 @@ def shifted(kernel: NDArray, shift: NDArray[np.int64]) -> NDArray:
     return kernel.astype(np.int64) << shift if shift.any() else kernel
 
 
+def convolve(
+    x: NDArray, kernel: NDArray, peak: int, ops: Ops, strides: Pair = (1, 1), padding: Padding = NO_PADDING,
+    border: NDArray | None = None,
+) -> NDArray:  # fmt: skip
+    """Return the sums of a convolution of ``x`` (N, H, W, C), of magnitudes up to ``peak``.
+
+    The kernel is (kh, kw, C, F) or, with one for each channel, (kh, kw, C), whose border is always zero.
+    """
+    if kernel.ndim == 3:
+        return ops.convolve_depthwise(x, kernel, strides, padding, bound(peak, kernel))
+    fill = np.zeros(kernel.shape[2], np.int64) if border is None else border
+    return ops.convolve(x, kernel, strides, padding, fill, bound(max(peak, int(np.abs(fill).max())), kernel))
+
+
 def bound(peak: int, kernel: NDArray) -> int:
     """Return the largest magnitude that a filter's sum can reach, for ``kernel`` (..., F) on values up to ``peak``."""
     axes = tuple(range(kernel.ndim - 1))
     return peak * int((np.maximum(kernel, 0).sum(axis=axes) - np.minimum(kernel, 0).sum(axis=axes)).max())
-
-
-@macs.register
-def _(layer: WeightedLayer, inputs: Sequence[TensorType]) -> int:
-    """Every weight meets every position of the input."""
-    return prod(inputs[0].shape[:-1]) * weight_count(layer)
-
-
-@macs.register
-def _(layer: WindowedLayer, inputs: Sequence[TensorType]) -> int:
-    """Every weight meets every position of the window."""
-    rows, columns = convolved_shape(layer, inputs[0], layer.window, layer.strides, layer.padding)
-    return rows * columns * weight_count(layer)
-
-
-def weight_count(layer: WeightedLayer) -> int:
-    """Return the number of weights in all kernels of a layer."""
-    return sum(getattr(layer, f.name).size for f in fields(layer) if "kernel" in f.name)

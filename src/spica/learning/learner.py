@@ -13,8 +13,8 @@ from spica.errors import SpicaError
 from spica.layers import Dense, Dequantize, LearningDense
 from spica.layers.learning import UNIT
 from spica.learning.propose import propose_weights
-from spica.learning.rules import RULES, State, random_kernel
-from spica.network import Layer, Network, TensorType
+from spica.learning.rules import RULES, STATE, State, random_kernel
+from spica.network import Layer, Network
 from spica.network.graph import accuracy
 
 LAYER = "learning"
@@ -123,16 +123,12 @@ class Learner:
         layer, each = self.layer, self.layer.neurons_per_class
         neurons = layer.kernel.shape[1]
         more, first = count * each, neurons // each
-        memory = more if layer.memory.shape[1] else 0
-        wider = replace(
-            layer,
-            kernel=np.pad(layer.kernel, ((0, 0), (0, more))),
-            memory=np.pad(layer.memory, ((0, 0), (0, memory))),
-            plasticity=np.pad(layer.plasticity, (0, more)),
-            threshold=np.pad(layer.threshold, (0, more)),
-            learned=np.pad(layer.learned, (0, more)),
-            names=(*layer.names, *map(str, range(first, first + count))) if layer.names else (),
-        )
+        wide: dict[str, Any] = {"names": (*layer.names, *map(str, range(first, first + count))) if layer.names else ()}
+        for name in STATE:
+            values = getattr(layer, name)
+            columns = more if values.shape[-1] else 0  # a memory without any stays so
+            wide[name] = np.pad(values, [*[(0, 0)] * (values.ndim - 1), (0, columns)])
+        wider = replace(layer, **wide)
         self._become(blank(wider, range(first, first + count)))
         return self
 
@@ -204,19 +200,16 @@ def learn(
     if learning_layer(network) is not None:
         return Learner(network)
     layers, source = features_of(network)
-    kind = Network(layers, (source,), network.name).types[source]
-    _check_binary(network, source, kind)
-    inputs = int(np.prod(kind.shape))
+    features = Network(layers, (source,), network.name)
+    inputs = _check_binary(features, source)
     if weights_per_neuron is None:
         if samples is None:
             raise SpicaError("give weights_per_neuron, or samples to propose it from")
-        weights_per_neuron = propose_weights(Network(layers, (source,), network.name), samples)
+        weights_per_neuron = propose_weights(features, samples)
     shares = {
-        "initial_plasticity": initial_plasticity,
-        "min_plasticity": min_plasticity,
-        "plasticity_decay": plasticity_decay,
-        "competition": competition,
-    }
+        "initial_plasticity": initial_plasticity, "min_plasticity": min_plasticity,
+        "plasticity_decay": plasticity_decay, "competition": competition,
+    }  # fmt: skip
     _check_rule(rule, shares)
     if classes is None or classes < 1 or neurons_per_class < 1 or not 1 <= weights_per_neuron <= inputs:
         raise SpicaError(f"classes and neurons_per_class must be at least 1, weights_per_neuron 1 to {inputs}")
@@ -233,18 +226,10 @@ def _new_layer(source: str, inputs: int, classes: int, **fields: Any) -> Learnin
     """Return a learning layer that has learned nothing."""
     neurons = classes * fields["neurons_per_class"]
     nothing = np.zeros(neurons, np.int64)
-    layer = LearningDense(
-        name=LAYER,
-        inputs=(source,),
-        kernel=np.zeros((inputs, neurons), np.int8),
-        plasticity=nothing,
-        threshold=nothing,
-        learned=nothing,
-        memory=np.zeros((inputs, neurons if fields["rule"] == "prototype" else 0), np.int16),
-        names=(),
-        **fields,
-    )
-    return blank(layer, range(classes))
+    kernel = np.zeros((inputs, neurons), np.int8)
+    memory = np.zeros((inputs, neurons if fields["rule"] == "prototype" else 0), np.int16)
+    fields |= {"kernel": kernel, "memory": memory, "plasticity": nothing, "threshold": nothing, "learned": nothing}
+    return blank(LearningDense(name=LAYER, inputs=(source,), **fields), range(classes))
 
 
 def _check_rule(rule: str, shares: dict[str, float]) -> None:
@@ -254,6 +239,17 @@ def _check_rule(rule: str, shares: dict[str, float]) -> None:
             raise SpicaError(f"{name} is {value!r}, but must be 0 to 1")
     if rule not in RULES:
         raise SpicaError(f"rule {rule!r} is unknown; choose {' or '.join(RULES)}")
+
+
+def _check_binary(features: Network, source: str) -> int:
+    """Check that features are binary spikes, and return how many there are."""
+    kind = features.types[source]
+    if kind.bits != 1 or kind.signed:
+        raise SpicaError(
+            f"{features.name}: {source!r}, which the learning layer would read, is {kind}, but must be binary spikes; "
+            f"quantise with activations={{{source!r}: 1}}, or end the network earlier"
+        )
+    return int(np.prod(kind.shape))
 
 
 def learning_layer(network: Network) -> LearningDense | None:
@@ -290,18 +286,9 @@ def blank(layer: LearningDense, labels: range) -> LearningDense:
     each = layer.neurons_per_class
     neurons = range(labels.start * each, labels.stop * each)
     part = slice(neurons.start, neurons.stop)
-    changed = {name: getattr(layer, name).copy() for name in ("kernel", "plasticity", "threshold", "learned", "memory")}
+    changed = {name: getattr(layer, name).copy() for name in STATE}
+    for values in changed.values():
+        values[..., part] = 0
     changed["kernel"][:, part] = random_kernel(len(layer.kernel), neurons, layer.weights_per_neuron, layer.seed)
     changed["plasticity"][part] = layer.initial_plasticity
-    changed["threshold"][part] = 0
-    changed["learned"][part] = 0
-    changed["memory"][:, part] = 0
     return replace(layer, **changed)
-
-
-def _check_binary(network: Network, source: str, kind: TensorType) -> None:
-    if kind.bits != 1 or kind.signed:
-        raise SpicaError(
-            f"{network.name}: {source!r}, which the learning layer would read, is {kind}, but must be binary spikes; "
-            f"quantise with activations={{{source!r}: 1}}, or end the network earlier"
-        )

@@ -8,6 +8,7 @@ has learned, and input, so they depend on nothing else.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from spica import _native
 from spica.layers.learning import MEMORY_BITS, UNIT, LearningDense
 
 RULES = ("swap", "prototype")
+STATE = ("kernel", "memory", "plasticity", "threshold", "learned")
+"""The fields of a learning layer that samples change."""
+
 MEMORY_LIMIT = (1 << MEMORY_BITS - 1) - 1
 """Largest magnitude that a prototype's memory of an input holds."""
 
@@ -62,14 +66,8 @@ class State:
 
     def record(self) -> LearningDense:
         """Return the layer as it is now."""
-        return replace(
-            self.layer,
-            kernel=np.array(self.kernel, order="C"),
-            memory=np.array(self.memory, order="C"),
-            plasticity=self.plasticity.copy(),
-            threshold=self.threshold.copy(),
-            learned=self.learned.copy(),
-        )
+        now: dict[str, Any] = {name: np.array(getattr(self, name), order="C") for name in STATE}
+        return replace(self.layer, **now)
 
     def _swap(self, winner: int, spikes: NDArray, active: NDArray) -> None:
         """Move connections that saw no spike to inputs that had one, as many as plasticity allows."""

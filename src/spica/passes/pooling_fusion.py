@@ -7,7 +7,8 @@ in layers over time.
 
 from dataclasses import replace
 
-from spica.layers import DEPTHWISE, GlobalAverage, GlobalAveragePooling2D, MaxPool2D, Temporal, WeightedLayer
+from spica.layers import GlobalAverage, GlobalAveragePooling2D, MaxPool2D, Temporal, WeightedLayer
+from spica.layers.weighted import is_depthwise
 from spica.network import Layer, Network
 from spica.passes.base import Result, graph_pass
 from spica.passes.merge import merge_pairs
@@ -24,6 +25,6 @@ def _merge(before: Layer, after: Layer) -> Layer | None:
         return None
     if isinstance(after, MaxPool2D):
         return replace(before, pool=after.pool)
-    if isinstance(after, GlobalAveragePooling2D) and before.requantize is None and not isinstance(before, DEPTHWISE):
+    if isinstance(after, GlobalAveragePooling2D) and before.requantize is None and not is_depthwise(before):
         return replace(before, pool=GlobalAverage(), requantize=after.requantize)
     return None

@@ -6,25 +6,20 @@ Neurons, 2013).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keras import ops
-from spica.qat.tracer import Learned, Primitives, Range, Value, tensor_of
+from spica.qat.tracer import Convolution, Learned, Primitives, Range, Value, tensor_of
 from spica.semantics.primitives import EXPONENT_BITS, NORM_BITS, PROBABILITY_BITS, Epilogue
 
 
-class Factor(Learned):
-    """Multipliers that stand for a real factor ``multiplier * 2**-shift``, one a filter."""
-
-
 def factor_of(multiplier: NDArray, shift: NDArray) -> Any:
-    """Return the real factor of an output epilogue, as float32."""
-    if isinstance(multiplier, Factor) and multiplier.positions is not None:
-        return multiplier.source
+    """Return the real factor of an output stage, one a filter; a learned multiplier stands for it."""
+    if isinstance(multiplier, Learned) and multiplier.positions is not None:
+        return tensor_of(multiplier, "float32")
     return ops.convert_to_tensor(np.ldexp(np.asarray(multiplier, np.float64), -np.asarray(shift)).astype(np.float32))
 
 
@@ -36,18 +31,10 @@ def pass_through(smooth: Any, rounded: Any) -> Any:
 class Differentiable(Primitives):
     """The primitives in float32, with gradients; ``activities`` collects what rectifiers give, for a sparsity loss."""
 
-    dtype = "float32"
+    dtype, lowest = "float32", -float(1 << 31)
 
-    def _products(self, x: Any, limits: Range, kernel: NDArray, count: int, convolve: Callable[[Any, Any], Any]) -> Any:
+    def _products(self, x: Any, limits: Range, kernel: NDArray, count: int, convolve: Convolution) -> Any:
         return convolve(x, tensor_of(kernel, "float32"))
-
-    def _lowest(self) -> float:
-        return -float(1 << 31)
-
-    def add(self, a: Value, b: Value, shifts: tuple[NDArray, NDArray], value_bits: int) -> Value:
-        """Add tensors shifted to one exponent."""
-        left, right = (v.tensor * ops.convert_to_tensor((1 << s).astype(np.float32)) for v, s in zip((a, b), shifts))
-        return Value(a.shape, left + right, (0, 0))
 
     def look_up(self, x: Value, table: NDArray, lowest: int) -> Value:
         """Look integers up in a table; gradients are its slopes."""
@@ -74,26 +61,21 @@ class Differentiable(Primitives):
         unit = float(1 << PROBABILITY_BITS)
         return pass_through(powers * unit, ops.round(powers * unit))
 
-    def apply_epilogue(self, acc: Value, epilogue: Epilogue) -> Value:
-        """Take accumulators through the steps that follow them."""
+    def _biased(self, acc: Value, epilogue: Epilogue) -> Any:
         limit = float(1 << min(epilogue.value_bits, 62))
-        v, shape = ops.clip(acc.tensor, -limit, limit), acc.shape
-        if epilogue.bias is not None:
-            v = v + tensor_of(epilogue.bias, "float32")
-        if epilogue.pool is not None:
-            v, shape = self._pool(v, epilogue.pool, shape)
-        if epilogue.relu:
-            v = ops.maximum(v, 0.0)
-        if epilogue.ceiling is not None:
-            v = ops.minimum(v, tensor_of(epilogue.ceiling, "float32"))
-        if epilogue.average:
-            v, shape = ops.sum(v, axis=(1, 2)), (1, shape[-1])
+        v = ops.clip(acc.tensor, -limit, limit)
+        return v if epilogue.bias is None else v + tensor_of(epilogue.bias, "float32")
+
+    def _summed(self, v: Any) -> Any:
+        return ops.sum(v, axis=(1, 2))
+
+    def _requantized(self, acc: Value, epilogue: Epilogue) -> Value:
         if epilogue.multiplier is None or epilogue.shift is None:
-            return Value(shape, v, (0, 0), epilogue.dtype)
-        v = v * factor_of(epilogue.multiplier, epilogue.shift)
+            return Value(acc.shape, acc.tensor, (0, 0), epilogue.dtype)
         # Where the result saturates by more than half a step it has no gradient.
+        v = acc.tensor * factor_of(epilogue.multiplier, epilogue.shift)
         v = ops.clip(v, epilogue.low - 0.5, epilogue.high + 0.5)
         v = pass_through(v, ops.clip(ops.floor(v + 0.5), epilogue.low, epilogue.high))
         if epilogue.relu:
             self.activities.append((self.layer, v / epilogue.high))
-        return Value(shape, v, (epilogue.low, epilogue.high), epilogue.dtype)
+        return Value(acc.shape, v, (epilogue.low, epilogue.high), epilogue.dtype)

@@ -7,8 +7,6 @@ limbs: ``high * 2**16 + low``, both int32, ``0 <= low < 2**16``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,15 +14,8 @@ from numpy.typing import NDArray
 
 from keras import ops
 from spica.errors import SpicaError
-from spica.qat.tracer import Learned, Primitives, Range, Value, range_of, tensor_of
-from spica.semantics.primitives import (
-    EXPONENT_BITS,
-    NORM_BITS,
-    POWER_UNIT,
-    PROBABILITY_BITS,
-    SMALLEST_POWER,
-    Epilogue,
-)
+from spica.qat.tracer import Convolution, Learned, Primitives, Range, Value, range_of, tensor_of
+from spica.semantics.primitives import EXPONENT_BITS, NORM_BITS, POWER_UNIT, PROBABILITY_BITS, SMALLEST_POWER, Epilogue
 
 FLOAT_BITS = 24
 LIMB = 16
@@ -40,28 +31,17 @@ def planes(x: Any, low: int, high: int, bits: int) -> list[tuple[int, Any]]:
     """Return planes of ``bits`` bits of int32 values from ``low`` to ``high``, each with its shift, as float32."""
     width = max(high, -low - 1, 1).bit_length()
     count = -(-width // bits)
-    split = [
-        (
-            bits * i,
-            ops.right_shift(x, bits * i) if i == count - 1 else (ops.right_shift(x, bits * i)) & ((1 << bits) - 1),
-        )
-        for i in range(count)
-    ]
-    return [(shift, ops.cast(plane, "float32")) for shift, plane in split]
+    shifted = [ops.right_shift(x, bits * i) for i in range(count)]
+    split = [*(plane & ((1 << bits) - 1) for plane in shifted[:-1]), shifted[-1]]
+    return [(bits * i, ops.cast(plane, "float32")) for i, plane in enumerate(split)]
 
 
 def products(
-    x: Any, x_range: tuple[int, int], w: Any, w_range: tuple[int, int], count: int, convolve: Callable[[Any, Any], Any]
+    x: Any, x_range: tuple[int, int], w: Any, w_range: tuple[int, int], count: int, convolve: Convolution
 ) -> Any | Limbs:
-    """Return sums of ``count`` products of int32 values: int32, or limbs where a sum may not fit.
+    """Return sums of ``count`` products of int32 values within ranges: int32, or limbs where a sum may not fit.
 
-    Args:
-        x: the one operand.
-        x_range: its smallest and largest integer.
-        w: the other.
-        w_range: its smallest and largest integer.
-        count: products in a sum.
-        convolve: a float32 convolution of planes of both.
+    ``convolve`` is a float32 convolution, of a plane of each operand.
     """
     x_bits, w_bits = (max(high, -low - 1, 1).bit_length() for low, high in (x_range, w_range))
     reach = (1 << x_bits) * (1 << w_bits) * count
@@ -113,6 +93,11 @@ def to_int32(x: Any | Limbs, bits: int) -> Any:
     return x if bits >= 31 else ops.clip(x, -(1 << bits), (1 << bits) - 1)
 
 
+def added(a: Any, b: Any, bits: int) -> Any:
+    """Return the sum of int32 values, clipped to ``[-2**bits, 2**bits - 1]``."""
+    return to_int32(carry(*(x + y for x, y in zip(limbs(a), limbs(b)))), bits)
+
+
 def shift_round(x: Any, shift: Any) -> Any:
     """Return ``floor(x * 2**-shift + 0.5)`` of int32 by int32, saturated to int32; a negative shift goes left."""
     right, left = ops.clip(shift, 1, 31), ops.clip(-shift, 0, 31)
@@ -146,23 +131,10 @@ def scale(x: Limbs, multiplier: Any, shift: Any, buffer_bits: int, low: int, hig
 class Exact(Primitives):
     """The primitives in int32, with the integers of the reference."""
 
-    dtype = "int32"
+    dtype, lowest = "int32", -(1 << 31)
 
-    def _products(self, x: Any, limits: Range, kernel: NDArray, count: int, convolve: Callable[[Any, Any], Any]) -> Any:
+    def _products(self, x: Any, limits: Range, kernel: NDArray, count: int, convolve: Convolution) -> Any:
         return products(x, limits, tensor_of(kernel, "int32"), range_of(kernel), count, convolve)
-
-    def _lowest(self) -> int:
-        return -(1 << 31)
-
-    def add(self, a: Value, b: Value, shifts: tuple[NDArray, NDArray], value_bits: int) -> Value:
-        """Add tensors shifted to one exponent."""
-        ends = [end << int(s.max()) for v, s in zip((a, b), shifts) for end in v.range]
-        if max(map(abs, ends)) >= 1 << 30:
-            raise SpicaError(
-                f"{self.layer}: adds integers too wide to train; give the layers before it an output stage"
-            )
-        left, right = (v.tensor * ops.convert_to_tensor((1 << s).astype(np.int32)) for v, s in zip((a, b), shifts))
-        return Value(a.shape, left + right, (min(ends[:2]) + min(ends[2:]), max(ends[:2]) + max(ends[2:])))
 
     def look_up(self, x: Value, table: NDArray, lowest: int) -> Value:
         """Look integers up in a table that starts at ``lowest``."""
@@ -171,18 +143,13 @@ class Exact(Primitives):
 
     def normalise(self, x: Value) -> Value:
         """Divide what each value is off its token's mean by the mean absolute deviation."""
-        centred, deviation = self._spread(x)
-        limit = x.shape[-1] << NORM_BITS
-        return Value(x.shape, ops.floor_divide(centred * (1 << NORM_BITS), deviation), (-limit, limit))
-
-    def _spread(self, x: Value) -> tuple[Any, Any]:
-        """Return ``channels`` times how far values are off their token's mean, and the mean of that without sign."""
         channels = x.shape[-1]
         if max(map(abs, x.range)) * channels * max(channels, 2 << NORM_BITS) >= 1 << 31:
             raise SpicaError(f"{self.layer}: normalises integers too wide to train; use fewer channels or bits")
         centred = x.tensor * channels - ops.sum(x.tensor, axis=-1, keepdims=True)
         deviation = ops.floor_divide(ops.sum(ops.abs(centred), axis=-1, keepdims=True), channels)
-        return centred, ops.maximum(deviation, 1)
+        normal = ops.floor_divide(centred * (1 << NORM_BITS), ops.maximum(deviation, 1))
+        return Value(x.shape, normal, (-(channels << NORM_BITS), channels << NORM_BITS))
 
     def _softmax(self, scores: Any, multiplier: int, shift: int) -> Any:
         steps = ops.floor_divide(scores * multiplier, 1 << shift)
@@ -194,45 +161,39 @@ class Exact(Primitives):
         total = ops.sum(powers, axis=-1, keepdims=True)
         return ops.floor_divide(powers * (2 << PROBABILITY_BITS) + total, 2 * total)
 
-    def apply_epilogue(self, acc: Value, epilogue: Epilogue) -> Value:
-        """Take accumulators through the steps that follow them."""
+    def _biased(self, acc: Value, epilogue: Epilogue) -> Any:
         if epilogue.value_bits > 31 and isinstance(acc.tensor, tuple):
             raise SpicaError(f"{self.layer}: its accumulator of {epilogue.value_bits} bits is too wide to train")
-        v, shape = to_int32(acc.tensor, epilogue.value_bits), acc.shape
-        if epilogue.bias is not None:
-            halves = zip(limbs(v), limbs(tensor_of(epilogue.bias, "int32")))
-            v = to_int32(carry(*(a + b for a, b in halves)), epilogue.value_bits)
-        if epilogue.pool is not None:
-            v, shape = self._pool(v, epilogue.pool, shape)
-        if epilogue.relu:
-            v = ops.maximum(v, 0)
-        if epilogue.ceiling is not None:
-            v = ops.minimum(v, tensor_of(epilogue.ceiling, "int32"))
-        if epilogue.average:
-            high, low = (ops.sum(part, axis=(1, 2)) for part in limbs(v))
-            v, shape = saturate(carry(high, low), 32), (1, shape[-1])
+        v = to_int32(acc.tensor, epilogue.value_bits)
+        return v if epilogue.bias is None else added(v, tensor_of(epilogue.bias, "int32"), epilogue.value_bits)
+
+    def _summed(self, v: Any) -> Limbs:
+        high, low = (ops.sum(part, axis=(1, 2)) for part in limbs(v))
+        return saturate(carry(high, low), 32)
+
+    def _requantized(self, acc: Value, epilogue: Epilogue) -> Value:
+        v, low, high, bits = acc.tensor, epilogue.low, epilogue.high, epilogue.buffer_bits
         if epilogue.multiplier is None or epilogue.shift is None:
             limit = 1 << min(epilogue.value_bits, 31)
-            return Value(shape, to_int32(v, 31), (0 if epilogue.relu else -limit, limit - 1), epilogue.dtype)
+            limits = (0 if epilogue.relu else -limit, limit - 1)
+            return Value(acc.shape, to_int32(v, 31), limits, epilogue.dtype)
         if not isinstance(epilogue.multiplier, Learned) and not np.any(epilogue.shift):
-            return self._multiplied(replace(acc, shape=shape, tensor=v), epilogue)
-        wide = epilogue.high >= LARGEST_OUTPUT and epilogue.buffer_bits > 31
-        if int(np.max(epilogue.multiplier)) > LARGEST_MULTIPLIER or wide:
+            return self._multiplied(acc, epilogue)
+        if int(np.max(epilogue.multiplier)) > LARGEST_MULTIPLIER or (high >= LARGEST_OUTPUT and bits > 31):
             raise SpicaError(f"{self.layer}: its output stage is too wide to train; use at most 8 bits")
         multiplier, shift = (tensor_of(a, "int32") for a in (epilogue.multiplier, epilogue.shift))
-        if epilogue.buffer_bits > 31:
-            v = scale(limbs(v), multiplier, shift, epilogue.buffer_bits, epilogue.low, epilogue.high)
+        if bits > 31:
+            v = scale(limbs(v), multiplier, shift, bits, low, high)
         else:
             product = carry(*(part * multiplier for part in limbs(v)))
-            v = ops.clip(shift_round(to_int32(product, epilogue.buffer_bits), shift), epilogue.low, epilogue.high)
-        return Value(shape, v, (epilogue.low, epilogue.high), epilogue.dtype)
+            v = ops.clip(shift_round(to_int32(product, bits), shift), low, high)
+        return Value(acc.shape, v, (low, high), epilogue.dtype)
 
     def _turn(self, state: tuple[Any, Any], factor: tuple[Any, Any], x: Any, bits: int) -> tuple[Any, Any]:
         """Step as ``primitives.turn``; 16-bit states and factors below 1 keep the sum of products in int32."""
         (real, imaginary), (cosine, sine) = state, factor
         kept, crossed = real * cosine - imaginary * sine, real * sine + imaginary * cosine
-        halves = zip(limbs(kept), limbs(x))
-        return to_int32(carry(*(a + b for a, b in halves)), bits), crossed
+        return added(kept, x, bits), crossed
 
     def _multiplied(self, acc: Value, epilogue: Epilogue) -> Value:
         """Multiply by whole numbers, as exponents are aligned."""

@@ -25,36 +25,28 @@ LatentWeights = dict[str, NDArray[np.float32]]
 
 
 def find_latent_weights(net: Network, quantized: Network) -> dict[str, LatentWeights]:
-    """Return the kernels of ``net`` in units of the integers of ``quantized``, by layer.
+    """Return the kernels of ``net``, after the passes, in units of the integers of ``quantized``, by layer.
 
-    Args:
-        net: the float network that ``quantized`` was made from, after the passes.
-        quantized: its integer form; layers that ``net`` has not are left out.
+    Layers that only one of them has are left out.
     """
     references: dict[str, Any] = {layer.name: layer for layer in net}
     gains: dict[str, NDArray] = {}
     found = {}
+    layer: Any
     for layer in quantized:
         gain = read_gain(layer, [gains[name] for name in layer.inputs], quantized)
-        reference = references.get(layer.name)
-        if applies(kernel_channels, layer) and type(reference) is type(layer) and _same_kernel(reference, layer):
+        reference: Any = references.get(layer.name)
+        same = applies(kernel_channels, layer) and type(reference) is type(layer)
+        if same and reference.kernel.shape == layer.kernel.shape:  # those of unrelated networks may differ
             found[layer.name], gain = latent_weights(layer, reference, gain)
         gains[layer.name] = gain
     return found
 
 
-def _same_kernel(reference: Any, layer: Any) -> bool:
-    """Return whether the kernels of two layers have one shape; those of unrelated networks may not."""
-    return reference.kernel.shape == layer.kernel.shape
-
-
 def latent_weights(layer: Any, reference: Any, gain: NDArray) -> tuple[LatentWeights, NDArray]:
-    """Return a layer's kernels before rounding, and the factor of each of its filters over the float network's.
+    """Return an integer layer's kernels before rounding, and the factor of each filter over the float ``reference``.
 
-    Args:
-        layer: the integer layer, with weights.
-        reference: the float layer that it was made from.
-        gain: factor of each channel that it reads, or of all.
+    ``gain`` is the factor of each channel that it reads, or of all.
     """
     found, factor = {}, np.ones(())
     for field, channels in kernel_channels(layer).items():
@@ -66,12 +58,9 @@ def latent_weights(layer: Any, reference: Any, gain: NDArray) -> tuple[LatentWei
 
 @singledispatch
 def read_gain(layer: Layer, read: list[NDArray], net: Network) -> NDArray:
-    """Return the factor of each channel that a layer reads or, where it has no weights, gives.
+    """Return the factor of each channel, or of all, that an integer layer reads or, where it has no weights, gives.
 
-    Args:
-        layer: the integer layer.
-        read: the factors of its inputs, one or one a channel.
-        net: the integer network.
+    ``read`` are the factors of its inputs.
     """
     return np.ones(())
 

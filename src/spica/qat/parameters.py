@@ -10,6 +10,7 @@ backend, and an untrained model is the network that it was made from, to the bit
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -19,12 +20,12 @@ from numpy.typing import NDArray
 import keras
 from keras import ops
 from spica.layers import Requantize, WeightedLayer
-from spica.layers.weighted import WEIGHT_RANGE, kernel_channels
+from spica.layers.weighted import WEIGHT_RANGE
 from spica.network import TensorType
-from spica.qat.differentiable import Factor, pass_through
+from spica.qat.differentiable import pass_through
 from spica.qat.latent_weights import LatentWeights
 from spica.qat.tracer import Learned
-from spica.quantization.rounding import BIAS_BITS
+from spica.quantization.rounding import BIAS_BITS, step_of
 
 LARGEST_BIAS_SHIFT = 20
 OCTAVES = 4
@@ -40,8 +41,8 @@ class Parameters(keras.layers.Layer):
         assert layer.weight_bits is not None
         self.weight_unit = float(2 ** (layer.weight_bits - 1))
         self.kernels = {
-            field: self._variable(field, latent.get(field, getattr(layer, field)) / self.weight_unit)
-            for field in kernel_channels(layer)
+            field: self._variable(field, latent.get(field, kernel) / self.weight_unit)
+            for field, kernel in layer.kernels.items()
         }
         self.bias_unit = _power_of_two(_filling(layer, output))
         self.bias = None if layer.bias is None else self._variable("bias", layer.bias / self.bias_unit)
@@ -56,40 +57,38 @@ class Parameters(keras.layers.Layer):
         values = np.asarray(start, np.float32)
         return self.add_weight(name=name, shape=values.shape, initializer=keras.initializers.Constant(values))
 
-    def smooth(self) -> WeightedLayer:
-        """Return the layer with tensors in float32 that stand for its integers and have gradients."""
+    def _learned(self, of: Callable[[Any, Any], Any]) -> dict[str, Any]:
+        """Return kernels and bias that stand for what ``of`` makes of real numbers and the integers of now."""
         changes: dict[str, Any] = {}
         for field in self.kernels:
             real, rounded, limits = self._kernel(field)
-            changes[field] = Learned.of(getattr(self.record, field), pass_through(real, rounded), limits)
+            changes[field] = Learned.of(getattr(self.record, field), of(real, rounded), limits)
         if self.record.bias is not None:
-            changes["bias"] = Learned.of(self.record.bias, pass_through(*self._bias()), (0, 0))
+            changes["bias"] = Learned.of(self.record.bias, of(*self._bias()), (0, 0))
+        return changes
+
+    def smooth(self) -> WeightedLayer:
+        """Return the layer with tensors in float32 that stand for its integers and have gradients."""
+        changes = self._learned(pass_through)
         if self.gain is not None:
             multiplier, octave = self._multiplier()
             out: Any = self.record.requantize
             unit = np.ldexp(np.float32(1), -out.shift.astype(np.int32)).astype(np.float32)
             wanted = self.gain * _tensor(self.start)
             factor = pass_through(wanted, multiplier * _power(octave)) * _tensor(unit)
-            changes["requantize"] = replace(out, multiplier=Factor.of(self.start, factor, (0, 0)))
+            changes["requantize"] = replace(out, multiplier=Learned.of(self.start, factor, (0, 0)))
         return replace(self.record, **changes)
 
     def exact(self) -> WeightedLayer:
         """Return the layer with int32 tensors that stand for its integers."""
-        changes: dict[str, Any] = {}
-        for field in self.kernels:
-            _, rounded, limits = self._kernel(field)
-            changes[field] = Learned.of(getattr(self.record, field), ops.cast(rounded, "int32"), limits)
-        if self.record.bias is not None:
-            changes["bias"] = Learned.of(self.record.bias, ops.cast(self._bias()[1], "int32"), (0, 0))
+        changes = self._learned(lambda real, rounded: ops.cast(rounded, "int32"))
         if self.gain is not None:
             multiplier, octave = self._multiplier()
             out: Any = self.record.requantize
             shift = np.broadcast_to(out.shift, self.start.shape)
-            changes["requantize"] = replace(
-                out,
-                multiplier=Learned.of(self.start, ops.cast(multiplier, "int32"), (0, 0)),
-                shift=Learned.of(shift, _tensor(shift, "int32") - octave, (0, 0)),
-            )
+            learned = {"multiplier": (self.start, ops.cast(multiplier, "int32"))}
+            learned["shift"] = (shift, _tensor(shift, "int32") - octave)
+            changes["requantize"] = replace(out, **{n: Learned.of(*v, (0, 0)) for n, v in learned.items()})
         return replace(self.record, **changes)
 
     def integer(self) -> WeightedLayer:
@@ -153,7 +152,7 @@ def _tensor(values: NDArray, dtype: str = "float32") -> Any:
 def _filling(layer: WeightedLayer, output: TensorType) -> NDArray[np.float64]:
     """Return each filter's accumulator that fills the output's range; without an output stage, that is worth 1."""
     if layer.requantize is None:
-        return 1 / np.ldexp(output.scale.astype(np.float64), -output.frac_bits)
+        return 1 / step_of(output)
     factor = np.ldexp(np.maximum(layer.requantize.multiplier, 1).astype(np.float64), -layer.requantize.shift)
     return output.range[1] / factor
 

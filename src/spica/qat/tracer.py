@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial, reduce
 from math import prod
 from typing import Any
 
@@ -21,6 +22,8 @@ from spica.network import TensorType
 from spica.semantics.primitives import EXPONENT_BITS, PROBABILITY_BITS, Complex, Epilogue, Padding, Pair
 
 Range = tuple[int, int]
+Convolution = Callable[[Any, Any], Any]
+"""A float32 convolution of images and a kernel."""
 
 
 @dataclass(eq=False)
@@ -81,12 +84,8 @@ class Learned(np.ndarray):
     def _follow(self, move: Callable[[NDArray], NDArray]) -> Learned:
         assert self.positions is not None
         made = move(np.asarray(self)).view(Learned)
-        made.source, made.positions, made.shift, made.range = (
-            self.source,
-            move(self.positions),
-            move(self.shift),
-            self.range,
-        )
+        made.source, made.range = self.source, self.range
+        made.positions, made.shift = move(self.positions), move(self.shift)
         return made
 
     def __getitem__(self, key: Any) -> Any:
@@ -130,7 +129,9 @@ def range_of(values: NDArray) -> Range:
 class Primitives:
     """Base of both sets: moving values, and the shapes of sums. ``length`` is that of the clips, in frames."""
 
-    dtype = ""
+    dtype: str
+    lowest: float
+    """A number below all that is pooled."""
 
     def __init__(self, length: int) -> None:
         self.activities: list[tuple[str, Any]] = []
@@ -142,27 +143,33 @@ class Primitives:
 
     def convolve(self, x: Value, kernel: NDArray, strides: Pair, padding: Padding, fill: NDArray, bound: int) -> Value:
         """Convolve, see ``primitives.convolve``."""
-        kh, kw, channels, filters = kernel.shape
-        low, high = min(x.range[0], int(np.min(fill))), max(x.range[1], int(np.max(fill)))
-        padded = self._pad(x.tensor, padding, np.broadcast_to(fill, channels))
-
-        def run(a: Any, b: Any) -> Any:
-            return ops.conv(a, b, strides=strides, padding="valid", data_format="channels_last")
-
-        tensor = self._products(padded, (low, high), kernel, kh * kw * channels, run)
-        return Value(_slid(x.shape, kernel.shape, strides, padding, filters), tensor, (0, 0))
+        run = partial(ops.conv, strides=strides, padding="valid", data_format="channels_last")
+        return self._slide(x, kernel, prod(kernel.shape[:3]), strides, padding, fill, run)
 
     def convolve_depthwise(self, x: Value, kernel: NDArray, strides: Pair, padding: Padding, bound: int) -> Value:
         """Convolve each channel, see ``primitives.convolve_depthwise``."""
-        kh, kw, channels = kernel.shape
-        low, high = min(x.range[0], 0), max(x.range[1], 0)
-        padded = self._pad(x.tensor, padding, np.zeros(channels, np.int64))
+        fill, run = np.zeros(kernel.shape[2], np.int64), partial(_depthwise, strides=strides)
+        made = self._slide(x, kernel[..., None], prod(kernel.shape[:2]), strides, padding, fill, run)
+        return replace(made, shape=(*made.shape[:3], kernel.shape[2]))
 
-        def run(a: Any, b: Any) -> Any:
-            return _depthwise(a, b, strides)
+    def _slide(
+        self, x: Value, kernel: NDArray, count: int, strides: Pair, padding: Padding, fill: NDArray, run: Convolution
+    ) -> Value:
+        """Return sums of ``count`` products each, by a float32 convolution of planes of image and kernel."""
+        limits = min(x.range[0], int(np.min(fill))), max(x.range[1], int(np.max(fill)))
+        padded = self._pad(x.tensor, padding, np.broadcast_to(fill, kernel.shape[2]))
+        shape = _slid(x.shape, kernel.shape, strides, padding, kernel.shape[3])
+        return Value(shape, self._products(padded, limits, kernel, count, run), (0, 0))
 
-        tensor = self._products(padded, (low, high), kernel[..., None], kh * kw, run)
-        return Value(_slid(x.shape, kernel.shape, strides, padding, channels), tensor, (0, 0))
+    def add(self, a: Value, b: Value, shifts: tuple[NDArray, NDArray], value_bits: int) -> Value:
+        """Add tensors shifted to one exponent."""
+        ends = [end << int(s.max()) for v, s in zip((a, b), shifts) for end in v.range]
+        if max(map(abs, ends)) >= 1 << 30:
+            raise SpicaError(
+                f"{self.layer}: adds integers too wide to train; give the layers before it an output stage"
+            )
+        left, right = (v.tensor * ops.convert_to_tensor((1 << s).astype(self.dtype)) for v, s in zip((a, b), shifts))
+        return Value(a.shape, left + right, (min(ends[:2]) + min(ends[2:]), max(ends[:2]) + max(ends[2:])))
 
     def concatenate(self, arrays: Sequence[Value], dtype: Any) -> Value:
         """Join tensors by their channels."""
@@ -252,6 +259,26 @@ class Primitives:
 
     def apply_epilogue(self, acc: Value, epilogue: Epilogue) -> Value:
         """Take accumulators through the steps that follow them."""
+        v, shape = self._biased(acc, epilogue), acc.shape
+        if epilogue.pool is not None:
+            v, shape = self._pool(v, epilogue.pool, shape)
+        if epilogue.relu:
+            v = ops.maximum(v, 0)
+        if epilogue.ceiling is not None:
+            v = ops.minimum(v, tensor_of(epilogue.ceiling, self.dtype))
+        if epilogue.average:
+            v, shape = self._summed(v), (1, shape[-1])
+        return self._requantized(replace(acc, shape=shape, tensor=v), epilogue)
+
+    def _biased(self, acc: Value, epilogue: Epilogue) -> Any:
+        """Return the tensor of saturated accumulators, with the bias."""
+        raise NotImplementedError
+
+    def _summed(self, v: Any) -> Any:
+        """Return the sum over height and width."""
+        raise NotImplementedError
+
+    def _requantized(self, acc: Value, epilogue: Epilogue) -> Value:
         raise NotImplementedError
 
     def _pad(self, tensor: Any, padding: Padding, fill: NDArray) -> Any:
@@ -262,13 +289,13 @@ class Primitives:
         tensor = ops.pad(tensor, ((0, 0), *padding, (0, 0)))
         return tensor if offset is None else tensor + offset
 
-    def _products(self, x: Any, limits: Range, kernel: NDArray, count: int, convolve: Callable[[Any, Any], Any]) -> Any:
+    def _products(self, x: Any, limits: Range, kernel: NDArray, count: int, convolve: Convolution) -> Any:
         raise NotImplementedError
 
     def _pool(self, tensor: Any, pool: tuple[Pair, Pair, Padding], shape: tuple[int, ...]) -> tuple[Any, tuple]:
         """Return the largest value of every window, as the largest of its shifted images: any dtype, any backend."""
         size, strides, padding = pool
-        tensor = ops.pad(tensor, ((0, 0), *padding, (0, 0)), constant_values=self._lowest())
+        tensor = ops.pad(tensor, ((0, 0), *padding, (0, 0)), constant_values=self.lowest)
         slid = _slid(shape, size, strides, padding, shape[-1])
         rows, columns = ((n - 1) * s + 1 for n, s in zip(slid[1:3], strides))
         windows = [
@@ -276,13 +303,7 @@ class Primitives:
             for i in range(size[0])
             for j in range(size[1])
         ]
-        largest = windows[0]
-        for window in windows[1:]:
-            largest = ops.maximum(largest, window)
-        return largest, slid
-
-    def _lowest(self) -> Any:
-        raise NotImplementedError
+        return reduce(ops.maximum, windows), slid
 
 
 def _depthwise(x: Any, kernel: Any, strides: Pair) -> Any:

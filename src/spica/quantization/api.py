@@ -25,10 +25,9 @@ from spica.passes import prepare
 from spica.quantization.bias_correction import correct_bias
 from spica.quantization.calibration import calibrate
 from spica.quantization.config import Bits, QuantizationConfig
-from spica.quantization.equalize import equalize
 from spica.quantization.layerwise import LayerwiseCalibration
 from spica.quantization.rules import LayerContext, quantize_layer
-from spica.quantization.scale_alignment import align_scales
+from spica.quantization.scaling import align_scales, equalize
 from spica.util.progress import progress as show
 
 SAMPLES_AS_THEY_ARE = (np.uint8, np.int8, np.int16)

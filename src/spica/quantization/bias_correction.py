@@ -36,7 +36,7 @@ def correct_bias(reference: Any, layer: Any, context: LayerContext) -> Layer:
     got = kind.to_float(integers)
     axes = tuple(range(wanted.ndim - 1))
     means = [t.mean(axis=axes, dtype=np.float64) for t in (wanted, got)]
-    step = np.broadcast_to(np.ldexp(kind.scale.astype(np.float64), -kind.frac_bits), means[0].shape)
+    step = np.broadcast_to(rounding.step_of(kind), means[0].shape)
     gain: NDArray = np.ones_like(step)
     if min(layer.weight_bits or 8, *(x.bits or 8 for x in context.inputs)) < 8:
         spreads = [t.std(axis=axes, dtype=np.float64) for t in (wanted, got)]
@@ -61,13 +61,9 @@ def _with_gain(
         outer = kind.scale / before / average
         multiplier_bits = rounding.multiplier_bits(scale * outer, kind.frac_bits, target)
         scale = rounding.representable(scale, outer, multiplier_bits)
-        step = np.ldexp(kind.scale.astype(np.float64), -kind.frac_bits)
-        relu = reference.activation
-        layer = replace(
-            layer,
-            requantize=rounding.output_stage(scale * outer, kind.frac_bits, target),
-            activation=None if relu is None else rounding.quantize_relu(relu, step * scale / before, target),
-        )
+        activation = rounding.quantize_relu(reference.activation, rounding.step_of(kind) * scale / before, target)
+        requantize = rounding.output_stage(scale * outer, kind.frac_bits, target)
+        layer = replace(layer, activation=activation, requantize=requantize)
     return replace(layer, weight_scale=scale), scale / before
 
 

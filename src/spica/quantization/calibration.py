@@ -57,12 +57,6 @@ def calibrate(net: Network, samples: NDArray, config: QuantizationConfig, show: 
     """Watch the tensors that become integers while the float network runs.
 
     The channels of images are watched apart where they keep steps of their own, or are to be equalised.
-
-    Args:
-        net: a float network after the passes.
-        samples: what it reads (N, ...).
-        config: the options of quantisation.
-        show: whether to show a progress bar; ``None`` for terminals only.
     """
     formats = config.formats(net)
     apart = config.per_channel_activations or config.equalization

@@ -69,11 +69,11 @@ class QuantizationConfig:
 
     def formats(self, net: Network) -> dict[str, TensorType]:
         """Return the types, but for their steps, of the tensors that become integers of few bits, by name."""
-        return {layer.name: self._format(layer, net) for layer in net if has_output_stage(layer, net)}
-
-    def _format(self, layer: Layer, net: Network) -> TensorType:
-        bits = self.activations if isinstance(self.activations, int) else self.activations.get(layer.name, 8)
-        rectified = getattr(layer, "activation", getattr(layer, "function", None)) is not None
-        return TensorType(
-            net.types[layer.name].shape, bits if rectified else max(bits, LINEAR_BITS), bits >= 8 or not rectified
-        )
+        found = {}
+        for layer in net:
+            if has_output_stage(layer, net):
+                bits = self.activations if isinstance(self.activations, int) else self.activations.get(layer.name, 8)
+                rectified = getattr(layer, "activation", getattr(layer, "function", None)) is not None
+                signed, bits = bits >= 8 or not rectified, bits if rectified else max(bits, LINEAR_BITS)
+                found[layer.name] = TensorType(net.types[layer.name].shape, bits, signed)
+        return found

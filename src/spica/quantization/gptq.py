@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from spica.layers import WITHOUT_WEIGHTS, Conv2D, Dense, DepthwiseConv2D, Temporal, WeightedLayer
 from spica.layers.temporal import window_shape
-from spica.layers.weighted import is_depthwise, padding_of
+from spica.layers.weighted import is_depthwise
 from spica.network import Layer, TensorType
 from spica.network.rules import not_applicable, refuse
 from spica.semantics import primitives
@@ -32,9 +32,9 @@ def second_moments(layer: Layer, x: NDArray[np.float32], streams: int = 1) -> ND
     """Return mean products of what each pair of a filter's weights reads.
 
     Args:
-        layer: a float or integer layer.
-        x: its real input (N, ...).
-        streams: how many streams of frames the first axis holds, one after the other.
+        layer: the layer, with weights.
+        x: its real input ``(N, ...)``; of a layer over time, the frames of one stream after the other.
+        streams: how many these are.
 
     Returns:
         The moments, ``(d, d)`` for filters of d weights, or ``(C, d, d)`` for a depthwise layer; ``None`` to round to
@@ -59,15 +59,11 @@ def _(layer: Dense, x: NDArray[np.float32], streams: int = 1) -> NDArray[np.floa
 
 @second_moments.register
 def _(layer: Conv2D | DepthwiseConv2D, x: NDArray[np.float32], streams: int = 1) -> NDArray[np.float64] | None:
-    kh, kw, channels = layer.kernel.shape[:3]
-    fill = getattr(layer, "padding_value", None)
-    fill = np.zeros(channels, np.float32) if fill is None else np.asarray(fill, np.float32)
-    padding = padding_of(layer, layer.kernel, x)
-    patches = primitives.windows(np.asarray(x, np.float32), (kh, kw), layer.strides, padding, fill)
+    patches = layer.patches(x)
     grid = patches.shape[:3]
     rows = patches[np.unravel_index(_spread(int(np.prod(grid))), grid)]  # (P, C, kh, kw)
     if is_depthwise(layer):
-        return _moments(layer, rows.reshape(len(rows), channels, kh * kw))
+        return _moments(layer, rows.reshape(*rows.shape[:2], -1))
     return _moments(layer, rows.transpose(0, 2, 3, 1).reshape(len(rows), -1))  # in the order of the kernel's weights
 
 

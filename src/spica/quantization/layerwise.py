@@ -30,13 +30,9 @@ class LayerwiseCalibration:
     """
 
     def __init__(self, net: Network, real: NDArray[np.float32], integers: NDArray, gptq: bool) -> None:
-        """Start with samples, frames in order, or clips ``(S, T, ...)``.
+        """Start with samples, frames in order, or clips ``(S, T, ...)``, as ``net`` and its integer form read them.
 
-        Args:
-            net: the float network.
-            real: the samples as it reads them.
-            integers: the same as the integer network reads them.
-            gptq: whether weights are to be rounded by second moments.
+        ``gptq`` tells whether weights are to be rounded by second moments.
         """
         source = net.inputs[0].name
         frame = net.types[source].shape

@@ -159,6 +159,5 @@ def _activations(prepared: Network, bits: dict[str, int]) -> dict[str, int]:
 
 def _outputs(net: Network, x: NDArray) -> NDArray[np.float64]:
     outputs = net.forward(x)
-    return np.concatenate(
-        [o.reshape(len(x), -1) for o in (outputs if isinstance(outputs, list) else [outputs])], axis=1
-    )
+    every = outputs if isinstance(outputs, list) else [outputs]
+    return np.concatenate([output.reshape(len(x), -1) for output in every], axis=1)

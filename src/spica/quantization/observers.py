@@ -76,13 +76,11 @@ class Histogram:
             kept = self.counts.cumsum(axis=1) <= 0.9999 * self.counts.sum(axis=1, keepdims=True)
             return np.minimum((kept.sum(axis=1) + 1) * self.width, self.maximum) / levels
         best = _best_step if method == "mse" else _closest_step
-        return np.array([best(c, self.width, m, levels) for c, m in zip(self.counts, self.maximum)])
+        return np.array([best(c, self.width, m, levels) if m else 0.0 for c, m in zip(self.counts, self.maximum)])
 
 
 def _best_step(counts: NDArray[np.int64], width: float, maximum: float, levels: int) -> float:
     """Return the step of least squared error, among clipping points from the maximum down to a twentieth."""
-    if maximum == 0:
-        return 0.0
     centres = (np.arange(BINS) + 0.5) * width
     used = np.flatnonzero(counts)
     centres, weights = centres[used], counts[used]
@@ -93,8 +91,6 @@ def _best_step(counts: NDArray[np.int64], width: float, maximum: float, levels: 
 
 def _closest_step(counts: NDArray[np.int64], width: float, maximum: float, levels: int) -> float:
     """Return the step whose integers are distributed most like the values; clipping points as in ``_best_step``."""
-    if maximum == 0:
-        return 0.0
     tops = np.maximum(np.ceil(maximum / width * np.linspace(1.0, 0.05, 96)).astype(np.int64), levels + 1)
     steps, losses = tops * width / levels, []
     for top in np.minimum(tops, BINS):

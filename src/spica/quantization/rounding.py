@@ -48,9 +48,15 @@ def multiplier_bits(scale: NDArray, frac_bits: NDArray, target: TensorType) -> N
     return np.maximum(SCALE_BITS - excess, 1)
 
 
-def output_stage(scale: NDArray, frac_bits: NDArray, target: TensorType) -> Requantize:
-    """Return the output stage that takes integers worth ``scale * 2**-frac_bits`` to those of ``target``."""
-    assert target.bits is not None
+def step_of(kind: TensorType) -> NDArray[np.float64]:
+    """Return what one step of a type's integers is worth, a scalar or one a channel."""
+    return np.ldexp(kind.scale.astype(np.float64), -kind.frac_bits)
+
+
+def output_stage(scale: NDArray, frac_bits: NDArray, target: TensorType | None) -> Requantize | None:
+    """Return the output stage from integers worth ``scale * 2**-frac_bits`` to those of ``target``, if there is one."""
+    if target is None or target.bits is None:
+        return None
     multiplier, exponent = nearest_multiplier(scale, multiplier_bits(scale, frac_bits, target))
     return Requantize(
         multiplier=multiplier,
@@ -118,9 +124,9 @@ def quantize_bias(bias: NDArray, step: NDArray, value_bits: int = BIAS_BITS) -> 
     return np.clip(np.rint(np.ldexp(exact, -shift)), -limit, limit - 1).astype(np.int64) << shift
 
 
-def quantize_relu(relu: ReLU, step: NDArray, target: TensorType | None) -> ReLU:
+def quantize_relu(relu: ReLU | None, step: NDArray, target: TensorType | None) -> ReLU | None:
     """Return a rectifier on an accumulator of ``step``; a bound that the output saturates below is dropped."""
-    if relu.max_value is None:
+    if relu is None or relu.max_value is None:
         return relu
     if target is not None and (relu.max_value * np.exp2(target.frac_bits) >= target.range[1] - 0.5).all():
         return replace(relu, max_value=None)

@@ -43,7 +43,7 @@ def _broken_rules(net: Network, name: str, device: Device) -> int:
 def _grown(net: Network, layer: Convolution, size: Pair) -> Convolution | None:
     """Return the layer with a larger kernel and "same" padding, or None where it would compute something else."""
     (x,) = net.input_types(layer)
-    padding = weighted.padding_of(layer, layer.kernel, x)
+    padding = layer.padding_for(*x.shape[:2])
     zeros = []
     for length, new, old, stride, (before, _) in zip(x.shape, size, layer.window, layer.strides, padding):
         more = primitives.same_padding(length, new, stride)[0] - before

@@ -74,8 +74,7 @@ def _needed(rows: range, height: int, window: Pair, strides: Pair, padding: Padd
     return Band(held, ((held.start - first, last - held.stop), padding[1]))
 
 
-@cut_rows.register(layers.ConvTranspose2D)
-@cut_rows.register(layers.DepthwiseConvTranspose2D)
+@cut_rows.register
 def _(layer: Transposed, x: TensorType, parts: int) -> tuple[Band, ...]:
     # The padding of a band is what it crops from the rows that its kernel reaches.
     _refuse_max_pool(layer)
@@ -85,7 +84,7 @@ def _(layer: Transposed, x: TensorType, parts: int) -> tuple[Band, ...]:
             f"{layer.name}: its rows cannot be shared by {parts} NPs, as its kernel ({reach} rows) is smaller than its "
             f"stride ({stride}); use a kernel of at least the stride"
         )
-    crop, bands = _transposed_crop(layer), []
+    crop, bands = layer.crop, []
     for rows in split(infer(replace(layer, pool=None), [x]).shape[0], parts):
         first, last = rows.start + crop[0][0], rows.stop - 1 + crop[0][0]  # on the grid of all that is reached
         held = range(max(-(-(first - reach + 1) // stride), 0), min(last // stride, x.shape[0] - 1) + 1)
@@ -100,15 +99,6 @@ def _refuse_max_pool(layer: WeightedLayer) -> None:
             f"{layer.name}: max pooling in a {type(layer).__name__} cannot be shared by several NPs; "
             "pool in a convolution with a sliding window"
         )
-
-
-def _transposed_crop(layer: Transposed) -> Padding:
-    """Return what a transposed convolution crops from all that its kernel reaches."""
-    if isinstance(layer.padding, tuple):
-        return layer.padding
-    total = [max(k - s, 0) if layer.padding == "same" else 0 for k, s in zip(layer.kernel.shape, layer.strides)]
-    top_bottom, left_right = ((t // 2, t - t // 2) for t in total)
-    return top_bottom, left_right
 
 
 # -- groups of filters -----------------------------------------------------------------------------------------------

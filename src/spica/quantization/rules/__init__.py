@@ -1,17 +1,12 @@
-"""Rules by layer type: all that quantisation knows of single layers.
+"""Rules by layer type: how a float layer becomes integer.
 
-====================  =================================================================
-``quantize_layer``    the integer form of a float layer
-``has_output_stage``  whether a layer's output is brought to the bits of activations
-``readers_behind``    the layers whose weights take back a factor on what a layer reads
-``second_moments``    mean products of what the weights of a layer read
-====================  =================================================================
-
-Rules on ``WeightedLayer`` serve every layer with weights; ``layers.weighted.kernel_channels`` tells scaling all that it
-has to know. Where a layer type has no rule, the reason is beside the others'.
+``base`` has the transform, and the layers that it leaves as they are or refuses; ``weighted`` one rule for every layer
+with weights; ``sequence`` tokens, attention, GELU and recurrence. Other rules by layer type are where their stage is:
+``scaling.readers_behind`` and ``gptq.second_moments``. A rule on ``WeightedLayer`` serves every layer with weights;
+``layers.weighted.kernel_channels`` tells all that the others have to know.
 """
 
-from spica.quantization.rules import sequence  # noqa: F401 (registers its rules)
-from spica.quantization.rules.quantize import LayerContext, has_output_stage, quantize_layer
+from spica.quantization.rules import sequence, weighted  # noqa: F401 (register their rules)
+from spica.quantization.rules.base import LayerContext, has_output_stage, quantize_layer
 
 __all__ = ["LayerContext", "has_output_stage", "quantize_layer"]

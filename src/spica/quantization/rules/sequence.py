@@ -6,24 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from spica.layers import (
-    Attention,
-    DiagonalRecurrence,
-    Gelu,
-    LayerNormalization,
-    LookUp,
-    MadNormalization,
-    Requantize,
-    StatefulRecurrent,
-    Take,
-    TokenEmbedding,
-)  # fmt: skip
-from spica.layers.attention import gelu
+from spica import layers
+from spica.layers.activation import gelu
 from spica.layers.recurrent import BUFFER_BITS, states_of
 from spica.network import Layer, TensorType
 from spica.network.layer import infer, initial_state
 from spica.quantization import rounding
-from spica.quantization.rules.quantize import LayerContext, quantize_layer
+from spica.quantization.rules.base import LayerContext, quantize_layer
 from spica.semantics.primitives import EXPONENT_BITS, PROBABILITY_BITS
 
 EXTRA_BITS = 8
@@ -40,62 +29,48 @@ STATE_MARGIN = 1.25
 
 
 @quantize_layer.register
-def _(layer: TokenEmbedding, context: LayerContext) -> list[Layer]:
+def _(layer: layers.TokenEmbedding, context: LayerContext) -> list[Layer]:
     """Round token and positions on a finer grid than the patches have."""
-    (x,), target = context.inputs, context.target
-    assert target is not None
-    step = np.ldexp(x.scale.astype(np.float64), -(x.frac_bits + EXTRA_BITS))
-    embedding = replace(
-        layer,
-        constants=np.rint(layer.constants / step).astype(np.int64),
-        extra_bits=EXTRA_BITS,
-        requantize=rounding.output_stage(x.scale, x.frac_bits + EXTRA_BITS, target),
-    )
-    return [embedding]
+    (x,) = context.inputs
+    finer = replace(x, frac_bits=x.frac_bits + EXTRA_BITS)
+    constants = np.rint(layer.constants / rounding.step_of(finer)).astype(np.int64)
+    out = rounding.output_stage(finer.scale, finer.frac_bits, context.target)
+    return [replace(layer, constants=constants, extra_bits=EXTRA_BITS, requantize=out)]
 
 
 @quantize_layer.register
-def _(layer: LayerNormalization, context: LayerContext) -> list[Layer]:
+def _(layer: layers.LayerNormalization, context: LayerContext) -> list[Layer]:
     """Normalise by the mean absolute deviation, times its mean ratio to the deviation in the samples."""
-    (x,), target, seen = context.inputs, context.target, context.calibration.float_input(layer)
-    assert target is not None
+    (x,), seen = context.inputs, context.calibration.float_input(layer)
     centred = seen - seen.mean(axis=-1, keepdims=True)
     deviation = np.sqrt((centred**2).mean(axis=-1) + layer.epsilon)
     ratio = float((np.abs(centred).mean(axis=-1) / deviation).mean())
     gamma = (layer.gamma * np.float32(ratio))[:, None]
     scale = rounding.weight_scale(gamma, 8, per_filter=False)
-    plain = MadNormalization(
-        name=layer.name,
-        inputs=layer.inputs,
-        kernel=rounding.quantize_weights(gamma, 8, scale)[:, 0],
-        weight_bits=8,
-        weight_scale=scale[0],
+    kernel = rounding.quantize_weights(gamma, 8, scale)[:, 0]
+    plain = layers.MadNormalization(
+        name=layer.name, inputs=layer.inputs, kernel=kernel, weight_bits=8, weight_scale=scale[0]
     )
-    kind = infer(plain, [x])
-    step = np.ldexp(kind.scale.astype(np.float64), -kind.frac_bits)
-    bias = rounding.quantize_bias(layer.beta, np.broadcast_to(step, layer.beta.shape))
-    return [replace(plain, bias=bias, requantize=rounding.output_stage(kind.scale, kind.frac_bits, target))]
+    acc = infer(plain, [x])
+    bias = rounding.quantize_bias(layer.beta, np.broadcast_to(rounding.step_of(acc), layer.beta.shape))
+    out = rounding.output_stage(acc.scale, acc.frac_bits, context.target)
+    return [replace(plain, bias=bias, requantize=out)]
 
 
 @quantize_layer.register
-def _(layer: Attention, context: LayerContext) -> list[Layer]:
-    """Take scores as powers of two; the softmax's own grid takes that of the values to the output."""
-    (q, k, v), target = context.inputs, context.target
-    assert target is not None
+def _(layer: layers.Attention, context: LayerContext) -> list[Layer]:
+    """layers.Take scores as powers of two; the softmax's own grid takes that of the values to the output."""
+    q, k, v = context.inputs
     width = q.channels // layer.heads
-    factor = np.log2(np.e) / np.sqrt(width) * float(q.scale * k.scale) * 2.0 ** (EXPONENT_BITS)
+    factor = np.log2(np.e) / np.sqrt(width) * float(q.scale * k.scale) * 2.0**EXPONENT_BITS
     multiplier, exponent = rounding.nearest_multiplier(np.array(factor))
-    attention = replace(
-        layer,
-        multiplier=int(multiplier),
-        shift=int(exponent + q.frac_bits + k.frac_bits),
-        requantize=rounding.output_stage(v.scale, v.frac_bits + PROBABILITY_BITS, target),
-    )
-    return [attention]
+    shift = int(exponent + q.frac_bits + k.frac_bits)
+    out = rounding.output_stage(v.scale, v.frac_bits + PROBABILITY_BITS, context.target)
+    return [replace(layer, multiplier=int(multiplier), shift=shift, requantize=out)]
 
 
 @quantize_layer.register
-def _(layer: Gelu, context: LayerContext) -> list[Layer]:
+def _(layer: layers.Gelu, context: LayerContext) -> list[Layer]:
     """Make a table of one entry for every integer of the input, on the finest power-of-two grid that holds them."""
     (x,) = context.inputs
     values = gelu(x.to_float(np.arange(x.range[0], x.range[1] + 1)))
@@ -103,14 +78,12 @@ def _(layer: Gelu, context: LayerContext) -> list[Layer]:
     frac_bits = int(np.floor(np.log2(((1 << TABLE_BITS - 1) - 1) / largest)))
     table = np.rint(np.ldexp(values.astype(np.float64), frac_bits)).astype(np.int64)
     scale = np.array(2.0**-frac_bits, np.float32)
-    made = LookUp(
-        name=layer.name, inputs=layer.inputs, table=table, table_bits=TABLE_BITS, scale=scale, function="gelu"
-    )
-    return [made]
+    name, read = layer.name, layer.inputs
+    return [layers.LookUp(name=name, inputs=read, table=table, table_bits=TABLE_BITS, scale=scale, function="gelu")]
 
 
 @quantize_layer.register
-def _(layer: DiagonalRecurrence, context: LayerContext) -> list[Layer]:
+def _(layer: layers.DiagonalRecurrence, context: LayerContext) -> list[Layer]:
     """Return the recurrence, which reads accumulators and gives states, and the real part of these."""
     (x,), limit = context.inputs, (1 << FACTOR_BITS) - 1
     real, imaginary = (
@@ -122,13 +95,13 @@ def _(layer: DiagonalRecurrence, context: LayerContext) -> list[Layer]:
         fitting = np.log2(((1 << STATE_BITS - 1) - 1) / (largest * STATE_MARGIN))
         frac_bits = min(int(np.floor(fitting)), MOST_STATE_FRACTION)
     multiplier, exponent = rounding.nearest_multiplier(x.scale)
-    state = StatefulRecurrent(
+    state = layers.StatefulRecurrent(
         name=f"{layer.name}/state",
         inputs=layer.inputs,
         a_real=real,
         a_imag=imaginary,
         a_frac_bits=(FACTOR_BITS, FACTOR_BITS),
-        requantize=Requantize(
+        requantize=layers.Requantize(
             multiplier=np.ones((), np.int64), shift=np.array(FACTOR_BITS), bits=STATE_BITS, signed=True,
             frac_bits=np.array(frac_bits),
         ),
@@ -136,10 +109,10 @@ def _(layer: DiagonalRecurrence, context: LayerContext) -> list[Layer]:
         input_shift=np.asarray(x.frac_bits + exponent - (frac_bits + FACTOR_BITS), np.int64),
         input_bits=BUFFER_BITS,
     )  # fmt: skip
-    return [state, Take(name=layer.name, inputs=(state.name,), axis=2, start=0, stop=1, keep_axis=False)]
+    return [state, layers.Take(name=layer.name, inputs=(state.name,), axis=2, start=0, stop=1, keep_axis=False)]
 
 
-def _largest_state(layer: DiagonalRecurrence, context: LayerContext) -> float:
+def _largest_state(layer: layers.DiagonalRecurrence, context: LayerContext) -> float:
     """Return the largest magnitude of a real or imaginary part of the states in the float network."""
     x = context.calibration.float_input(layer)
     states = states_of(layer, x, initial_state(layer, [TensorType(x.shape[1:])], context.calibration.streams))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spica.quantization.equalize import equalize
+from spica.quantization.scaling import equalize
 from support.float_networks import SAMPLES, float_network
 
 

@@ -1,0 +1,70 @@
+"""Integer form of layers with weights: one rule for all of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from spica.errors import SpicaError
+from spica.layers import Conv2D, GlobalAverage, WeightedLayer
+from spica.layers.weighted import WEIGHT_RANGE
+from spica.network import Layer, TensorType
+from spica.network.layer import infer
+from spica.quantization import rounding
+from spica.quantization.gptq import round_weights
+from spica.quantization.rules.base import LayerContext, quantize_layer
+
+
+@quantize_layer.register
+def quantize_weighted(layer: WeightedLayer, context: LayerContext) -> list[Layer]:
+    """Return the integer form of a layer with weights.
+
+    A last kernel has a step for each filter. Kernels before it have one step each, so that their sums can be added up.
+    """
+    (x,), bits, target = context.inputs, context.weight_bits, context.target
+    changes: dict = {"weight_bits": bits}
+    *inner, (_, last) = layer.kernels.items()
+    outer = x.scale
+    for field, kernel in inner:
+        step = rounding.weight_scale(kernel, bits, per_filter=False)
+        changes[field] = rounding.quantize_weights(kernel, bits, step)
+        outer = outer * step[0]
+    average = _averaged_pixels(layer, x)
+    scale = rounding.weight_scale(last, bits)
+    if target is not None:
+        wide = rounding.multiplier_bits(scale * outer / average, x.frac_bits.max(), target)
+        scale = rounding.representable(scale, outer / average, wide)
+    moments = context.calibration.second_moments(layer, x)
+    if moments is None:
+        changes["kernel"] = rounding.quantize_weights(last, bits, scale)
+    else:
+        changes["kernel"] = round_weights(last, scale, 0 if bits == 1 else WEIGHT_RANGE[bits][1], moments)
+    changes["weight_scale"] = (scale * (outer / x.scale)).astype(np.float32)
+    integer = replace(layer, **changes, bias=None, activation=None, pool=None)
+    acc = infer(integer, [x])
+    step = np.broadcast_to(rounding.step_of(acc), (acc.channels,))
+    bias = None if layer.bias is None else rounding.quantize_bias(layer.bias, step)
+    activation = rounding.quantize_relu(layer.activation, step, target)
+    requantize = rounding.output_stage(acc.scale / np.float32(average), acc.frac_bits, target)
+    return [replace(integer, bias=bias, pool=layer.pool, activation=activation, requantize=requantize)]
+
+
+def _averaged_pixels(layer: WeightedLayer, x: TensorType) -> int:
+    """Return how many pixels the global average of a float layer takes, 1 without."""
+    if not isinstance(layer.pool, GlobalAverage):
+        return 1
+    height, width, _ = layer.accumulator_shape(x)
+    return height * width
+
+
+@quantize_layer.register
+def _(layer: Conv2D, context: LayerContext) -> list[Layer]:
+    """Round the padding value as well, to the integers of the input."""
+    (made,), (x,) = quantize_weighted(layer, context), context.inputs
+    if layer.padding_value is None:
+        return [made]
+    fill = np.rint(layer.padding_value / x.scale)
+    if fill.min() < x.range[0] or fill.max() > x.range[1]:
+        raise SpicaError(f"{layer.name}: pads with values that its input cannot hold; use 'valid' padding")
+    return [replace(made, padding_value=fill.astype(np.int64))]  # type: ignore[call-arg]
