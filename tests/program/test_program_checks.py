@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import spica
 from spica.program import Program, check, load_programs, save_programs
-from spica.program.ir import Copy
+from spica.program.steps import Copy
 from spica.program.lower import lower
 from support.networks import integer_networks
 from support.programs import change, other_tensor, programs_of, small_program

@@ -9,7 +9,8 @@ import pytest
 
 from spica.program import trace_network
 from spica.program.file import digest
-from spica.program.ir import Tensor, weight_arrays
+from spica.program.ir import Tensor
+from spica.program.steps import weight_arrays
 from support.programs import small_network, small_program
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from spica.program.ir import ANY_BITS, Accumulate, Copy, Epilogue, Pool, Program, Scan, Step, Windowed, weight_arrays
+from spica.program.ir import ANY_BITS, Accumulate, Epilogue, Program, Step
+from spica.program.steps import Copy, Pool, Scan, Windowed, weight_arrays
 from spica.util.table import table
 
 COLUMNS = ("step", "layer", "reads", "writes", "shape", "range", "bits", "sums", "weights", "epilogue")
