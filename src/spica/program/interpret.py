@@ -50,7 +50,7 @@ def interpret_tensors(program: Program, arrays: Sequence[NDArray]) -> list[NDArr
     for step in program.steps:
         read = [tensors[n] for n in step.inputs]
         if isinstance(step, Accumulate):
-            sums = step.accumulate(*read)
+            sums = step.accumulate(read)
             _check_range(sums, step.sums, f"{step.layer}: accumulators")
             made: Sequence[NDArray] = [step.epilogue.apply(sums)]
         else:

@@ -27,9 +27,9 @@ step           accumulator or output                                          pr
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import prod
-from typing import Any, ClassVar, dataclass_transform
+from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,8 @@ INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
 ANY_BITS = 62
 """Bits of an epilogue that saturates nothing."""
 
+R = TypeVar("R", bound="Record")
+
 RECORDS: dict[str, type[Record]] = {}
 """The classes that may stand in a program's file, by name."""
 
@@ -55,15 +57,23 @@ RECORDS: dict[str, type[Record]] = {}
 class Record:
     """A frozen dataclass with read-only arrays that equals another of the same content."""
 
+    _arrays: ClassVar[tuple[str, ...]]
+
     def __init_subclass__(cls, abstract: bool = False) -> None:
         made = dataclass(frozen=True, eq=False, kw_only=True)(cls)
+        cls._arrays = tuple(field.name for field in fields(made) if "NDArray" in field.type)  # type: ignore[arg-type]
         if not abstract:
             RECORDS[cls.__name__] = made
 
     def __post_init__(self) -> None:
-        content = vars(self)
-        for name, value in content.items():
-            content[name] = _read_only(value)
+        for name in self._arrays:
+            vars(self)[name] = _read_only(vars(self)[name])
+
+    def with_fields(self: R, **changes: Any) -> R:
+        """Return a copy with other fields: ``dataclasses.replace``, but faster, for the many copies of tracing."""
+        made = object.__new__(type(self))
+        vars(made).update(vars(self) | changes)
+        return made
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and all(_same(a, vars(other)[name]) for name, a in vars(self).items())
@@ -223,7 +233,7 @@ class Step(Record, abstract=True):
         return x[0].range
 
     def problems(self, x: Sequence[Tensor], y: Sequence[Tensor]) -> Iterator[str]:
-        """Yield what is wrong with its parameters, given the tensors that it reads and writes, and with their shapes."""
+        """Yield what is wrong with its parameters, or with the shapes of the tensors that it reads and writes."""
         yield from self._problems(x)
         made, found = self.output_shapes(x), tuple(tensor.shape for tensor in y)
         if made != found:
@@ -270,14 +280,14 @@ class Accumulate(Step, abstract=True):
         """Return the smallest and the largest accumulator, given the tensors that it reads."""
         raise NotImplementedError
 
-    def accumulate(self, *x: NDArray) -> NDArray:
+    def accumulate(self, x: Sequence[NDArray]) -> NDArray:
         """Return the accumulators, in numpy."""
         raise NotImplementedError
 
     def excess(self, x: Sequence[Tensor]) -> str | None:
         """Return which limit of 32-bit arithmetic it is beyond; ``None`` where it keeps all."""
         low, high = self.sums
-        return None if INT32_MIN <= low and high <= INT32_MAX else f"accumulators {low} to {high} are beyond 32 bits"
+        return None if low >= INT32_MIN and high <= INT32_MAX else f"accumulators {low} to {high} are beyond 32 bits"
 
     def output_range(self, x: Sequence[Tensor]) -> Range:
         """Return the range of what the epilogue makes of all accumulators."""

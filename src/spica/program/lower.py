@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica import _native
-from spica.program.ir import Program, Range, Shape, Step, Tensor
+from spica.program.ir import Program, Range, Step, Tensor
 from spica.program.steps import Copy, Pool, Windowed
 
 Sides = tuple[int, int, int, int]
@@ -102,4 +102,3 @@ def _make_borders(program: Program) -> tuple[Program, dict[int, tuple[Sides, NDA
 def _widest(a: Sequence[int], b: Sequence[int]) -> Sides:
     top, bottom, left, right = map(max, a, b)
     return top, bottom, left, right
-

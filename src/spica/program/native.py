@@ -9,11 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica import _native
+from spica.program import steps
 from spica.program.ir import Accumulate, Epilogue, Program, Range, Step
 from spica.program.lower import lower
-from spica.program.steps import (
-    Add, Attention, Conv, Copy, Depthwise, Lut, Normalize, Pool, Scan, SumPixels, Windowed,
-)  # fmt: skip
 from spica.semantics.primitives import Pair
 
 GROUP, LARGEST_LIST = 4, 1 << 16
@@ -36,7 +34,7 @@ class NativeProgram:
         self._native = build_native(program, counters)
         self._formats = [(port.shape, np.dtype(port.dtype)) for port in program.writes]
         self._counters = [(e.layer, [counters[program.base(n)] for n in e.tensors]) for e in program.events]
-        self._convolutions = [step.layer for step in program.steps if isinstance(step, Conv)]
+        self._convolutions = [step.layer for step in program.steps if isinstance(step, steps.Conv)]
         self.sizes = {e.layer: sum(program.tensors[n].size for n in e.tensors) for e in program.events}
 
     def __call__(self, read: Sequence[NDArray], threads: int, count: bool = False) -> tuple[list[NDArray], list[int]]:
@@ -96,7 +94,7 @@ class _Builder:
         factors = [port.factors or NO_FACTORS for port in program.writes]
         self.native.finalize([p.tensor for p in program.reads], [p.tensor for p in program.writes], factors)
 
-    def event_lists(self, step: Conv) -> int:
+    def event_lists(self, step: steps.Conv) -> int:
         """Make a tensor with room for the events of each row that a convolution reads; -1 where it never lists them."""
         tensor, layout, channels = self.tensors[step.inputs[0]], self.layouts[step.inputs[0]], step.kernel.shape[2]
         columns = tensor.shape[1] + sum(step.padding[1])
@@ -108,13 +106,13 @@ class _Builder:
         row = 2 * ((tensor.shape[1] + left + right) * (channels // GROUP + 1) + 1)
         return self.native.tensor((tensor.shape[0] + top + bottom, 1, row), (0, 0, 0, 0), 1, 0, (), -1, -1)
 
-    def copy(self, step: Copy) -> None:
+    def copy(self, step: steps.Copy) -> None:
         """Add a copy; of a tensor that several copies fill, the last one counts the events."""
         last = self.last_writer[step.outputs[0]] is step
         where = step.shape, step.strides, step.offset, step.start, step.step, step.clear
         self.native.copy(*step.numbers, *where, last)
 
-    def scan(self, step: Scan) -> None:
+    def scan(self, step: steps.Scan) -> None:
         """Add a recurrence, whose states go by pairs."""
         (x, *before), (y, *after) = step.inputs, step.outputs
         epilogues = _fields(step.arrive), _fields(step.leave)
@@ -122,23 +120,23 @@ class _Builder:
 
 
 ADD_STEP: dict[type[Step], Callable[[Any, _Builder], None]] = {
-    Conv: lambda s, to: to.native.convolve(*s.numbers, to.event_lists(s), s.kernel, *_window(s), *_epilogue(s)),
-    Depthwise: lambda s, to: to.native.depthwise(*s.numbers, s.kernel, *_window(s), *_epilogue(s)),
-    Add: lambda s, to: to.native.add(*s.numbers, *(shift.tolist() for shift in s.shifts), *_epilogue(s)),
-    Lut: lambda s, to: to.native.map(
+    steps.Conv: lambda s, to: to.native.convolve(*s.numbers, to.event_lists(s), s.kernel, *_window(s), *_epilogue(s)),
+    steps.Depthwise: lambda s, to: to.native.depthwise(*s.numbers, s.kernel, *_window(s), *_epilogue(s)),
+    steps.Add: lambda s, to: to.native.add(*s.numbers, *(shift.tolist() for shift in s.shifts), *_epilogue(s)),
+    steps.Lut: lambda s, to: to.native.map(
         *s.numbers, () if s.table is None else s.table.tolist(), s.lowest, *_epilogue(s)
     ),
-    SumPixels: lambda s, to: to.native.sum_of_pixels(*s.numbers, *_epilogue(s)),
-    Attention: lambda s, to: to.native.attend(*s.numbers, s.heads, s.multiplier, s.shift, *_epilogue(s)),
-    Normalize: lambda s, to: to.native.normalise(*s.numbers, *_epilogue(s)),
-    Pool: lambda s, to: to.native.max_pool(*s.numbers, s.size, *_window(s)),
-    Copy: lambda s, to: to.copy(s),
-    Scan: lambda s, to: to.scan(s),
+    steps.SumPixels: lambda s, to: to.native.sum_of_pixels(*s.numbers, *_epilogue(s)),
+    steps.Attention: lambda s, to: to.native.attend(*s.numbers, s.heads, s.multiplier, s.shift, *_epilogue(s)),
+    steps.Normalize: lambda s, to: to.native.normalise(*s.numbers, *_epilogue(s)),
+    steps.Pool: lambda s, to: to.native.max_pool(*s.numbers, s.size, *_window(s)),
+    steps.Copy: lambda s, to: to.copy(s),
+    steps.Scan: lambda s, to: to.scan(s),
 }  # fmt: skip
 """How each kind of step is added."""
 
 
-def _window(step: Windowed | Pool) -> tuple[Pair, Pair]:
+def _window(step: steps.Windowed | steps.Pool) -> tuple[Pair, Pair]:
     """Strides, and the padding above and on the left."""
     (top, _), (left, _) = step.padding
     return step.strides, (top, left)

@@ -17,6 +17,7 @@ from spica.program.ir import INT32_MAX, Accumulate, Epilogue, Range, Shape, Step
 from spica.semantics import primitives
 from spica.semantics.primitives import EXACT_FLOAT64, NORM_BITS, PROBABILITY_BITS, Padding, Pair
 from spica.semantics.reference import Reference
+
 TWO_BYTES = (-32640, 32639)
 """Range of weights that split into two signed bytes."""
 
@@ -89,9 +90,9 @@ class Conv(Windowed):
             return f"{products} products of planes are beyond 32 bits"
         return _not_exact(self)
 
-    def accumulate(self, *x: NDArray) -> NDArray:
+    def accumulate(self, x: Sequence[NDArray]) -> NDArray:
         """Run ``primitives.convolve``."""
-        return primitives.convolve(*x, self.kernel, self.strides, self.padding, self.fill, 0)
+        return primitives.convolve(x[0], self.kernel, self.strides, self.padding, self.fill, 0)
 
 
 class Depthwise(Windowed):
@@ -107,9 +108,9 @@ class Depthwise(Windowed):
             yield "the padding of a depthwise step must be zero"
         yield from super()._problems(x)
 
-    def accumulate(self, *x: NDArray) -> NDArray:
+    def accumulate(self, x: Sequence[NDArray]) -> NDArray:
         """Run ``primitives.convolve_depthwise``."""
-        return primitives.convolve_depthwise(*x, self.kernel, self.strides, self.padding, 0)
+        return primitives.convolve_depthwise(x[0], self.kernel, self.strides, self.padding, 0)
 
 
 class Add(Accumulate):
@@ -127,9 +128,9 @@ class Add(Accumulate):
     def _problems(self, x: Sequence[Tensor]) -> Iterator[str]:
         yield from _channel_problems(self.shifts, x[0].shape[2])
 
-    def accumulate(self, *x: NDArray) -> NDArray:
+    def accumulate(self, x: Sequence[NDArray]) -> NDArray:
         """Run ``primitives.add``."""
-        return primitives.add(*x, self.shifts, 62)
+        return primitives.add(x[0], x[1], self.shifts, 62)
 
 
 class Lut(Accumulate):
@@ -144,11 +145,11 @@ class Lut(Accumulate):
 
     def _problems(self, x: Sequence[Tensor]) -> Iterator[str]:
         low, high = x[0].range
-        if self.table is not None:
-            if self.table.ndim != 1 or not self.lowest <= low <= high < self.lowest + len(self.table):
-                yield f"its table must have an entry for each value from {low} to {high}"
+        table, first = self.table, self.lowest
+        if table is not None and (table.ndim != 1 or not first <= low <= high < first + len(table)):
+            yield f"its table must have an entry for each value from {low} to {high}"
 
-    def accumulate(self, *x: NDArray) -> NDArray:
+    def accumulate(self, x: Sequence[NDArray]) -> NDArray:
         """Run ``primitives.look_up``."""
         return x[0] if self.table is None else primitives.look_up(x[0], self.table, self.lowest)
 
@@ -169,7 +170,7 @@ class SumPixels(Accumulate):
         """Return which limit it is beyond: it sums in 64 bits."""
         return _not_exact(self)
 
-    def accumulate(self, *x: NDArray) -> NDArray:
+    def accumulate(self, x: Sequence[NDArray]) -> NDArray:
         """Sum over rows and columns."""
         return x[0].sum(axis=(1, 2), keepdims=True)
 
@@ -208,7 +209,7 @@ class Attention(Accumulate):
         fits = exact and tokens <= MOST_TOKENS and 0 <= self.shift < 32 and width <= LARGEST_HEAD
         return None if fits else f"attention over {tokens} tokens of {q.bits} bits is beyond 32 bits"
 
-    def accumulate(self, *x: NDArray) -> NDArray:
+    def accumulate(self, x: Sequence[NDArray]) -> NDArray:
         """Run ``primitives.attend``."""
         q, k, v = (a[:, 0] for a in x)
         return primitives.attend(q, k, v, self.heads, self.multiplier, self.shift)[:, None]
@@ -228,9 +229,9 @@ class Normalize(Accumulate):
         fits = (x[0].high - x[0].low) * channels * max(channels, 1 << NORM_BITS) <= INT32_MAX
         return None if fits else f"a normalisation of {channels} channels of {x[0].bits} bits is beyond 32 bits"
 
-    def accumulate(self, *x: NDArray) -> NDArray:
+    def accumulate(self, x: Sequence[NDArray]) -> NDArray:
         """Run ``primitives.normalise``."""
-        return primitives.normalise(*x)
+        return primitives.normalise(x[0])
 
 
 class Scan(Step):

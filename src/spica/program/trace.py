@@ -64,7 +64,7 @@ class Value:
         tensor = self.tensor
         if tensor is not None and image_shape(sizes) != self.tracer.tensors[tensor].shape:
             tensor = self.tracer.view(tensor, image_shape(sizes))
-        return replace(self, shape=sizes, tensor=tensor)
+        return Value(self.tracer, sizes, tensor, self.dtype, self.factors, self.sums)
 
     def __array__(self, *_: Any, **__: Any) -> NDArray:
         raise Untraceable("numpy")
@@ -89,7 +89,7 @@ def tensor_of(value: Value) -> int:
 
 def port(name: str, value: Value) -> ir.Port:
     """Return the array that brings or takes ``value``, called ``name``."""
-    dtype = np.dtype(value.dtype).name
+    dtype = np.dtype(value.dtype).type.__name__
     return ir.Port(name=name, tensor=tensor_of(value), shape=value.shape[1:], dtype=dtype, factors=value.factors)
 
 
@@ -163,7 +163,8 @@ class Tracer:
         if acc.tensor is not None and epilogue.multiplier is None and not after.changes(acc.range):
             return replace(acc, dtype=epilogue.dtype)
         sums = acc.sums or self._sums(steps.Lut, acc).sums
-        (made,) = self._write(sums, epilogue=after)
+        assert sums is not None
+        (made,) = self._write(sums, after.range(acc.range), epilogue=after)
         return Value(self, (1, *self.tensors[made].shape), made, epilogue.dtype).reshape(acc.shape)
 
     def concatenate(self, values: Sequence[Value], dtype: DTypeLike) -> Value:
@@ -230,7 +231,7 @@ class Tracer:
         step = self._step(
             steps.Scan, x, *state, factor=(real, imaginary), arrive=arrives, leave=leaves, value_bits=bits
         )
-        states, *last = self._write(step)
+        states, *last = self._write(step, (leave.low, leave.high))
         after = [Value(self, (1, channels), number, leave.dtype) for number in last]
         return Value(self, (1, *self.tensors[states].shape), states, leave.dtype), (after[0], after[1])
 
@@ -257,19 +258,17 @@ class Tracer:
     def _read(self, step: ir.Step) -> list[ir.Tensor]:
         return [self.tensors[number] for number in step.inputs]
 
-    def _write(self, step: ir.Step, **changes: Any) -> tuple[int, ...]:
-        """Add a step, with some fields changed, and the tensors that it writes; return their numbers."""
-        step, read = replace(step, **changes), self._read(step)
-        span = step.output_range(read)
-        made = tuple(self._tensor(shape, span) for shape in step.output_shapes(read))
-        self.steps.append(replace(step, outputs=made))
+    def _write(self, step: ir.Step, values: Range, **changes: Any) -> tuple[int, ...]:
+        """Add a step, with some fields changed, and tensors for the values that it writes; return their numbers."""
+        made = tuple(self._tensor(shape, values) for shape in step.output_shapes(self._read(step)))
+        self.steps.append(step.with_fields(outputs=made, **changes))
         return made
 
     def _sums(self, kind: type[ir.Accumulate], *reads: Value, **parameters: Any) -> Value:
         """Accumulators of a step, which wait for an epilogue; tokens stay tokens."""
         step = self._step(kind, *reads, sums=(0, 0), epilogue=PLAIN, **parameters)
         read = self._read(step)
-        step = replace(step, sums=step.sums_range(read))
+        step = step.with_fields(sums=step.sums_range(read))
         if problem := step.excess(read):
             raise Untraceable(problem)
         (shape,) = step.output_shapes(read)
@@ -280,7 +279,8 @@ class Tracer:
         size, strides, padding = epilogue.pool
         if any(p >= k for k, pair in zip(size, padding) for p in pair):
             raise Untraceable("a window of padding alone")
-        (made,) = self._write(self._step(steps.Pool, x, size=size, strides=strides, padding=_checked(padding)))
+        step = self._step(steps.Pool, x, size=size, strides=strides, padding=_checked(padding))
+        (made,) = self._write(step, x.range)
         return replace(x, shape=(1, *self.tensors[made].shape), tensor=made, dtype=epilogue.dtype)
 
     def _average(self, acc: Value, epilogue: Epilogue) -> Value:
@@ -307,9 +307,12 @@ class Tracer:
 
 def channel_epilogue(epilogue: Epilogue, channels: int) -> ir.Epilogue:
     """Return an epilogue without pooling and averaging, with parameters for each channel."""
-    given = {name: value for name, value in vars(epilogue).items() if name not in ("pool", "average", "dtype")}
-    each = {name: _each(given[name], channels) for name in ir.PER_CHANNEL if given[name] is not None}
-    return ir.Epilogue(**given | each)
+    fields = dict(vars(epilogue))
+    del fields["pool"], fields["average"], fields["dtype"]
+    for name in ir.PER_CHANNEL:
+        if fields[name] is not None:
+            fields[name] = _each(fields[name], channels)
+    return ir.Epilogue(**fields)
 
 
 def _each(values: NDArray, channels: int) -> NDArray[np.int64]:
