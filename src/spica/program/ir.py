@@ -47,6 +47,9 @@ INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
 ANY_BITS = 62
 """Bits of an epilogue that saturates nothing."""
 
+PER_CHANNEL = ("bias", "ceiling", "multiplier", "shift")
+"""Parameters of an epilogue that have one value for each channel."""
+
 R = TypeVar("R", bound="Record")
 
 RECORDS: dict[str, type[Record]] = {}
@@ -214,7 +217,6 @@ class Epilogue(Record):
             yield f"buffers have 1 to 62 bits; got {self.value_bits} and {self.buffer_bits}"
 
 
-PER_CHANNEL = ("bias", "ceiling", "multiplier", "shift")
 PLAIN = Epilogue()
 """Leaves accumulators as they are."""
 
