@@ -77,7 +77,7 @@ class Record:
         mine = vars(self)
         mine.update(self._defaults, **content)
         if mine.keys() != self._names:
-            raise TypeError(f"{type(self).__name__} has {sorted(self._names)}; got {sorted(content)}")
+            raise TypeError(f"{type(self).__name__} has the fields {sorted(self._names)}; got {sorted(content)}")
         for name in self._arrays:
             mine[name] = _read_only(mine[name])
 
