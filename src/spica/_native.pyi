@@ -117,14 +117,7 @@ class Program:
         """Add a depthwise convolution. kernel (height, width, channels) is int8 or int16."""
 
     def add(
-        self,
-        a: int,
-        b: int,
-        y: int,
-        shift_a: Sequence[int],
-        shift_b: Sequence[int],
-        epilogue: _Epilogue,
-        range: _Range,
+        self, a: int, b: int, y: int, shift_a: Sequence[int], shift_b: Sequence[int], epilogue: _Epilogue, range: _Range
     ) -> None:
         """Add the sum of a * 2^shift_a and b * 2^shift_b, with one shift a channel."""
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import spica
 from spica.program import Program, check, load_programs, save_programs
-from spica.program.ir import Copy
 from spica.program.lower import lower
+from spica.program.steps import Copy
 from support.networks import integer_networks
 from support.profiles import examples
 from support.programs import change, other_tensor, programs_of, small_program

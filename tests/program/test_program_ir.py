@@ -9,7 +9,9 @@ import pytest
 
 from spica.program import trace_network
 from spica.program.file import digest
-from spica.program.ir import Tensor, weight_arrays
+from spica.program.ir import RECORDS, Step, Tensor
+from spica.program.native import ADD_STEP
+from spica.program.steps import weight_arrays
 from support.programs import small_network, small_program
 
 
@@ -37,8 +39,23 @@ def test_a_program_cannot_be_changed_in_place():
     program = small_program()
     with pytest.raises(FrozenInstanceError):
         program.steps = ()
+    with pytest.raises(FrozenInstanceError):
+        del program.steps
     with pytest.raises(ValueError, match="read-only"):
         program.steps[0].kernel[:] = 0
+
+
+def test_a_record_has_its_fields_and_no_others():
+    assert Tensor(shape=(1, 1, 1), low=0, high=1).shares is None
+    for fields in ({"shape": (1, 1, 1)}, {"shape": (1, 1, 1), "low": 0, "high": 1, "middle": 0}):
+        with pytest.raises(TypeError, match="Tensor has the fields"):
+            Tensor(**fields)
+
+
+def test_only_whole_steps_stand_in_files_and_the_native_engine_knows_each():
+    kinds = {cls for cls in RECORDS.values() if issubclass(cls, Step)}
+    assert kinds == set(ADD_STEP) and len(kinds) == 10
+    assert "Step" not in RECORDS and "Windowed" not in RECORDS
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ from numpy.typing import ArrayLike
 from spica import _native
 from spica.engine.inputs import check_samples, is_count
 from spica.engine.plan import plan
-from spica.engine.runner import Run, make_ops, run
+from spica.engine.runner import make_ops, run
 from spica.errors import SpicaError
 from spica.network import Network
-from spica.program import Segment
+from spica.program.native import NativeProgram
 from spica.util.table import table
 
 
@@ -77,29 +77,21 @@ class Bench:
         return asdict(self)
 
     def __str__(self) -> str:
-        rows = [("layer", "kind", "µs", "MACs", "GMAC/s", "density", "path")]
+        rows: list[tuple[str, ...]] = [("layer", "kind", "µs", "MACs", "GMAC/s", "density", "path")]
         for layer in self.layers:
-            rows.append(
-                (
-                    layer.name,
-                    layer.kind,
-                    f"{layer.microseconds:.1f}" if layer.microseconds else "",
-                    f"{layer.macs:,}" if layer.macs else "",
-                    f"{layer.gmacs:.0f}" if layer.gmacs else "",
-                    f"{layer.density:.0%}",
-                    layer.path,
-                )
-            )
-        return "\n".join(
-            (
-                f"{self.network}: batch {self.batch}, {self.threads} threads, {self.instruction_set}",
-                table(rows),
-                f"{self.p50_ms:.3f} ms a batch (99th percentile {self.p99_ms:.3f} ms, {self.repeats} runs), "
-                f"{self.samples_per_second:,.0f} samples a second",
-                f"{self.gmacs:.1f} GMAC/s, {self.gmacs / self.peak_gmacs:.0%} of this machine's measured peak of "
-                f"{self.peak_gmacs:.0f} GMAC/s; activations take {self.arena_bytes / 1024:.0f} KiB a sample",
-            )
+            rate = [_cell(layer.microseconds, ".1f"), _cell(layer.macs, ","), _cell(layer.gmacs, ".0f")]
+            rows.append((layer.name, layer.kind, *rate, f"{layer.density:.0%}", layer.path))
+        return (
+            f"{self.network}: batch {self.batch}, {self.threads} threads, {self.instruction_set}\n{table(rows)}\n"
+            f"{self.p50_ms:.3f} ms a batch (99th percentile {self.p99_ms:.3f} ms, {self.repeats} runs), "
+            f"{self.samples_per_second:,.0f} samples a second\n"
+            f"{self.gmacs:.1f} GMAC/s, {self.gmacs / self.peak_gmacs:.0%} of this machine's measured peak of "
+            f"{self.peak_gmacs:.0f} GMAC/s; activations take {self.arena_bytes / 1024:.0f} KiB a sample"
         )
+
+
+def _cell(value: float, form: str) -> str:
+    return format(value, form) if value else ""
 
 
 def bench(net: Network, x: ArrayLike, *, threads: int | None = None, repeats: int = 30) -> Bench:
@@ -121,14 +113,21 @@ def bench(net: Network, x: ArrayLike, *, threads: int | None = None, repeats: in
     samples = len(next(iter(check_samples(net, x).values())))
     threads = make_ops("native", threads).threads
     counted = run(net, x, threads=threads, batch_size=samples, count=True)
-    segments = plan(net, net.outputs)
-    before, seconds = _spent(segments), []
+    programs = [segment.native for segment in plan(net, net.outputs) if segment.program is not None]
+    before, seconds = _spent(programs), []
     for _ in range(repeats):
         start = time.perf_counter()
         run(net, x, threads=threads, batch_size=samples)
         seconds.append(time.perf_counter() - start)
-    spent = {name: (total - before[name]) / (repeats * samples) for name, total in _spent(segments).items()}
-    layers = _layers(net, counted, spent, _paths(segments))
+    spent = {name: (total - before[name]) / (repeats * samples) for name, total in _spent(programs).items()}
+    paths = _paths(programs)
+    layers = []
+    for layer in net:
+        if layer.inputs:
+            name, macs, took = layer.name, net.macs(layer), spent.get(layer.name, 0.0)
+            density, rate = counted.events[name] / max(counted.inputs[name], 1), macs / took / 1e9 if took else 0.0
+            kind, path = type(layer).__name__, paths.get(name, "")
+            layers.append(LayerBench(name, kind, took * 1e6, macs, rate, density, path))
     middle = float(np.median(seconds))
     return Bench(
         network=net.name,
@@ -141,37 +140,24 @@ def bench(net: Network, x: ArrayLike, *, threads: int | None = None, repeats: in
         samples_per_second=samples / middle,
         gmacs=sum(layer.macs for layer in layers) * samples / middle / 1e9,
         peak_gmacs=_native.peak(threads) / 1e9,
-        arena_bytes=sum(segment.native.sample_bytes for segment in segments if segment.program is not None),
-        layers=layers,
+        arena_bytes=sum(program.sample_bytes for program in programs),
+        layers=tuple(layers),
     )
 
 
-def _layers(net: Network, counted: Run, spent: dict[str, float], paths: dict[str, str]) -> tuple[LayerBench, ...]:
-    """Figures of every layer, from counts, seconds that a sample takes, and paths, by layer name."""
-    layers = []
-    for layer in net:
-        if not layer.inputs:
-            continue
-        name, macs, took = layer.name, net.macs(layer), spent.get(layer.name, 0.0)
-        density = counted.events[name] / max(counted.inputs[name], 1)
-        rate = macs / took / 1e9 if took else 0.0
-        layers.append(LayerBench(name, type(layer).__name__, took * 1e6, macs, rate, density, paths.get(name, "")))
-    return tuple(layers)
-
-
-def _spent(segments: Sequence[Segment]) -> dict[str, float]:
-    """Seconds so far in every layer that is in a native program."""
+def _spent(programs: Sequence[NativeProgram]) -> dict[str, float]:
+    """Seconds so far in every layer."""
     total: dict[str, float] = defaultdict(float)
-    for segment in segments:
-        for name, seconds in segment.native.seconds() if segment.program is not None else ():
+    for program in programs:
+        for name, seconds in program.seconds():
             total[name] += seconds
     return total
 
 
-def _paths(segments: Sequence[Segment]) -> dict[str, str]:
+def _paths(programs: Sequence[NativeProgram]) -> dict[str, str]:
     """Path of each layer that has a choice."""
     taken = {}
-    for segment in segments:
-        for name, dense, events in segment.native.paths() if segment.program is not None else ():
+    for program in programs:
+        for name, dense, events in program.paths():
             taken[name] = "mixed" if dense and events else "events" if events else "dense"
     return taken

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from functools import cache
 from typing import Any
 
@@ -43,26 +43,15 @@ class Native(Reference):
         self, x: NDArray, kernel: NDArray, strides: Pair, padding: Padding, fill: NDArray, bound: int
     ) -> NDArray:
         """Compute ``primitives.convolve``."""
-        try:
-            return self._run(lambda ops, x: ops.convolve(x, kernel, strides, padding, fill, bound), x)
-        except Untraceable:
-            return super().convolve(x, kernel, strides, padding, fill, bound)
+        return self._run("convolve", x, kernel, strides, padding, fill, bound)
 
     def convolve_depthwise(self, x: NDArray, kernel: NDArray, strides: Pair, padding: Padding, bound: int) -> NDArray:
         """Compute ``primitives.convolve_depthwise``."""
-        try:
-            return self._run(lambda ops, x: ops.convolve_depthwise(x, kernel, strides, padding, bound), x)
-        except Untraceable:
-            return super().convolve_depthwise(x, kernel, strides, padding, bound)
+        return self._run("convolve_depthwise", x, kernel, strides, padding, bound)
 
     def apply_epilogue(self, acc: NDArray, epilogue: Epilogue) -> NDArray:
         """Compute ``primitives.apply_epilogue``."""
-        if acc.size <= FEW:
-            return super().apply_epilogue(acc, epilogue)
-        try:
-            return self._run(lambda ops, acc: ops.apply_epilogue(acc, epilogue), acc)
-        except Untraceable:
-            return super().apply_epilogue(acc, epilogue)
+        return super().apply_epilogue(acc, epilogue) if acc.size <= FEW else self._run("apply_epilogue", acc, epilogue)
 
     def scan(
         self, x: NDArray, state: Complex, factor: Complex, arrive: Epilogue, leave: Epilogue, bits: int
@@ -85,14 +74,17 @@ class Native(Reference):
         (states, real, imaginary), _ = _SCANS[key](reads, self.threads)
         return states, (real, imaginary)
 
-    def _run(self, trace: Callable[[Tracer, Value], Value], x: NDArray) -> NDArray:
-        """Run what ``trace`` does with a tracer and a value, on ``x``; accumulators leave as they are."""
+    def _run(self, primitive: str, x: NDArray, *parameters: Any) -> NDArray:
+        """Run a primitive on one array as a program; accumulators leave as they are."""
         tracer = Tracer()
-        value = tracer.input(x.shape[1:], int(x.min()), int(x.max()), x.dtype)
-        made = trace(tracer, value)
-        if made.sums is not None:
-            made = tracer.apply_epilogue(made, Epilogue(value_bits=ANY_BITS))
-        return _compile(tracer, [value], [made])([x], self.threads)[0][0]
+        try:
+            value = tracer.input(x.shape[1:], int(x.min()), int(x.max()), x.dtype)
+            made = getattr(tracer, primitive)(value, *parameters)
+            if made.sums is not None:
+                made = tracer.apply_epilogue(made, Epilogue(value_bits=ANY_BITS))
+            return _compile(tracer, [value], [made])([x], self.threads)[0][0]
+        except Untraceable:
+            return getattr(Reference, primitive)(x, *parameters)
 
 
 def _compile(tracer: Tracer, reads: Sequence[Value], made: Sequence[Value]) -> NativeProgram:

@@ -7,7 +7,6 @@ from collections import Counter, deque
 from os import PathLike
 from pathlib import Path
 from statistics import median
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -164,16 +163,14 @@ class Stream:
     def __enter__(self) -> Stream:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _take(self, x: NDArray, memory: Memory) -> NDArray | list[NDArray]:
         net = self.network
 
         def step(segment: Segment, read: list[NDArray]) -> list[NDArray]:
-            return self._step(segment, read, memory)
+            return execute_segment(net, segment, read, self._ops, memory)
 
         streaming, batch = len(x) == self.streams, BATCH if self.streams == 1 else self.streams
         if streaming not in self._plans:
@@ -184,9 +181,6 @@ class Stream:
 
     def _plan(self, streaming: bool) -> list[Segment]:
         return segments_of(self.network, self.network.outputs, self._engine, streaming)
-
-    def _step(self, segment: Segment, read: list[NDArray], memory: Memory) -> list[NDArray]:
-        return execute_segment(self.network, segment, read, self._ops, memory)
 
     def _open(self) -> Memory:
         if self._memory is None:

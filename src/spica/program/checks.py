@@ -1,43 +1,19 @@
 """Rules of a program: what must hold so that every run of it stays within its tensors and its ranges.
 
-A rule is a function that says what is wrong, sentence by sentence; ``RULES`` lists them. Later rules may rely on what
+A rule is a function that yields what is wrong, sentence by sentence; ``RULES`` lists them. Later rules may rely on what
 earlier ones found right.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from math import prod
 
 import numpy as np
 
 from spica.errors import SpicaError
-from spica.program.infer import accumulator_range, output_range, output_shapes
-from spica.program.ir import (
-    Accumulate,
-    Add,
-    Attention,
-    Conv,
-    Copy,
-    Depthwise,
-    Epilogue,
-    Lut,
-    Normalize,
-    Pool,
-    Program,
-    Scan,
-    Shape,
-    Step,
-    SumPixels,
-    Windowed,
-)
-from spica.program.limits import INT32_MAX, INT32_MIN, TWO_BYTES, excess
-
-ARITY = {
-    Conv: (1, 1), Depthwise: (1, 1), Add: (2, 1), Lut: (1, 1), SumPixels: (1, 1), Attention: (3, 1), Normalize: (1, 1),
-    Scan: (3, 3), Copy: (1, 1), Pool: (1, 1),
-}  # fmt: skip
-"""Tensors that each kind of step reads and writes."""
+from spica.program.ir import INT32_MAX, INT32_MIN, Accumulate, Program, Step
+from spica.program.steps import Copy
 
 
 def check(program: Program) -> None:
@@ -68,16 +44,17 @@ def numbers_exist(program: Program) -> Iterator[str]:
     """Steps, ports and events name tensors that exist, as many as they need."""
     count = len(program.tensors)
     for step in program.steps:
-        if (len(step.inputs), len(step.outputs)) != ARITY.get(type(step)):
-            counts = f"{len(step.inputs)} and {len(step.outputs)}"
-            yield f"{_name(step)}: reads and writes {counts} tensors, but a step of this kind others"
-        for number in (*step.inputs, *step.outputs):
+        if (len(step.inputs), len(step.outputs)) != (step.reads, step.writes):
+            yield f"{step}: reads and writes {len(step.inputs)} and {len(step.outputs)} tensors, " + (
+                f"but a step of this kind {step.reads} and {step.writes}"
+            )
+    named = [(str(step), step.numbers) for step in program.steps]
+    named += [(port.name, (port.tensor,)) for port in (*program.reads, *program.writes)]
+    named += [(events.layer, events.tensors) for events in program.events]
+    for name, numbers in named:
+        for number in numbers:
             if not 0 <= number < count:
-                yield f"{_name(step)}: tensor {number} does not exist; there are {count}"
-    used = [(port.name, port.tensor) for port in (*program.reads, *program.writes)]
-    for name, number in [*used, *((e.layer, n) for e in program.events for n in e.tensors)]:
-        if not 0 <= number < count:
-            yield f"{name}: tensor {number} does not exist; there are {count}"
+                yield f"{name}: tensor {number} does not exist; there are {count}"
 
 
 def tensors_are_written_before_they_are_read(program: Program) -> Iterator[str]:
@@ -86,12 +63,12 @@ def tensors_are_written_before_they_are_read(program: Program) -> Iterator[str]:
     for step in program.steps:
         for number in step.inputs:
             if program.base(number) not in writers:
-                yield f"{_name(step)}: reads tensor {number}, which nothing has written"
+                yield f"{step}: reads tensor {number}, which nothing has written"
         for number in step.outputs:
             if program.tensors[number].shares is not None or number in map(program.base, step.inputs):
-                yield f"{_name(step)}: writes tensor {number}, whose storage another tensor has"
+                yield f"{step}: writes tensor {number}, whose storage another tensor has"
             if number in writers and not (writers[number] is type(step) is Copy):
-                yield f"{_name(step)}: writes tensor {number}, which is written already"
+                yield f"{step}: writes tensor {number}, which is written already"
             writers[number] = type(step)
     for port in program.writes:
         if program.base(port.tensor) not in writers:
@@ -102,73 +79,18 @@ def ports_fit_their_tensors(program: Program) -> Iterator[str]:
     """Arrays have as many values as their tensors, and a type that holds these; factors have one entry a channel."""
     for port in (*program.reads, *program.writes):
         tensor = program.tensors[port.tensor]
-        if int(np.prod(port.shape)) != tensor.size:
+        if prod(port.shape) != tensor.size:
             yield f"{port.name}: an array {port.shape} does not fit tensor {port.tensor} of shape {tensor.shape}"
-        kinds = "f" if port.factors is not None else "iu"
-        if np.dtype(port.dtype).kind not in kinds:
+        if np.dtype(port.dtype).kind not in ("iu" if port.factors is None else "f"):
             yield f"{port.name}: an array of {port.dtype} cannot hold its values"
         if port.factors is not None and any(f.shape != tensor.shape[2:] for f in port.factors):
             yield f"{port.name}: needs one factor for each of {tensor.shape[2]} channels"
 
 
-def weights_fit(program: Program) -> Iterator[str]:
-    """Kernels are int8 or int16 and fit their tensors; parameters of channels are as many as these."""
+def steps_fit_their_tensors(program: Program) -> Iterator[str]:
+    """Weights, parameters and shapes of every step fit the tensors that it reads and writes."""
     for step in program.steps:
-        channels = program.tensors[step.inputs[0]].shape[2]
-        if isinstance(step, Windowed):
-            kernel, rank = step.kernel, 4 if isinstance(step, Conv) else 3
-            if kernel.dtype not in (np.int8, np.int16) or kernel.ndim != rank or kernel.shape[2] != channels:
-                yield f"{_name(step)}: a kernel {kernel.shape} of {kernel.dtype} does not fit {channels} channels"
-            if int(kernel.min()) < TWO_BYTES[0] or int(kernel.max()) > TWO_BYTES[1]:
-                yield f"{_name(step)}: weights must be {TWO_BYTES[0]} to {TWO_BYTES[1]}"
-            if step.fill.shape != (channels,) or (isinstance(step, Depthwise) and step.fill.any()):
-                yield f"{_name(step)}: the padding needs one value for each of {channels} channels, zero if depthwise"
-        if isinstance(step, Add | Scan):
-            for parameter in step.shifts if isinstance(step, Add) else step.factor:
-                if parameter.shape != (channels,):
-                    yield f"{_name(step)}: needs one parameter for each of {channels} channels; got {parameter.shape}"
-        if isinstance(step, Lut) and step.table is not None:
-            low, high = program.tensors[step.inputs[0]].range
-            if step.table.ndim != 1 or not step.lowest <= low <= high < step.lowest + len(step.table):
-                yield f"{_name(step)}: its table must have an entry for each value from {low} to {high}"
-        wanted = program.tensors[step.outputs[0]].shape[2] if isinstance(step, Accumulate) else channels
-        for epilogue in (v for f in fields(step) if isinstance(v := getattr(step, f.name), Epilogue)):
-            yield from (f"{_name(step)}: {problem}" for problem in _epilogue_problems(epilogue, wanted))
-
-
-def _epilogue_problems(epilogue: Epilogue, channels: int) -> Iterator[str]:
-    for name in ("bias", "ceiling", "multiplier", "shift"):
-        values = getattr(epilogue, name)
-        if values is not None and (values.shape != (channels,) or values.dtype != np.int64):
-            yield f"{name} must be int64, one for each of {channels} channels; got {values.dtype} {values.shape}"
-    if (epilogue.multiplier is None) != (epilogue.shift is None):
-        yield "multiplier and shift come together"
-    if not (0 < epilogue.value_bits < 63 and 0 < epilogue.buffer_bits < 63):
-        yield f"buffers have 1 to 62 bits; got {epilogue.value_bits} and {epilogue.buffer_bits}"
-
-
-def shapes_fit(program: Program) -> Iterator[str]:
-    """Every output has the shape that its step makes; copies stay within their tensors."""
-    for step in program.steps:
-        inputs, outputs = ([program.tensors[n] for n in numbers] for numbers in (step.inputs, step.outputs))
-        if isinstance(step, Copy):
-            ends = [(size - 1) * stride for size, stride in zip(step.shape, step.strides)]
-            last = [at + (n - 1) * by for at, n, by in zip(step.start, step.shape, (*step.step, 1))]
-            inside = min(*step.shape, *step.step) > 0 <= min(*step.strides, *step.start, step.offset)
-            if not inside or step.offset + sum(ends) >= inputs[0].size or not _below(last, outputs[0].shape):
-                yield f"{_name(step)}: copies values from or to places that its tensors do not have"
-            continue
-        if isinstance(step, Windowed | Pool) and (min(step.strides) < 1 or min(map(min, step.padding)) < 0):
-            yield f"{_name(step)}: strides must be 1 or more and padding 0 or more"
-        if isinstance(step, Pool) and any(p >= k for k, pair in zip(step.size, step.padding) for p in pair):
-            yield f"{_name(step)}: its padding must be smaller than its window"
-        if isinstance(step, Add | Attention) and len({t.shape for t in inputs}) > 1:
-            yield f"{_name(step)}: its inputs must have one shape; got {[t.shape for t in inputs]}"
-        if isinstance(step, Attention) and (step.heads < 1 or inputs[0].shape[2] % step.heads):
-            yield f"{_name(step)}: {inputs[0].shape[2]} channels cannot be cut into {step.heads} heads"
-        made = output_shapes(step, inputs)
-        if tuple(t.shape for t in outputs) != made:
-            yield f"{_name(step)}: writes {made}, but its tensors are {tuple(t.shape for t in outputs)}"
+        yield from (f"{step}: {problem}" for problem in step.problems(program.read_by(step), program.written_by(step)))
 
 
 def copies_fill_their_tensors(program: Program) -> Iterator[str]:
@@ -185,28 +107,20 @@ def copies_fill_their_tensors(program: Program) -> Iterator[str]:
             yield f"tensor {number}: copies leave {done.size - int(done.sum())} of its values unwritten"
 
 
-def _below(places: list[int], shape: Shape) -> bool:
-    return all(place < size for place, size in zip(places, shape))
-
-
 def ranges_hold(program: Program) -> Iterator[str]:
     """Accumulators and outputs stay within the ranges that are stated for them."""
     for step in program.steps:
-        inputs, outputs = ([program.tensors[n] for n in numbers] for numbers in (step.inputs, step.outputs))
+        read = program.read_by(step)
         if isinstance(step, Accumulate):
-            low, high = accumulator_range(step, inputs)
+            low, high = step.sums_range(read)
             if not step.sums[0] <= low <= high <= step.sums[1]:
-                yield f"{_name(step)}: accumulators reach from {low} to {high}, but its range is {step.sums}"
-            if problem := excess(step, inputs):
-                yield f"{_name(step)}: {problem}"
-        low, high = output_range(step, inputs)
-        for number, tensor in zip(step.outputs, outputs):
+                yield f"{step}: accumulators reach from {low} to {high}, but its range is {step.sums}"
+            if problem := step.excess(read):
+                yield f"{step}: {problem}"
+        low, high = step.output_range(read)
+        for number, tensor in zip(step.outputs, program.written_by(step)):
             if not tensor.low <= low <= high <= tensor.high:
-                yield f"{_name(step)}: makes {low} to {high}, but tensor {number} holds {tensor.low} to {tensor.high}"
-
-
-def _name(step: Step) -> str:
-    return f"{step.layer} ({type(step).__name__})"
+                yield f"{step}: makes {low} to {high}, but tensor {number} holds {tensor.low} to {tensor.high}"
 
 
 RULES: tuple[Callable[[Program], Iterator[str]], ...] = (
@@ -214,8 +128,7 @@ RULES: tuple[Callable[[Program], Iterator[str]], ...] = (
     numbers_exist,
     tensors_are_written_before_they_are_read,
     ports_fit_their_tensors,
-    weights_fit,
-    shapes_fit,
+    steps_fit_their_tensors,
     copies_fill_their_tensors,
     ranges_hold,
 )

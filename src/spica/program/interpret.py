@@ -3,32 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import singledispatch
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
-from spica.program.infer import finish
-from spica.program.ir import (
-    Accumulate,
-    Add,
-    Attention,
-    Conv,
-    Copy,
-    Depthwise,
-    Lut,
-    Normalize,
-    Pool,
-    Program,
-    Range,
-    Scan,
-    Step,
-    SumPixels,
-)
-from spica.semantics import primitives
-from spica.semantics.primitives import Epilogue
-from spica.semantics.reference import Reference
+from spica.program.ir import Accumulate, Program, Range
 
 
 def interpret(program: Program, arrays: Sequence[NDArray]) -> list[NDArray]:
@@ -60,99 +40,24 @@ def interpret_tensors(program: Program, arrays: Sequence[NDArray]) -> list[NDArr
     tensors = [np.full((samples, *t.shape), t.low, np.int64) for t in program.tensors]
 
     def write(number: int, values: NDArray, where: str) -> None:
-        tensor = program.tensors[number]
-        _check_range(values, tensor.range, f"{where}: tensor {number}")
-        for other, shape in ((n, t.shape) for n, t in enumerate(program.tensors) if program.base(n) == number):
-            tensors[other] = values.reshape(samples, *shape)
+        _check_range(values, program.tensors[number].range, f"{where}: tensor {number}")
+        for other, tensor in enumerate(program.tensors):
+            if program.base(other) == number:
+                tensors[other] = values.reshape(samples, *tensor.shape)
 
     for port, array in zip(program.reads, arrays, strict=True):
-        write(port.tensor, np.asarray(array, np.int64).reshape(samples, *program.tensors[port.tensor].shape), port.name)
+        write(port.tensor, np.asarray(array, np.int64), port.name)
     for step in program.steps:
-        before = [tensors[n] for n in step.outputs]
-        made = compute_step(step, [tensors[n] for n in step.inputs], before)
+        read = [tensors[n] for n in step.inputs]
+        if isinstance(step, Accumulate):
+            sums = step.accumulate(read)
+            _check_range(sums, step.sums, f"{step.layer}: accumulators")
+            made: Sequence[NDArray] = [step.epilogue.apply(sums)]
+        else:
+            made = step.compute(read, [tensors[n] for n in step.outputs])
         for number, values in zip(step.outputs, made, strict=True):
             write(number, values, step.layer)
     return tensors
-
-
-def compute_step(step: Step, inputs: Sequence[NDArray], before: Sequence[NDArray]) -> Sequence[NDArray]:
-    """Return what a step writes for the tensors that it reads, given what its outputs hold before."""
-    if not isinstance(step, Accumulate):
-        return move(step, inputs, before)
-    sums = accumulate(step, inputs)
-    _check_range(sums, step.sums, f"{step.layer}: accumulators")
-    return [finish(sums, step.epilogue)]
-
-
-@singledispatch
-def accumulate(step: Accumulate, inputs: Sequence[NDArray]) -> NDArray:
-    """Return the accumulators of a step, before its epilogue."""
-    raise TypeError(f"the interpreter has no step {type(step).__name__}")
-
-
-@accumulate.register
-def _(step: Conv, inputs: Sequence[NDArray]) -> NDArray:
-    return primitives.convolve(inputs[0], step.kernel, step.strides, step.padding, step.fill, 0)
-
-
-@accumulate.register
-def _(step: Depthwise, inputs: Sequence[NDArray]) -> NDArray:
-    return primitives.convolve_depthwise(inputs[0], step.kernel, step.strides, step.padding, 0)
-
-
-@accumulate.register
-def _(step: Add, inputs: Sequence[NDArray]) -> NDArray:
-    return primitives.add(inputs[0], inputs[1], step.shifts, 62)
-
-
-@accumulate.register
-def _(step: Lut, inputs: Sequence[NDArray]) -> NDArray:
-    return inputs[0] if step.table is None else primitives.look_up(inputs[0], step.table, step.lowest)
-
-
-@accumulate.register
-def _(step: SumPixels, inputs: Sequence[NDArray]) -> NDArray:
-    return inputs[0].sum(axis=(1, 2), keepdims=True)
-
-
-@accumulate.register
-def _(step: Attention, inputs: Sequence[NDArray]) -> NDArray:
-    q, k, v = (x[:, 0] for x in inputs)
-    return primitives.attend(q, k, v, step.heads, step.multiplier, step.shift)[:, None]
-
-
-@accumulate.register
-def _(step: Normalize, inputs: Sequence[NDArray]) -> NDArray:
-    return primitives.normalise(inputs[0])
-
-
-@singledispatch
-def move(step: Step, inputs: Sequence[NDArray], before: Sequence[NDArray]) -> Sequence[NDArray]:
-    """Return what a step without an epilogue of its own writes."""
-    raise TypeError(f"the interpreter has no step {type(step).__name__}")
-
-
-@move.register
-def _(step: Copy, inputs: Sequence[NDArray], before: Sequence[NDArray]) -> Sequence[NDArray]:
-    (x,), y = inputs, np.zeros_like(before[0]) if step.clear else before[0].copy()
-    indices = np.ogrid[tuple(map(slice, step.shape))]
-    places = step.offset + sum(index * stride for index, stride in zip(indices, step.strides))
-    y[:, *step.places] = x.reshape(len(x), -1)[:, places]
-    return [y]
-
-
-@move.register
-def _(step: Pool, inputs: Sequence[NDArray], before: Sequence[NDArray]) -> Sequence[NDArray]:
-    return [primitives.max_pool(inputs[0], step.size, step.strides, step.padding)]
-
-
-@move.register
-def _(step: Scan, inputs: Sequence[NDArray], before: Sequence[NDArray]) -> Sequence[NDArray]:
-    x, real, imaginary = inputs
-    arrive, leave = (Epilogue(**vars(epilogue)) for epilogue in (step.arrive, step.leave))
-    state = real[:, 0, 0], imaginary[:, 0, 0]
-    states, last = Reference().scan(x[:, 0], state, step.factor, arrive, leave, step.value_bits)
-    return [states, *(part[:, None, None] for part in last)]
 
 
 def _check_range(values: NDArray, span: Range, what: str) -> None:

@@ -2,8 +2,8 @@
 
 A program is made by running the integer meaning of layers once (``program.trace``). It is a value: it can be printed,
 compared, saved, checked, changed with ``dataclasses.replace``, built for the native engine (``program.native``) and
-interpreted in numpy (``program.interpret``). It holds no function and knows no layer: only the primitives of
-``semantics.primitives``, with every shape and every range worked out.
+interpreted in numpy (``program.interpret``). It knows no layer: only steps, with every shape and every range worked
+out. Whoever writes C or hardware from it needs this module and ``program.steps``, where each step is in one class.
 
 All sizes are those of one sample; the batch axis is left out. A tensor is ``rows x columns x channels``, stored row by
 row with channels last, and is known by its number in ``Program.tensors``. Ranges ``(low, high)`` include both ends.
@@ -26,13 +26,15 @@ step           accumulator or output                                          pr
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import MISSING, FrozenInstanceError, dataclass, fields
+from math import prod
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spica.semantics.primitives import Padding, Pair
+from spica.semantics import primitives
 
 Shape = tuple[int, int, int]
 """Rows, columns, channels."""
@@ -40,41 +42,56 @@ Shape = tuple[int, int, int]
 Range = tuple[int, int]
 """Smallest and largest value."""
 
+INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
+
 ANY_BITS = 62
 """Bits of an epilogue that saturates nothing."""
 
-RECORDS: dict[str, type[Any]] = {}
-"""The classes below by name: what may stand in a program's file."""
+PER_CHANNEL = ("bias", "ceiling", "multiplier", "shift")
+"""Parameters of an epilogue that have one value for each channel."""
 
-R = TypeVar("R", bound=type)
-V = TypeVar("V", bound="_Value")
+R = TypeVar("R", bound="Record")
+
+RECORDS: dict[str, type[Record]] = {}
+"""The classes that may stand in a program's file, by name."""
 
 
 @dataclass_transform(frozen_default=True, eq_default=False, kw_only_default=True)
-def _record(cls: R) -> R:
-    """Class decorator: a frozen dataclass with read-only arrays that programs and their files may hold."""
-    hints = {name: hint for base in cls.__mro__ for name, hint in vars(base).get("__annotations__", {}).items()}
-    arrays = [name for name, hint in hints.items() if "NDArray" in hint]
+class Record:
+    """A frozen dataclass with read-only arrays that equals another of the same content."""
 
-    def make_read_only(self: Any) -> None:
-        for name in arrays:
-            vars(self)[name] = _read_only(vars(self)[name])
+    _names: ClassVar[frozenset[str]]
+    _defaults: ClassVar[dict[str, Any]]
+    _arrays: ClassVar[tuple[str, ...]]
 
-    if arrays:
-        cls.__post_init__ = make_read_only  # type: ignore[attr-defined]
-    cls = dataclass(frozen=True, eq=False, kw_only=True)(cls)  # type: ignore[assignment]
-    RECORDS[cls.__name__] = cls
-    return cls
+    def __init_subclass__(cls, abstract: bool = False) -> None:
+        # All records share the methods below: none are generated for each, which would take most of importing this.
+        known = fields(dataclass(init=False, repr=False, eq=False)(cls))  # type: ignore[arg-type]
+        cls._names = frozenset(field.name for field in known)
+        cls._defaults = {field.name: field.default for field in known if field.default is not MISSING}
+        cls._arrays = tuple(field.name for field in known if "NDArray" in field.type)
+        if not abstract:
+            RECORDS[cls.__name__] = cls
 
+    def __init__(self, **content: Any) -> None:
+        mine = vars(self)
+        mine.update(self._defaults, **content)
+        if mine.keys() != self._names:
+            raise TypeError(f"{type(self).__name__} has the fields {sorted(self._names)}; got {sorted(content)}")
+        for name in self._arrays:
+            mine[name] = _read_only(mine[name])
 
-class _Value:
-    """A record that equals another of the same content."""
+    def with_fields(self: R, **changes: Any) -> R:
+        """Return a copy with other fields, as ``dataclasses.replace`` does, in half its time: tracing makes many."""
+        return type(self)(**vars(self) | changes)
 
-    def with_fields(self: V, **changes: Any) -> V:
-        """Return a copy with other fields: ``dataclasses.replace`` for the many copies that tracing makes."""
-        made = object.__new__(type(self))
-        made.__dict__.update(self.__dict__, **changes)
-        return made
+    def __setattr__(self, name: str, value: object = None) -> None:
+        raise FrozenInstanceError(f"{type(self).__name__} cannot be changed; use dataclasses.replace")
+
+    __delattr__ = __setattr__
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={content!r}' for name, content in vars(self).items())})"
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and all(_same(a, vars(other)[name]) for name, a in vars(self).items())
@@ -104,8 +121,7 @@ def bits_of(low: int, high: int) -> int:
     return max(max(high, 0).bit_length(), (-low - 1).bit_length()) + 1 if low < 0 else high.bit_length()
 
 
-@_record
-class Tensor(_Value):
+class Tensor(Record):
     """Integers of one sample.
 
     Attributes:
@@ -138,11 +154,10 @@ class Tensor(_Value):
     @property
     def size(self) -> int:
         """Number of values."""
-        return self.shape[0] * self.shape[1] * self.shape[2]
+        return prod(self.shape)
 
 
-@_record
-class Epilogue(_Value):
+class Epilogue(Record):
     """Operations on an accumulator ``a`` of channel ``c`` before it is written, in this order.
 
     1. ``a = sat(a, value_bits)``, and with a bias ``a = sat(a + bias[c], value_bits)``
@@ -152,8 +167,8 @@ class Epilogue(_Value):
     5. ``a = floor(a / 2**shift[c] + 1/2)``; a negative shift multiplies
     6. ``a = min(max(a, low), high)``
 
-    where ``sat(a, n)`` is ``min(max(a, -2**n), 2**n - 1)``. Steps whose parameter is ``None`` are left out; without a
-    multiplier so are 4 to 6. The default leaves accumulators as they are. Pooling and averaging are steps of their own.
+    where ``sat(a, n)`` is ``min(max(a, -2**n), 2**n - 1)``. Operations whose parameter is ``None`` are left out;
+    without a multiplier so are 4 to 6. The default leaves accumulators as they are. Pooling and averaging are steps.
 
     Attributes:
         value_bits, buffer_bits: bits without the sign, 1 to 62.
@@ -176,27 +191,93 @@ class Epilogue(_Value):
     low: int = 0
     high: int = 0
 
+    def apply(self, acc: NDArray) -> NDArray[np.int64]:
+        """Take accumulators, channels last, to values of the output."""
+        return primitives.apply_epilogue(acc, self)  # type: ignore[arg-type]
+
+    def range(self, sums: Range) -> Range:
+        """Return the range of the output: it never falls, or never rises, between the two ends of ``sums``."""
+        ends = self.apply(_column(sums))
+        return int(ends.min()), int(ends.max())
+
+    def changes(self, sums: Range) -> bool:
+        """Return whether any accumulator of a range becomes another value."""
+        ends = _column(sums)
+        return not (self.apply(ends) == ends).all()
+
+    def problems(self, channels: int) -> Iterator[str]:
+        """Yield what is wrong with it for accumulators of so many channels."""
+        for name in PER_CHANNEL:
+            values = getattr(self, name)
+            if values is not None and (values.shape != (channels,) or values.dtype != np.int64):
+                yield f"{name} must be int64, one for each of {channels} channels; got {values.dtype} {values.shape}"
+        if (self.multiplier is None) != (self.shift is None):
+            yield "multiplier and shift come together"
+        if not (0 < self.value_bits < 63 and 0 < self.buffer_bits < 63):
+            yield f"buffers have 1 to 62 bits; got {self.value_bits} and {self.buffer_bits}"
+
 
 PLAIN = Epilogue()
 """Leaves accumulators as they are."""
 
 
-@_record
-class Step(_Value):
-    """One operation.
+def _column(values: Range) -> NDArray[np.int64]:
+    return np.array(values, np.int64)[:, None]
+
+
+class Step(Record, abstract=True):
+    """One operation. A subclass, in ``program.steps``, has its parameters and says below all that is its own.
 
     Attributes:
+        reads, writes: how many tensors steps of its kind read and write.
         layer: name of the layer that it is part of.
         inputs, outputs: numbers of the tensors that it reads and writes.
     """
+
+    reads: ClassVar[int] = 1
+    writes: ClassVar[int] = 1
 
     layer: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
 
+    def output_shapes(self, x: Sequence[Tensor]) -> tuple[Shape, ...]:
+        """Return the shapes of the tensors that it writes, given those that it reads."""
+        return (x[0].shape,)
 
-@_record
-class Accumulate(Step):
+    def output_range(self, x: Sequence[Tensor]) -> Range:
+        """Return the smallest and the largest value that it writes."""
+        return x[0].range
+
+    def problems(self, x: Sequence[Tensor], y: Sequence[Tensor]) -> Iterator[str]:
+        """Yield what is wrong with its parameters, or with the shapes of the tensors that it reads and writes."""
+        yield from self._problems(x)
+        made, found = self.output_shapes(x), tuple(tensor.shape for tensor in y)
+        if made != found:
+            yield f"writes {made}, but its tensors are {found}"
+
+    def _problems(self, x: Sequence[Tensor]) -> Iterator[str]:
+        return iter(())
+
+    def compute(self, x: Sequence[NDArray], y: Sequence[NDArray]) -> Sequence[NDArray]:
+        """Return what it writes, in numpy.
+
+        Args:
+            x: what it reads, each (N, rows, columns, channels).
+            y: what its outputs hold before.
+        """
+        raise NotImplementedError
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Numbers of all its tensors: inputs, then outputs."""
+        return self.inputs + self.outputs
+
+    def __str__(self) -> str:
+        return f"{self.layer} ({type(self).__name__})"
+
+
+class Accumulate(Step, abstract=True):
     """A step that makes accumulators and writes what its epilogue makes of them.
 
     Attributes:
@@ -212,145 +293,32 @@ class Accumulate(Step):
         """Bits that an accumulator needs, before its epilogue."""
         return bits_of(*self.sums)
 
+    def sums_range(self, x: Sequence[Tensor]) -> Range:
+        """Return the smallest and the largest accumulator, given the tensors that it reads."""
+        raise NotImplementedError
 
-@_record
-class Windowed(Accumulate):
-    """A step that slides a window over rows and columns.
+    def accumulate(self, x: Sequence[NDArray]) -> NDArray:
+        """Return the accumulators, in numpy."""
+        raise NotImplementedError
 
-    Attributes:
-        kernel: weights, int8 where they fit it, otherwise int16.
-        strides: rows and columns between windows.
-        padding: rows ``(top, bottom)`` and columns ``(left, right)`` around the image.
-        fill: int64 value of each input channel there.
-    """
+    def excess(self, x: Sequence[Tensor]) -> str | None:
+        """Return which limit of 32-bit arithmetic it is beyond; ``None`` where it keeps all."""
+        low, high = self.sums
+        return None if low >= INT32_MIN and high <= INT32_MAX else f"accumulators {low} to {high} are beyond 32 bits"
 
-    kernel: NDArray
-    strides: Pair
-    padding: Padding
-    fill: NDArray[np.int64]
+    def output_range(self, x: Sequence[Tensor]) -> Range:
+        """Return the range of what the epilogue makes of all accumulators."""
+        return self.epilogue.range(self.sums)
 
-    @property
-    def padded(self) -> bool:
-        """True where windows reach beyond the image."""
-        return self.padding != ((0, 0), (0, 0))
-
-
-@_record
-class Conv(Windowed):
-    """``y[i, j, f] = sum over r, s, c of x[i * stride + r - top, j * stride + s - left, c] * kernel[r, s, c, f]``.
-
-    ``kernel`` is (rows, columns, channels, filters). A dense layer is a window of one pixel over an image of one.
-    """
+    def problems(self, x: Sequence[Tensor], y: Sequence[Tensor]) -> Iterator[str]:
+        """Yield what is wrong with the epilogue, with inputs of several shapes, and then as any step."""
+        yield from self.epilogue.problems(y[0].shape[2])
+        if len({tensor.shape for tensor in x}) > 1:
+            yield f"its inputs must have one shape; got {[tensor.shape for tensor in x]}"
+        yield from super().problems(x, y)
 
 
-@_record
-class Depthwise(Windowed):
-    """``y[i, j, c] = sum over r, s of x[i * stride + r - top, j * stride + s - left, c] * kernel[r, s, c]``.
-
-    ``kernel`` is (rows, columns, channels); ``fill`` is zero.
-    """
-
-
-@_record
-class Add(Accumulate):
-    """``y = a * 2**shifts[0] + b * 2**shifts[1]``; ``shifts`` are int64, zero or more, one for each channel."""
-
-    shifts: tuple[NDArray[np.int64], NDArray[np.int64]]
-
-
-@_record
-class Lut(Accumulate):
-    """``y = table[x - lowest]``; without a table ``y = x``, so that its epilogue alone remains. ``table`` is int64."""
-
-    table: NDArray[np.int64] | None = None
-    lowest: int = 0
-
-
-@_record
-class SumPixels(Accumulate):
-    """``y[c] = sum over i, j of x[i, j, c]``, which an epilogue makes an average of."""
-
-
-@_record
-class Attention(Accumulate):
-    """Values mixed by a softmax over tokens, with 10 bits behind the point; inputs are queries, keys and values.
-
-    For each of ``heads`` groups of channels, with rows of one and tokens as columns: ``s = (q . k) * multiplier >>
-    shift`` is the exponent of a power of two in 1/256, ``p`` each power over their sum, and ``y = sum of p * v``.
-    ``primitives.attend`` says how both are rounded.
-    """
-
-    heads: int
-    multiplier: int
-    shift: int
-
-
-@_record
-class Normalize(Accumulate):
-    """``y = floor(2**8 * (C * x - sum) / max(floor(sum of |C * x - sum| / C), 1))`` over C channels of each pixel."""
-
-
-@_record
-class Scan(Step):
-    """A linear recurrence of complex states over time; columns are time steps.
-
-    ``state = leave(sat(factor * state + arrive(x), value_bits))`` for each channel, every product and sum saturated to
-    ``value_bits``. Inputs are ``x`` (1, T, C) and the real and imaginary state before (1, 1, C); outputs are the states
-    after each step (T, C, 2), real and imaginary, and the two after the last.
-
-    Attributes:
-        factor: real and imaginary parts, int64, one for each channel.
-        arrive, leave: epilogues of what arrives and of the new state.
-        value_bits: bits without the sign.
-    """
-
-    factor: tuple[NDArray[np.int64], NDArray[np.int64]]
-    arrive: Epilogue
-    leave: Epilogue
-    value_bits: int
-
-
-@_record
-class Copy(Step):
-    """``y[start + (i, j, c) * (step, 1)] = x.flat[offset + (i, j, c) . strides]`` for ``(i, j, c)`` within ``shape``.
-
-    Several copies may fill one tensor.
-
-    Attributes:
-        shape: rows, columns, channels to copy.
-        strides: values of the input between neighbours along each.
-        offset: number of the first value of the input.
-        start: row, column and channel of the output where the first goes.
-        step: rows and columns of the output between neighbours.
-        clear: whether the rest of the output becomes zero first.
-    """
-
-    shape: Shape
-    strides: Shape
-    offset: int = 0
-    start: Shape = (0, 0, 0)
-    step: Pair = (1, 1)
-    clear: bool = False
-
-    @property
-    def places(self) -> tuple[slice, slice, slice]:
-        """Rows, columns and channels of the output that are written."""
-        ends = zip(self.start, (*self.step, 1), self.shape)
-        rows, columns, channels = (slice(first, first + (size - 1) * by + 1, by) for first, by, size in ends)
-        return rows, columns, channels
-
-
-@_record
-class Pool(Step):
-    """``y[i, j, c]`` = maximum over a window of ``size``, channel by channel; places outside the image never win."""
-
-    size: Pair
-    strides: Pair
-    padding: Padding
-
-
-@_record
-class Port(_Value):
+class Port(Record):
     """An array that goes in or out.
 
     Attributes:
@@ -369,8 +337,7 @@ class Port(_Value):
     factors: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
 
 
-@_record
-class State(_Value):
+class State(Record):
     """An array that a layer keeps from one sample to the next: read as ``before``, written as ``after``."""
 
     layer: str
@@ -378,16 +345,14 @@ class State(_Value):
     after: Port
 
 
-@_record
-class Events(_Value):
+class Events(Record):
     """The tensors that a layer reads; their non-zero values are the events that it receives."""
 
     layer: str
     tensors: tuple[int, ...]
 
 
-@_record
-class Program(_Value):
+class Program(Record):
     """Steps in the order in which they run, over numbered tensors.
 
     Attributes:
@@ -420,13 +385,15 @@ class Program(_Value):
         shared = self.tensors[number].shares
         return number if shared is None else shared
 
+    def read_by(self, step: Step) -> list[Tensor]:
+        """Return the tensors that a step reads."""
+        return [self.tensors[number] for number in step.inputs]
+
+    def written_by(self, step: Step) -> list[Tensor]:
+        """Return the tensors that a step writes."""
+        return [self.tensors[number] for number in step.outputs]
+
     def __str__(self) -> str:
         from spica.program.text import program_text
 
         return program_text(self)
-
-
-def weight_arrays(step: Step) -> list[NDArray]:
-    """Return the parameters of a step that count as weights: a kernel, a table, or the factors of a recurrence."""
-    found = (getattr(step, f.name) for f in fields(step) if f.name in ("kernel", "table", "factor"))
-    return [a for value in found if value is not None for a in (value if isinstance(value, tuple) else (value,))]

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica import _native
-from spica.program.ir import Copy, Pool, Program, Range, Shape, Step, Tensor, Windowed
+from spica.program.ir import Program, Range, Step, Tensor
+from spica.program.steps import Copy, Pool, Windowed
 
 Sides = tuple[int, int, int, int]
 
@@ -86,25 +87,18 @@ def _make_borders(program: Program) -> tuple[Program, dict[int, tuple[Sides, NDA
         if isinstance(step, Windowed) and step.padded:
             (x,) = step.inputs
             if x in shared or (x in borders and not np.array_equal(borders[x][1], step.fill)):
+                shape = _, columns, channels = tensors[x].shape
+                copy, strides = len(tensors), (columns * channels, channels, 1)
                 tensors.append(replace(tensors[x], shares=None))
-                copy = len(tensors) - 1
-                shape = tensors[x].shape
-                steps.append(
-                    Copy(layer=step.layer, inputs=(x,), outputs=(copy,), shape=shape, strides=row_strides(shape))
-                )
+                steps.append(Copy(layer=step.layer, inputs=(x,), outputs=(copy,), shape=shape, strides=strides))
                 step, x = replace(step, inputs=(copy,)), copy
             known = borders[x][0] if x in borders else (0, 0, 0, 0)
             wanted = (*step.padding[0], *step.padding[1])
             borders[x] = _widest(known, wanted), step.fill
         steps.append(step)
-    return program.with_fields(tensors=tuple(tensors), steps=tuple(steps)), borders
+    return replace(program, tensors=tuple(tensors), steps=tuple(steps)), borders
 
 
 def _widest(a: Sequence[int], b: Sequence[int]) -> Sides:
     top, bottom, left, right = map(max, a, b)
     return top, bottom, left, right
-
-
-def row_strides(shape: Shape) -> Shape:
-    """Return the values between neighbouring rows, columns and channels of a tensor of this shape."""
-    return shape[1] * shape[2], shape[2], 1

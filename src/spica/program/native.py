@@ -1,32 +1,18 @@
-"""Building a program for the native engine: one small function for each kind of step."""
+"""Building a program for the native engine: a line for each kind of step."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import singledispatch
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spica import _native
-from spica.program.ir import (
-    Accumulate,
-    Add,
-    Attention,
-    Conv,
-    Copy,
-    Depthwise,
-    Epilogue,
-    Lut,
-    Normalize,
-    Pool,
-    Program,
-    Scan,
-    Step,
-    SumPixels,
-)
+from spica.program import steps
+from spica.program.ir import Accumulate, Epilogue, Program, Range, Step
 from spica.program.lower import lower
+from spica.semantics.primitives import Pair
 
 GROUP, LARGEST_LIST = 4, 1 << 16
 """Channels that events are listed in groups of, and entries that a list of one row has room for."""
@@ -48,7 +34,7 @@ class NativeProgram:
         self._native = build_native(program, counters)
         self._formats = [(port.shape, np.dtype(port.dtype)) for port in program.writes]
         self._counters = [(e.layer, [counters[program.base(n)] for n in e.tensors]) for e in program.events]
-        self._convolutions = [step.layer for step in program.steps if isinstance(step, Conv)]
+        self._convolutions = [step.layer for step in program.steps if isinstance(step, steps.Conv)]
         self.sizes = {e.layer: sum(program.tensors[n].size for n in e.tensors) for e in program.events}
 
     def __call__(self, read: Sequence[NDArray], threads: int, count: bool = False) -> tuple[list[NDArray], list[int]]:
@@ -98,19 +84,17 @@ class _Builder:
         program, self.layouts = lower(program)
         self.tensors = program.tensors
         for number, (tensor, layout) in enumerate(zip(program.tensors, self.layouts)):
-            fill = [] if layout.fill is None else layout.fill.tolist()
+            fill = () if layout.fill is None else layout.fill.tolist()
             shares, counter = -1 if tensor.shares is None else tensor.shares, counters.get(program.base(number), -1)
-            self.native.tensor(
-                tensor.shape, list(layout.border), layout.planes, layout.zero, fill, counter, shares
-            )  # fmt: skip
+            self.native.tensor(tensor.shape, layout.border, layout.planes, layout.zero, fill, counter, shares)
         self.last_writer = {number: step for step in program.steps for number in step.outputs}
         for step in program.steps:
             self.native.name(step.layer)
-            add_step(step, self)
+            ADD_STEP[type(step)](step, self)
         factors = [port.factors or NO_FACTORS for port in program.writes]
         self.native.finalize([p.tensor for p in program.reads], [p.tensor for p in program.writes], factors)
 
-    def event_lists(self, step: Conv) -> int:
+    def event_lists(self, step: steps.Conv) -> int:
         """Make a tensor with room for the events of each row that a convolution reads; -1 where it never lists them."""
         tensor, layout, channels = self.tensors[step.inputs[0]], self.layouts[step.inputs[0]], step.kernel.shape[2]
         columns = tensor.shape[1] + sum(step.padding[1])
@@ -120,86 +104,47 @@ class _Builder:
         top, bottom, left, right = layout.border
         # Two bytes for each group of a row, for each pixel, and for their end.
         row = 2 * ((tensor.shape[1] + left + right) * (channels // GROUP + 1) + 1)
-        return self.native.tensor((tensor.shape[0] + top + bottom, 1, row), [0] * 4, 1, 0, [], -1, -1)
+        return self.native.tensor((tensor.shape[0] + top + bottom, 1, row), (0, 0, 0, 0), 1, 0, (), -1, -1)
+
+    def copy(self, step: steps.Copy) -> None:
+        """Add a copy; of a tensor that several copies fill, the last one counts the events."""
+        last = self.last_writer[step.outputs[0]] is step
+        where = step.shape, step.strides, step.offset, step.start, step.step, step.clear
+        self.native.copy(*step.numbers, *where, last)
+
+    def scan(self, step: steps.Scan) -> None:
+        """Add a recurrence, whose states go by pairs."""
+        (x, *before), (y, *after) = step.inputs, step.outputs
+        epilogues = _fields(step.arrive), _fields(step.leave)
+        self.native.recur(x, before, y, after, *step.factor, *epilogues, step.value_bits)
 
 
-@singledispatch
-def add_step(step: Step, to: _Builder) -> None:
-    """Add a step to the native program that ``to`` builds."""
-    raise TypeError(f"the native engine has no step {type(step).__name__}")
+ADD_STEP: dict[type[Step], Callable[[Any, _Builder], None]] = {
+    steps.Conv: lambda s, to: to.native.convolve(*s.numbers, to.event_lists(s), s.kernel, *_window(s), *_epilogue(s)),
+    steps.Depthwise: lambda s, to: to.native.depthwise(*s.numbers, s.kernel, *_window(s), *_epilogue(s)),
+    steps.Add: lambda s, to: to.native.add(*s.numbers, *(shift.tolist() for shift in s.shifts), *_epilogue(s)),
+    steps.Lut: lambda s, to: to.native.map(
+        *s.numbers, () if s.table is None else s.table.tolist(), s.lowest, *_epilogue(s)
+    ),
+    steps.SumPixels: lambda s, to: to.native.sum_of_pixels(*s.numbers, *_epilogue(s)),
+    steps.Attention: lambda s, to: to.native.attend(*s.numbers, s.heads, s.multiplier, s.shift, *_epilogue(s)),
+    steps.Normalize: lambda s, to: to.native.normalise(*s.numbers, *_epilogue(s)),
+    steps.Pool: lambda s, to: to.native.max_pool(*s.numbers, s.size, *_window(s)),
+    steps.Copy: lambda s, to: to.copy(s),
+    steps.Scan: lambda s, to: to.scan(s),
+}  # fmt: skip
+"""How each kind of step is added."""
 
 
-@add_step.register
-def _(step: Conv, to: _Builder) -> None:
-    before = [pair[0] for pair in step.padding]
-    to.native.convolve(
-        *step.inputs, *step.outputs, to.event_lists(step), step.kernel, list(step.strides), before, *_epilogue(step)
-    )
+def _window(step: steps.Windowed | steps.Pool) -> tuple[Pair, Pair]:
+    """Strides, and the padding above and on the left."""
+    (top, _), (left, _) = step.padding
+    return step.strides, (top, left)
 
 
-@add_step.register
-def _(step: Depthwise, to: _Builder) -> None:
-    before = [pair[0] for pair in step.padding]
-    to.native.depthwise(*_numbers(step), step.kernel, list(step.strides), before, *_epilogue(step))
-
-
-@add_step.register
-def _(step: Add, to: _Builder) -> None:
-    to.native.add(*_numbers(step), *(shift.tolist() for shift in step.shifts), *_epilogue(step))
-
-
-@add_step.register
-def _(step: Lut, to: _Builder) -> None:
-    table = [] if step.table is None else step.table.tolist()
-    to.native.map(*_numbers(step), table, step.lowest, *_epilogue(step))
-
-
-@add_step.register
-def _(step: SumPixels, to: _Builder) -> None:
-    to.native.sum_of_pixels(*_numbers(step), *_epilogue(step))
-
-
-@add_step.register
-def _(step: Attention, to: _Builder) -> None:
-    to.native.attend(*_numbers(step), step.heads, step.multiplier, step.shift, *_epilogue(step))
-
-
-@add_step.register
-def _(step: Normalize, to: _Builder) -> None:
-    to.native.normalise(*_numbers(step), *_epilogue(step))
-
-
-@add_step.register
-def _(step: Scan, to: _Builder) -> None:
-    (x, *before), (y, *after) = step.inputs, step.outputs
-    epilogues = _fields(step.arrive), _fields(step.leave)
-    to.native.recur(x, before, y, after, *step.factor, *epilogues, step.value_bits)
-
-
-@add_step.register
-def _(step: Copy, to: _Builder) -> None:
-    # Of a tensor that several copies fill, the last one counts the events.
-    last = to.last_writer[step.outputs[0]] is step
-    to.native.copy(
-        *_numbers(step), step.shape, step.strides, step.offset, step.start, step.step, step.clear, last
-    )  # fmt: skip
-
-
-@add_step.register
-def _(step: Pool, to: _Builder) -> None:
-    before = [pair[0] for pair in step.padding]
-    to.native.max_pool(*_numbers(step), list(step.size), list(step.strides), before)
-
-
-def _numbers(step: Step) -> tuple[int, ...]:
-    return *step.inputs, *step.outputs
-
-
-def _epilogue(step: Accumulate) -> tuple:
+def _epilogue(step: Accumulate) -> tuple[tuple, Range]:
     return _fields(step.epilogue), step.sums
 
 
-def _fields(epilogue: Epilogue) -> tuple:
-    """An epilogue as the native engine takes it."""
-    parameters = epilogue.bias, epilogue.ceiling, epilogue.multiplier, epilogue.shift
-    return *parameters, epilogue.value_bits, epilogue.buffer_bits, epilogue.relu, epilogue.low, epilogue.high
+def _fields(e: Epilogue) -> tuple:
+    return e.bias, e.ceiling, e.multiplier, e.shift, e.value_bits, e.buffer_bits, e.relu, e.low, e.high

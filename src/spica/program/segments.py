@@ -70,14 +70,13 @@ def trace_network(net: Network, keep: Iterable[str] | None = None, *, streaming:
         groups.append(([layer], fresh if fresh.add(layer) else None))
     segments = []
     for i, (layers, trace) in enumerate(groups):
-        later = {name for others, _ in groups[i + 1 :] for layer in others for name in layer.inputs} | kept
-        first = layers[0]
+        first, later = layers[0], {name for others, _ in groups[i + 1 :] for layer in others for name in layer.inputs}
         if trace is None:
             segments.append(Segment((first,), first.inputs, (first.name,)))
             continue
         if isinstance(first, Temporal) and not streaming:
             segments.append(Segment((first,), first.inputs, (window_name(first),), windows_only=True))
-        writes = tuple(layer.name for layer in layers if layer.name in later)
+        writes = tuple(layer.name for layer in layers if layer.name in later | kept)
         program, stateful = trace.program(writes), tuple(trace.states)
         segments.append(Segment(tuple(layers), tuple(trace.inputs), writes, program, stateful=stateful))
     return segments
@@ -107,19 +106,18 @@ class _LayerTracer:
     def add(self, layer: Layer) -> bool:
         """Trace one more layer; return false, with nothing traced, where it cannot be."""
         types = [self.types[name] for name in layer.inputs]
-        memory = state_types(layer, types)
         windowed = isinstance(layer, Temporal) and not self.streaming
-        if any(t.is_float for t in types) or (memory and not windowed and not self.streaming):
+        memory = () if windowed else state_types(layer, types)
+        if any(kind.is_float for kind in types) or (memory and not self.streaming):
             return False
         mark, self.tracer.layer = self.tracer.mark(), layer.name
-        before: Any = ()
-        after: Any = ()
         try:
             fresh = self._fresh_inputs(layer, types, windowed)
             known = self.values | fresh
-            read = [known[name] for name in (fresh if windowed else layer.inputs)]
-            if memory and not windowed:
-                before = tuple(self.tracer.input(kind.shape, *kind.range, kind.dtype) for kind in memory)
+            read: list[Any] = [known[name] for name in (fresh if windowed else layer.inputs)]
+            before: Any = tuple(map(self._input, memory))
+            after: Any = ()
+            if memory:
                 made, after = forward_stateful(layer, read, types, self.tracer, before)  # type: ignore[arg-type]
             else:
                 made = forward_integer(layer, read, types, self.tracer)  # type: ignore[arg-type]
@@ -130,7 +128,7 @@ class _LayerTracer:
         self.values |= fresh
         self.values[layer.name] = made  # type: ignore[assignment]
         self.inputs |= fresh
-        if before:
+        if memory:
             self.states[layer.name] = list(zip(before, after))
         if not windowed:  # of a window only the newest frame is new; who lays it out counts that
             self.events.append(Events(layer=layer.name, tensors=tensors))
@@ -149,10 +147,9 @@ class _LayerTracer:
     def _fresh_inputs(self, layer: Any, types: Sequence[TensorType], windowed: bool) -> dict[str, Value]:
         """Inputs of a layer that no layer before it has read or made."""
         if windowed:
-            (kind,) = types
-            return {window_name(layer): self.tracer.input(window_shape(layer, kind), *kind.range, kind.dtype)}
-        fresh: dict[str, Value] = {}
-        for name, kind in zip(layer.inputs, types):
-            if name not in self.values and name not in fresh:
-                fresh[name] = self.tracer.input(kind.shape, *kind.range, kind.dtype)
-        return fresh
+            return {window_name(layer): self._input(types[0], window_shape(layer, types[0]))}
+        new = {name: kind for name, kind in zip(layer.inputs, types) if name not in self.values}
+        return {name: self._input(kind) for name, kind in new.items()}
+
+    def _input(self, kind: TensorType, shape: Sequence[int] | None = None) -> Value:
+        return self.tracer.input(kind.shape if shape is None else shape, *kind.range, kind.dtype)

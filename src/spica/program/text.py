@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from spica.program.ir import ANY_BITS, Accumulate, Copy, Epilogue, Pool, Program, Scan, Step, Windowed, weight_arrays
+from spica.program.ir import ANY_BITS, Accumulate, Epilogue, Program, Step
+from spica.program.steps import Copy, Pool, Scan, Windowed, weight_arrays
 from spica.util.table import table
 
 COLUMNS = ("step", "layer", "reads", "writes", "shape", "range", "bits", "sums", "weights", "epilogue")
@@ -31,36 +33,30 @@ def describe(program: Program) -> list[dict[str, Any]]:
     """Return the facts of every step: what it reads and writes, and the shape, range and bits of its first output."""
     rows = []
     for step in program.steps:
-        tensor = program.tensors[step.outputs[0]]
-        rows.append(
-            {
-                "step": type(step).__name__,
-                "layer": step.layer,
-                "reads": list(step.inputs),
-                "writes": list(step.outputs),
-                "shape": list(tensor.shape),
-                "range": list(tensor.range),
-                "bits": tensor.bits,
-                "sums": step.sum_bits if isinstance(step, Accumulate) else "",
-                "weights": _weights(step),
-                "epilogue": _epilogues(step),
-            }
-        )
+        tensor, sums = program.written_by(step)[0], step.sum_bits if isinstance(step, Accumulate) else ""
+        ends = list(step.inputs), list(step.outputs), list(tensor.shape), list(tensor.range), tensor.bits
+        cells = type(step).__name__, step.layer, *ends, sums, _weights(step), _epilogues(step)
+        rows.append(dict(zip(COLUMNS, cells)))
     return rows
 
 
 def _weights(step: Step) -> str:
     """Shapes and types of a step's weights, and what is said of its window."""
-    words = [f"{'x'.join(map(str, a.shape))} {a.dtype}" for a in weight_arrays(step)]
+    words = [f"{_by(array.shape)} {array.dtype}" for array in weight_arrays(step)]
     if isinstance(step, Pool):
-        words.append(f"max {step.size[0]}x{step.size[1]}")
-    if isinstance(step, Windowed | Pool) and step.strides != (1, 1):
-        words.append(f"/{step.strides[0]}x{step.strides[1]}")
-    if isinstance(step, Windowed | Pool) and step.padding != ((0, 0), (0, 0)):
-        words.append(f"pad {','.join(str(n) for pair in step.padding for n in pair)}")
+        words.append(f"max {_by(step.size)}")
+    if isinstance(step, Windowed | Pool):
+        words += [f"/{_by(step.strides)}"] if step.strides != (1, 1) else []
+        words += (
+            [f"pad {','.join(str(n) for pair in step.padding for n in pair)}"] if any(sum(step.padding, ())) else []
+        )
     if isinstance(step, Copy):
-        words.append(f"{'x'.join(map(str, step.shape))} values")
+        words.append(f"{_by(step.shape)} values")
     return " ".join(words)
+
+
+def _by(sizes: Sequence[int]) -> str:
+    return "x".join(map(str, sizes))
 
 
 def _epilogues(step: Step) -> str:
@@ -76,8 +72,7 @@ def _epilogue(epilogue: Epilogue) -> str:
     words += ["relu"] if epilogue.relu else []
     words += [f"min {_span(epilogue.ceiling)}"] if epilogue.ceiling is not None else []
     if epilogue.multiplier is not None and epilogue.shift is not None:
-        words += [f"*{_span(epilogue.multiplier)}", f">>{_span(epilogue.shift)}"]
-        words += [f"clip {epilogue.low}..{epilogue.high}"]
+        words.append(f"*{_span(epilogue.multiplier)} >>{_span(epilogue.shift)} clip {epilogue.low}..{epilogue.high}")
     return " ".join(words)
 
 

@@ -6,9 +6,8 @@ calls adds a step. So a layer is said once, in its own file, and whatever reads 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from math import prod
 from typing import Any
 
@@ -16,18 +15,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from spica.network import TensorType
-from spica.program import ir
-from spica.program.infer import (
-    accumulator_range,
-    both_ends,
-    epilogue_range,
-    finish,
-    output_range,
-    output_shapes,
-    shifted_range,
-)
-from spica.program.ir import Range, Shape
-from spica.program.limits import INT32_MAX, INT32_MIN, TWO_BYTES, excess
+from spica.program import ir, steps
+from spica.program.ir import ANY_BITS, INT32_MAX, INT32_MIN, PLAIN, Range, Shape
 from spica.semantics.primitives import Complex, Epilogue, Padding, Pair
 
 MOST_FRACTION = 90
@@ -45,7 +34,7 @@ class Value:
     Attributes:
         tensor: number of its tensor; ``None`` for accumulators that no epilogue has taken in yet.
         factors: two of each channel, where it leaves as real numbers.
-        sums, sums_shape: the step that makes these accumulators, without its output, and the shape in which it does.
+        sums: the step that makes these accumulators, without its output.
     """
 
     tracer: Tracer
@@ -54,7 +43,6 @@ class Value:
     dtype: DTypeLike = np.int64
     factors: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
     sums: ir.Accumulate | None = None
-    sums_shape: Shape = (0, 0, 0)
 
     @property
     def ndim(self) -> int:
@@ -64,10 +52,7 @@ class Value:
     @property
     def range(self) -> Range:
         """Smallest and largest value."""
-        if self.tensor is not None:
-            return self.tracer.tensors[self.tensor].range
-        assert self.sums is not None
-        return self.sums.sums
+        return self.sums.sums if self.sums is not None else self.tracer.tensors[tensor_of(self)].range
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -79,7 +64,7 @@ class Value:
         tensor = self.tensor
         if tensor is not None and image_shape(sizes) != self.tracer.tensors[tensor].shape:
             tensor = self.tracer.view(tensor, image_shape(sizes))
-        return Value(self.tracer, sizes, tensor, self.dtype, self.factors, self.sums, self.sums_shape)
+        return Value(self.tracer, sizes, tensor, self.dtype, self.factors, self.sums)
 
     def __array__(self, *_: Any, **__: Any) -> NDArray:
         raise Untraceable("numpy")
@@ -93,6 +78,19 @@ def image_shape(shape: Sequence[int]) -> Shape:
         raise Untraceable(f"an array of shape {tuple(shape)}")
     rows, columns = (1, 1, *shape[1:-1])[-2:]
     return rows, columns, shape[-1]
+
+
+def tensor_of(value: Value) -> int:
+    """Return the number of the tensor of ``value``; refuse accumulators, which are in none."""
+    if value.tensor is None:
+        raise Untraceable("sums that no epilogue takes in")
+    return value.tensor
+
+
+def port(name: str, value: Value) -> ir.Port:
+    """Return the array that brings or takes ``value``, called ``name``."""
+    dtype = np.dtype(value.dtype).type.__name__
+    return ir.Port(name=name, tensor=tensor_of(value), shape=value.shape[1:], dtype=dtype, factors=value.factors)
 
 
 class Tracer:
@@ -135,31 +133,25 @@ class Tracer:
 
     def convolve(self, x: Value, kernel: NDArray, strides: Pair, padding: Padding, fill: NDArray, bound: int) -> Value:
         """Trace ``primitives.convolve``."""
-        step = ir.Conv(
-            kernel=_weights(kernel), strides=strides, padding=_checked(padding), fill=np.asarray(fill, np.int64),
-            **self._pending(x),
-        )  # fmt: skip
-        return self._sums(step, x)
+        kernel, padding, fill = _weights(kernel), _checked(padding), np.asarray(fill, np.int64)
+        return self._sums(steps.Conv, x, kernel=kernel, strides=strides, padding=padding, fill=fill)
 
     def convolve_depthwise(self, x: Value, kernel: NDArray, strides: Pair, padding: Padding, bound: int) -> Value:
         """Trace ``primitives.convolve_depthwise``."""
-        fill = np.zeros(kernel.shape[2], np.int64)
-        step = ir.Depthwise(
-            kernel=_weights(kernel), strides=strides, padding=_checked(padding), fill=fill, **self._pending(x)
-        )
-        return self._sums(step, x)
+        kernel, padding, fill = _weights(kernel), _checked(padding), np.zeros(kernel.shape[2], np.int64)
+        return self._sums(steps.Depthwise, x, kernel=kernel, strides=strides, padding=padding, fill=fill)
 
     def add(self, a: Value, b: Value, shifts: tuple[NDArray, NDArray], value_bits: int) -> Value:
         """Trace ``primitives.add``."""
-        lows, highs = zip(*[shifted_range(v.range, s) for v, s in zip((a, b), shifts)])
+        lows, highs = zip(*map(steps.shifted_range, (a.range, b.range), shifts))
         if min(lows) < -(1 << value_bits) or max(highs) >= 1 << value_bits:
             raise Untraceable("a sum that saturates")
         left, right = (_each(shift, a.shape[-1]) for shift in shifts)
-        return self._sums(ir.Add(shifts=(left, right), **self._pending(a, b)), a)
+        return self._sums(steps.Add, a, b, shifts=(left, right))
 
     def look_up(self, x: Value, table: NDArray, lowest: int) -> Value:
         """Trace ``primitives.look_up``."""
-        return self._sums(ir.Lut(table=np.asarray(table, np.int64), lowest=lowest, **self._pending(x)), x)
+        return self._sums(steps.Lut, x, table=np.asarray(table, np.int64), lowest=lowest)
 
     def apply_epilogue(self, acc: Value, epilogue: Epilogue) -> Value:
         """Trace ``primitives.apply_epilogue``."""
@@ -168,14 +160,12 @@ class Tracer:
         if epilogue.pool is not None:
             return self._pool(self.apply_epilogue(acc, replace(epilogue, pool=None)), epilogue)
         after = channel_epilogue(epilogue, acc.shape[-1])
-        if acc.tensor is not None and epilogue.multiplier is None and _leaves(after, acc.range, acc.shape[-1]):
+        if acc.tensor is not None and epilogue.multiplier is None and not after.changes(acc.range):
             return replace(acc, dtype=epilogue.dtype)
-        sums, shape = acc.sums, acc.sums_shape
-        if sums is None:
-            sums, shape = ir.Lut(**self._pending(acc) | {"sums": acc.range}), image_shape(acc.shape)
-        made = self._tensor(shape, epilogue_range(after, acc.range))
-        self.steps.append(sums.with_fields(outputs=(made,), epilogue=after))
-        return Value(self, (1, *shape), made, epilogue.dtype).reshape(acc.shape)
+        sums = acc.sums or self._sums(steps.Lut, acc).sums
+        assert sums is not None
+        (made,) = self._write(sums, after.range(acc.range), epilogue=after)
+        return Value(self, (1, *self.tensors[made].shape), made, epilogue.dtype).reshape(acc.shape)
 
     def concatenate(self, values: Sequence[Value], dtype: DTypeLike) -> Value:
         """Trace ``primitives.concatenate``."""
@@ -183,20 +173,18 @@ class Tracer:
         made, start = self._tensor(image_shape(shape), _joined(*values)), 0
         for value in values:
             size = image_shape(value.shape)
-            self._copy(value, made, shape=size, strides=_strides(size), start=(0, 0, start))
+            self._copy(value, made, size, start=(0, 0, start))
             start += size[2]
         return Value(self, shape, made, dtype)
 
     def permute(self, x: Value, axes: tuple[int, ...]) -> Value:
         """Trace ``primitives.permute``."""
-        sizes = x.shape[1:]
-        strides = [prod(sizes[a + 1 :]) for a in range(len(sizes))]
+        sizes, strides = x.shape[1:], _strides(x.shape[1:])
         return self._moved(x, [sizes[a] for a in axes], [strides[a] for a in axes], 0)
 
     def take(self, x: Value, axis: int, positions: range) -> Value:
         """Trace ``primitives.take``."""
-        sizes = list(x.shape[1:])
-        strides = [prod(sizes[a + 1 :]) for a in range(len(sizes))]
+        sizes, strides = list(x.shape[1:]), _strides(x.shape[1:])
         offset = positions.start * strides[axis]
         sizes[axis], strides[axis] = len(positions), strides[axis] * positions.step
         return self._moved(x, sizes, strides, offset)
@@ -208,7 +196,7 @@ class Tracer:
         shape = (1, top + (h - 1) * strides[0] + 1 + bottom, left + (w - 1) * strides[1] + 1 + right, c)
         low, high = x.range
         made = self._tensor(image_shape(shape), (min(low, 0), max(high, 0)))
-        self._copy(x, made, shape=size, strides=_strides(size), start=(top, left, 0), step=strides, clear=True)
+        self._copy(x, made, size, start=(top, left, 0), step=strides, clear=True)
         return Value(self, shape, made, x.dtype)
 
     def to_float(self, x: Value, kind: TensorType) -> Value:
@@ -216,7 +204,7 @@ class Tracer:
         if np.abs(kind.frac_bits).max() > MOST_FRACTION:
             raise Untraceable("numbers beyond float32")
         factors = np.ldexp(np.float32(1), -kind.frac_bits), kind.scale
-        power, scale = (np.broadcast_to(f, x.shape[-1:]).astype(np.float32) for f in factors)
+        power, scale = (np.full(x.shape[-1], f, np.float32) for f in factors)
         return replace(x, dtype=np.float32, factors=(power, scale))
 
     def sliding_window(self, x: Value, past: Value, frames: int) -> tuple[Value, Value]:
@@ -224,11 +212,11 @@ class Tracer:
         _, height, width, channels = x.shape
         if frames == 1:
             raise Untraceable("a window of one frame")
-        made = self._tensor((frames, height * width, channels), _joined(x, past))
-        before, newest = (frames - 1, height * width, channels), (1, height * width, channels)
-        self._copy(past, made, shape=before, strides=_strides(before))
-        self._copy(x, made, shape=newest, strides=_strides(newest), start=(frames - 1, 0, 0))
-        windows = Value(self, (1, frames, height * width, channels), made, x.dtype)
+        shape = frames, height * width, channels
+        made = self._tensor(shape, _joined(x, past))
+        self._copy(past, made, (frames - 1, *shape[1:]))
+        self._copy(x, made, (1, *shape[1:]), start=(frames - 1, 0, 0))
+        windows = Value(self, (1, *shape), made, x.dtype)
         return windows, self.take(windows, 0, range(1, frames))
 
     def scan(
@@ -240,26 +228,20 @@ class Tracer:
         channels = x.shape[-1]
         real, imaginary = (_each(part, channels) for part in factor)
         arrives, leaves = (channel_epilogue(epilogue, channels) for epilogue in (arrive, leave))
-        reads = tuple(map(tensor_of, (x, *state)))
-        step = ir.Scan(
-            layer=self.layer, inputs=reads, outputs=(), factor=(real, imaginary), arrive=arrives, leave=leaves,
-            value_bits=bits,
-        )  # fmt: skip
-        tensors = [self.tensors[n] for n in reads]
-        shapes, ends = output_shapes(step, tensors), output_range(step, tensors)
-        made = [self._tensor(shape, ends) for shape in shapes]
-        self.steps.append(step.with_fields(outputs=tuple(made)))
-        last_real, last_imaginary = (Value(self, (1, channels), number, leave.dtype) for number in made[1:])
-        return Value(self, (1, *shapes[0]), made[0], leave.dtype), (last_real, last_imaginary)
+        step = self._step(
+            steps.Scan, x, *state, factor=(real, imaginary), arrive=arrives, leave=leaves, value_bits=bits
+        )
+        states, *last = self._write(step, (leave.low, leave.high))
+        after = [Value(self, (1, channels), number, leave.dtype) for number in last]
+        return Value(self, (1, *self.tensors[states].shape), states, leave.dtype), (after[0], after[1])
 
     def normalise(self, x: Value) -> Value:
         """Trace ``primitives.normalise``."""
-        return self.apply_epilogue(self._sums(ir.Normalize(**self._pending(x)), x), Epilogue(value_bits=ir.ANY_BITS))
+        return self.apply_epilogue(self._sums(steps.Normalize, x), Epilogue(value_bits=ANY_BITS))
 
     def attend(self, q: Value, k: Value, v: Value, heads: int, multiplier: int, shift: int) -> Value:
         """Trace ``primitives.attend``."""
-        step = ir.Attention(heads=heads, multiplier=multiplier, shift=shift, **self._pending(q, k, v))
-        return self._sums(step, v)
+        return self._sums(steps.Attention, q, k, v, heads=heads, multiplier=multiplier, shift=shift)
 
     # -- building steps -----------------------------------------------------------------------------------------
 
@@ -269,104 +251,78 @@ class Tracer:
         self.tensors.append(ir.Tensor(shape=shape, low=values[0], high=values[1], shares=shares))
         return len(self.tensors) - 1
 
-    def _pending(self, *reads: Value) -> dict[str, Any]:
-        """Fields of a step that accumulates, until its range and its output are known."""
-        inputs = tuple(map(tensor_of, reads))
-        return {"layer": self.layer, "inputs": inputs, "outputs": (), "sums": (0, 0), "epilogue": ir.PLAIN}
+    def _step(self, kind: Any, *reads: Value, **parameters: Any) -> Any:
+        """A step that writes nothing yet."""
+        return kind(layer=self.layer, inputs=tuple(map(tensor_of, reads)), outputs=(), **parameters)
 
-    def _sums(self, step: ir.Accumulate, x: Value) -> Value:
-        """Accumulators of ``step``, which wait for an epilogue; tokens stay tokens."""
-        tensors = [self.tensors[n] for n in step.inputs]
-        (shape,) = output_shapes(step, tensors)
-        step = step.with_fields(sums=accumulator_range(step, tensors))
-        if problem := excess(step, tensors):
+    def _read(self, step: ir.Step) -> list[ir.Tensor]:
+        return [self.tensors[number] for number in step.inputs]
+
+    def _write(self, step: ir.Step, values: Range, **changes: Any) -> tuple[int, ...]:
+        """Add a step, with some fields changed, and tensors for the values that it writes; return their numbers."""
+        made = tuple(self._tensor(shape, values) for shape in step.output_shapes(self._read(step)))
+        self.steps.append(step.with_fields(outputs=made, **changes))
+        return made
+
+    def _sums(self, kind: type[ir.Accumulate], *reads: Value, **parameters: Any) -> Value:
+        """Accumulators of a step, which wait for an epilogue; tokens stay tokens."""
+        step = self._step(kind, *reads, sums=(0, 0), epilogue=PLAIN, **parameters)
+        read = self._read(step)
+        step = step.with_fields(sums=step.sums_range(read))
+        if problem := step.excess(read):
             raise Untraceable(problem)
-        return Value(self, x.shape if shape == tensors[0].shape else (1, *shape), None, sums=step, sums_shape=shape)
+        (shape,) = step.output_shapes(read)
+        return Value(self, reads[0].shape if shape == read[0].shape else (1, *shape), None, sums=step)
 
     def _pool(self, x: Value, epilogue: Epilogue) -> Value:
         assert epilogue.pool is not None
         size, strides, padding = epilogue.pool
         if any(p >= k for k, pair in zip(size, padding) for p in pair):
             raise Untraceable("a window of padding alone")
-        source = tensor_of(x)
-        step = ir.Pool(
-            layer=self.layer, inputs=(source,), outputs=(), size=size, strides=strides, padding=_checked(padding)
-        )
-        (shape,) = output_shapes(step, [self.tensors[source]])
-        pooled = self._tensor(shape, x.range)
-        self.steps.append(step.with_fields(outputs=(pooled,)))
-        return replace(x, shape=(1, *shape), tensor=pooled, dtype=epilogue.dtype)
+        step = self._step(steps.Pool, x, size=size, strides=strides, padding=_checked(padding))
+        (made,) = self._write(step, x.range)
+        return replace(x, shape=(1, *self.tensors[made].shape), tensor=made, dtype=epilogue.dtype)
 
     def _average(self, acc: Value, epilogue: Epilogue) -> Value:
         values = self.apply_epilogue(acc, replace(epilogue, average=False, multiplier=None, shift=None, dtype=np.int64))
-        total = self._sums(ir.SumPixels(**self._pending(values)), values)
-        after = Epilogue(
-            value_bits=32, multiplier=epilogue.multiplier, shift=epilogue.shift, buffer_bits=epilogue.buffer_bits,
-            low=epilogue.low, high=epilogue.high, dtype=epilogue.dtype,
-        )  # fmt: skip
-        return self.apply_epilogue(replace(total, shape=(1, values.shape[3])), after)
+        total = self._sums(steps.SumPixels, values)
+        mean = replace(epilogue, value_bits=32, bias=None, pool=None, relu=False, ceiling=None, average=False)
+        return self.apply_epilogue(replace(total, shape=(1, values.shape[3])), mean)
 
     def _moved(self, x: Value, sizes: list[int], strides: list[int], offset: int) -> Value:
         """A copy of some values of ``x``, from where ``strides`` say."""
-        shape = (1, *sizes)
-        made = self._tensor(image_shape(shape), x.range)
+        made = self._tensor(image_shape((1, *sizes)), x.range)
         rows, columns = ((1, 0), (1, 0), *zip(sizes[:-1], strides[:-1]))[-2:]
-        size, steps = (rows[0], columns[0], sizes[-1]), (rows[1], columns[1], strides[-1])
-        self._copy(x, made, shape=size, strides=steps, offset=offset)
-        return replace(x, shape=shape, tensor=made)
+        size, apart = (rows[0], columns[0], sizes[-1]), (rows[1], columns[1], strides[-1])
+        self._copy(x, made, size, strides=apart, offset=offset)
+        return replace(x, shape=(1, *sizes), tensor=made)
 
-    def _copy(self, source: Value, target: int, **where: Any) -> None:
-        self.steps.append(ir.Copy(layer=self.layer, inputs=(tensor_of(source),), outputs=(target,), **where))
-
-
-def port(name: str, value: Value) -> ir.Port:
-    """Return the array that brings or takes ``value``, called ``name``."""
-    return ir.Port(
-        name=name, tensor=tensor_of(value), shape=value.shape[1:], dtype=_dtype_name(value.dtype),  # type: ignore[arg-type]
-        factors=value.factors,
-    )  # fmt: skip
-
-
-@cache
-def _dtype_name(dtype: Hashable) -> str:
-    return np.dtype(dtype).name  # type: ignore[call-overload]
+    def _copy(self, source: Value, target: int, shape: Shape, **where: Any) -> None:
+        """Add a copy of ``shape`` values; ``where`` as of ``Copy``, by default from neighbours to neighbours."""
+        where = {"strides": tuple(_strides(shape)), **where}
+        self.steps.append(
+            steps.Copy(layer=self.layer, inputs=(tensor_of(source),), outputs=(target,), shape=shape, **where)
+        )
 
 
 def channel_epilogue(epilogue: Epilogue, channels: int) -> ir.Epilogue:
     """Return an epilogue without pooling and averaging, with parameters for each channel."""
-    bias, ceiling, multiplier, shift = (
-        None if values is None else _each(values, channels)
-        for values in (epilogue.bias, epilogue.ceiling, epilogue.multiplier, epilogue.shift)
-    )
-    return ir.Epilogue(
-        value_bits=epilogue.value_bits, bias=bias, relu=epilogue.relu, ceiling=ceiling, multiplier=multiplier,
-        shift=shift, buffer_bits=epilogue.buffer_bits, low=epilogue.low, high=epilogue.high,
-    )  # fmt: skip
-
-
-def tensor_of(value: Value) -> int:
-    """Return the number of the tensor of ``value``; refuse accumulators, which are in none."""
-    if value.tensor is None:
-        raise Untraceable("sums that no epilogue takes in")
-    return value.tensor
+    fields = dict(vars(epilogue))
+    del fields["pool"], fields["average"], fields["dtype"]
+    for name in ir.PER_CHANNEL:
+        if fields[name] is not None:
+            fields[name] = _each(fields[name], channels)
+    return ir.Epilogue(**fields)
 
 
 def _each(values: NDArray, channels: int) -> NDArray[np.int64]:
-    full = np.empty(channels, np.int64)
-    full[:] = values
-    return full
-
-
-def _leaves(epilogue: ir.Epilogue, values: Range, channels: int) -> bool:
-    """Return whether an epilogue leaves all values of a range as they are."""
-    ends = both_ends(values, channels)
-    return np.array_equal(finish(ends, epilogue), ends)
+    return np.full(channels, values, np.int64)
 
 
 def _weights(kernel: NDArray) -> NDArray:
     """Weights in the narrowest type that the engine takes."""
     low, high = int(kernel.min()), int(kernel.max())
-    if low < TWO_BYTES[0] or high > TWO_BYTES[1]:
+    if low < steps.TWO_BYTES[0] or high > steps.TWO_BYTES[1]:
         raise Untraceable("weights beyond two bytes")
     return np.ascontiguousarray(kernel, np.int8 if low >= -128 and high < 128 else np.int16)
 
@@ -381,5 +337,6 @@ def _joined(*values: Value) -> Range:
     return min(v.range[0] for v in values), max(v.range[1] for v in values)
 
 
-def _strides(shape: Shape) -> Shape:
-    return shape[1] * shape[2], shape[2], 1
+def _strides(sizes: Sequence[int]) -> list[int]:
+    """Values between neighbours along each axis."""
+    return [prod(sizes[axis + 1 :]) for axis in range(len(sizes))]

@@ -71,9 +71,8 @@ def saturate(x: NDArray, value_bits: int) -> NDArray:
 
 def shift_round(x: NDArray[np.int64], shift: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return ``floor(x * 2**-shift + 0.5)`` on integers; a negative shift is an exact left shift."""
-    right = np.clip(shift, 0, 62)
-    left = np.clip(-shift, 0, LARGEST_LEFT_SHIFT)
-    half = np.where(right > 0, np.int64(1) << np.maximum(right - 1, 0), 0)
+    right, left = shift.clip(0, 62), (-shift).clip(0, LARGEST_LEFT_SHIFT)
+    half = (np.int64(1) << right) >> 1
     return ((x << left) + half) >> right
 
 
