@@ -3,8 +3,7 @@
 from spica.hardware.budget import cost
 from spica.hardware.checking import Finding, Report, check
 from spica.hardware.cost_model.learning import LearningStep, learning_step
-from spica.hardware.cost_model.power import Power
-from spica.hardware.cost_model.statistics import LayerCost, NPCost, Statistics, two_digits
+from spica.hardware.cost_model.statistics import LayerCost, NPCost, Power, Statistics, two_digits
 from spica.hardware.device.load import device_names, load_device
 from spica.hardware.device.schema import Device
 from spica.hardware.exploration import Design, Exploration, explore

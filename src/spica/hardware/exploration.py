@@ -123,7 +123,8 @@ def explore(
     if samples is not None:
         run = net.run(samples, count=True)
         density = {name: run.events[name] / inputs for name, inputs in run.inputs.items() if inputs}
-    device, points = load_device(device), [dict(zip(vary, values)) for values in itertools.product(*vary.values())]
+    device = load_device(device)
+    points = [dict(zip(vary, values)) for values in itertools.product(*vary.values())]
     task = partial(_design, net, device, density)
     found = progress(_spread(task, points, workers, address), "exploring designs", show, len(points))
     return Exploration(net.name, device.name, tuple(found))

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.hardware.cost_model.confidence import Confidence
-from spica.hardware.cost_model.power import Power, power
 from spica.hardware.device.schema import Device
 from spica.hardware.mapping.placement import NP
 from spica.hardware.spec import OpType
@@ -59,6 +58,25 @@ class LayerCost:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data; "kind" and "turn" are old names, kept until version 0.3."""
         return asdict(self) | {"sparsity": self.sparsity, "kind": self.op_type, "turn": self.pass_index}
+
+
+@dataclass(frozen=True)
+class Power:
+    """What a power meter like the one on the vendor's boards would show of a run, one sample after the other."""
+
+    floor_mw: float  # without any event
+    average_mw: float  # over the run
+    min_mw: float  # over the sample that took least
+    max_mw: float  # over the sample that took most
+    energy_mj: float  # of a sample, floor included
+    fps: float  # samples a second
+    samples: int  # in the run
+
+    def __str__(self) -> str:
+        return (
+            f"modelled power over {self.samples} samples: floor {self.floor_mw:.1f} mW, average {self.average_mw:.1f}, "
+            f"min {self.min_mw:.1f}, max {self.max_mw:.1f}; {self.energy_mj:.3g} mJ a sample at {self.fps:.3g} fps"
+        )
 
 
 MODELLED = {
@@ -183,13 +201,17 @@ class Statistics:
 
     @property
     def power(self) -> Power:
-        """Figures of a power meter while the host sends the samples one after the other, each alone."""
+        """Power while the host sends the samples one after the other, each alone."""
         device = self.device
         loaded = self.input_bytes * device.host_input_ns + self.reload_bytes * device.host_reload_ns
         host = device.host_ms + loaded * 1e-6
         times = (self.layer_cycles.sum(axis=0) + self.transfer_cycles) / device.cycles_per_ms + host
         energies = self.layer_energies.sum(axis=0) + self.transfer_energy_uj
-        return power(self.chips * device.static_mw, times, energies)
+        floor, mean_ms = self.chips * device.static_mw, float(times.mean())
+        each = floor + energies / times
+        average = float(floor + energies.sum() / times.sum())
+        low, high, energy_mj = float(each.min()), float(each.max()), average * mean_ms * 1e-3
+        return Power(floor, average, low, high, energy_mj, 1e3 / mean_ms, len(times))
 
     def band(self, figure: str) -> tuple[float, float]:
         """Return where a modelled figure lies in 90 % of cases, by its name, such as "latency_ms" or "energy_uj"."""
