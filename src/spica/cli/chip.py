@@ -32,10 +32,7 @@ def devices(
         return
     known = [load_device(name) for name in device_names()]
     facts = {d.name: {"nodes": d.nodes, "nps": d.nps, "clock_mhz": d.clock_mhz} for d in known}
-    rows = [
-        ("device", "nodes", "NPs", "MHz"),
-        *((d.name, str(d.nodes), str(d.nps), f"{d.clock_mhz:g}") for d in known),
-    ]
+    rows = [("device", "nodes", "NPs", "MHz"), *((d.name, str(d.nodes), str(d.nps), f"{d.clock_mhz:g}") for d in known)]
     emit(facts, table(rows, left=1), json)
 
 

@@ -165,11 +165,7 @@ def run(
     buffer = io.BytesIO()
     np.save(buffer, y)
     write_atomically(output, buffer.getvalue())
-    emit(
-        {"output": str(output), "shape": list(y.shape)},
-        f"outputs of shape {y.shape} written to {output}",
-        json,
-    )
+    emit({"output": str(output), "shape": list(y.shape)}, f"outputs of shape {y.shape} written to {output}", json)
 
 
 def export(

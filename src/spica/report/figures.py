@@ -70,14 +70,7 @@ def draw_samples(axes: Any, images: NDArray, labels: NDArray, predicted: NDArray
         top, left = row * (height + 8), column * width
         canvas[top : top + height, left : left + width] = images[index, :, :, 0]
         colour = INK if labels[index] == predicted[index] else "#dc2626"
-        axes.text(
-            left + width / 2,
-            top + height + 6,
-            str(predicted[index]),
-            ha="center",
-            color=colour,
-            weight="bold",
-        )
+        axes.text(left + width / 2, top + height + 6, str(predicted[index]), ha="center", color=colour, weight="bold")
     axes.imshow(canvas, cmap="gray_r")
     axes.axis("off")
     axes.set_title("What the chip reads (mistakes in red)")
@@ -99,13 +92,7 @@ def draw_layers(axes: Any, statistics: Statistics) -> None:
     layers = statistics.layers
     place = np.arange(len(layers))
     energy = np.array([c.energy_uj for c in layers])
-    axes.barh(
-        place - 0.2,
-        [100 * c.sparsity for c in layers],
-        0.4,
-        color=QUIET,
-        label="zeros among inputs (counted)",
-    )
+    axes.barh(place - 0.2, [100 * c.sparsity for c in layers], 0.4, color=QUIET, label="zeros among inputs (counted)")
     axes.barh(place + 0.2, 100 * energy / energy.sum(), 0.4, color=SPIKE, label="share of dynamic energy (modelled)")
     axes.set(yticks=place, yticklabels=[c.layer for c in layers], xlim=(0, 100), xlabel="%", title="Layer by layer")
     axes.invert_yaxis()
@@ -142,12 +129,7 @@ def draw_mesh(axes: Any, chip: MappedNetwork) -> None:
         for slot in range(device.nps_per_node):
             if (row, column, slot) not in used:
                 square(row, column, slot, "#f1f5f9")
-    axes.set(
-        xlim=(0, columns),
-        ylim=(rows, 0),
-        aspect="equal",
-        title=f"{device.name}: {len(used)} of {device.nps} NPs",
-    )
+    axes.set(xlim=(0, columns), ylim=(rows, 0), aspect="equal", title=f"{device.name}: {len(used)} of {device.nps} NPs")
     axes.axis("off")
     axes.legend(frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2)
 

@@ -179,11 +179,7 @@ def as_text(facts: dict[str, Any], taught: Taught) -> str:
             two_digits(facts["inference_latency_ms"]),
             two_digits(facts["learning_latency_ms"]),
         ),
-        (
-            "this machine, ms (measured)",
-            f"{facts['engine_inference_ms']:.3f}",
-            f"{facts['engine_learning_ms']:.3f}",
-        ),
+        ("this machine, ms (measured)", f"{facts['engine_inference_ms']:.3f}", f"{facts['engine_learning_ms']:.3f}"),
     ]
     return "\n".join(
         [
