@@ -30,7 +30,7 @@ class Learner:
         layer = learning_layer(network)
         assert layer is not None
         position = network.layers.index(layer)
-        self._features = Network(network.layers[:position], layer.inputs, network.name)
+        self._features = network.with_layers(network.layers[:position], layer.inputs)
         self._network: Network | None = network
         self._ends, self._outputs = network.layers[position + 1 :], network.outputs
         self._state = State(layer)
@@ -40,7 +40,7 @@ class Learner:
         """Return the integer network as it is now, to be saved, mapped and run; ``spica.learn`` opens it again."""
         if self._network is None:
             layers = (*self._features.layers, self.layer, *self._ends)
-            self._network = Network(layers, self._outputs, self._features.name)
+            self._network = self._features.with_layers(layers, self._outputs)
         return self._network
 
     @property
@@ -204,13 +204,13 @@ def learn(
     if learning_layer(network) is not None:
         return Learner(network)
     layers, source = features_of(network)
-    kind = Network(layers, (source,), network.name).types[source]
+    kind = network.types[source]
     _check_binary(network, source, kind)
     inputs = int(np.prod(kind.shape))
     if weights_per_neuron is None:
         if samples is None:
             raise SpicaError("give weights_per_neuron, or samples to propose it from")
-        weights_per_neuron = propose_weights(Network(layers, (source,), network.name), samples)
+        weights_per_neuron = propose_weights(network.with_layers(layers, [source]), samples)
     shares = {
         "initial_plasticity": initial_plasticity,
         "min_plasticity": min_plasticity,
@@ -226,7 +226,7 @@ def learn(
         rule=rule, seed=seed, **fields,
     )  # fmt: skip
     end = Dequantize(name=f"{LAYER}/dequantize", inputs=(LAYER,))
-    return Learner(Network((*layers, layer, end), (end.name,), network.name))
+    return Learner(network.with_layers([*layers, layer, end], [end.name]))
 
 
 def _new_layer(source: str, inputs: int, classes: int, **fields: Any) -> LearningDense:

@@ -46,7 +46,7 @@ def equalize(net: Network, reach: dict[str, NDArray[np.float64]]) -> tuple[Netwo
         gain = _gain(channels, weights, share)
         scale_tensor(layers, name, gain, readers)
         gains[name] = gain
-    return Network(tuple(layers.values()), net.outputs, net.name), gains
+    return net.with_layers(layers.values()), gains
 
 
 def _gain(reach: NDArray, weights: NDArray, share: float) -> NDArray[np.float32]:

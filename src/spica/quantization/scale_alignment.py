@@ -35,4 +35,4 @@ def align_scales(net: Network, steps: dict[str, NDArray[np.float64]]) -> tuple[N
         if readers is not None and applies(kernel_channels, layers[name]):
             scale_tensor(layers, name, np.asarray(power / step, np.float32), readers)
         aligned[name] = power
-    return Network(tuple(layers.values()), net.outputs, net.name), aligned
+    return net.with_layers(layers.values()), aligned
