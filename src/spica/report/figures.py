@@ -30,9 +30,9 @@ def load_pyplot() -> Any:
         raise SpicaError("pictures need matplotlib; run: pip install 'spica[report]'") from None
     from matplotlib.figure import Figure
 
-    inked = dict.fromkeys(("axes.labelcolor", "text.color", "xtick.color", "ytick.color"), INK)
-    spines = {"axes.edgecolor": QUIET, "axes.spines.top": False, "axes.spines.right": False}
-    matplotlib.rcParams.update({"font.size": 9, "svg.fonttype": "none", **inked, **spines})
+    style: dict[Any, Any] = {"font.size": 9, "svg.fonttype": "none", "axes.edgecolor": QUIET}
+    style |= dict.fromkeys(("axes.labelcolor", "text.color", "xtick.color", "ytick.color"), INK)
+    matplotlib.rcParams.update(style | {"axes.spines.top": False, "axes.spines.right": False})
     return Figure
 
 
@@ -261,9 +261,14 @@ def write_figure(figure: Any, path: Path) -> None:
     Raises:
         SpicaError: for another suffix, or a folder that cannot be written.
     """
-    if path.suffix not in (".svg", ".png"):
+    if path.suffix == ".svg":
+        write_atomically(path, to_svg(figure).encode())
+    elif path.suffix == ".png":
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=110)
+        write_atomically(path, buffer.getvalue())
+    else:
         raise SpicaError(f"{path}: pictures are .svg or .png files")
-    write_atomically(path, to_png(figure) if path.suffix == ".png" else to_svg(figure).encode())
 
 
 def to_svg(figure: Any) -> str:
@@ -272,10 +277,3 @@ def to_svg(figure: Any) -> str:
     figure.savefig(buffer, format="svg")
     text = buffer.getvalue()
     return text[text.index("<svg") :]
-
-
-def to_png(figure: Any, dpi: int = 110) -> bytes:
-    """Return the figure as a PNG file."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
-    return buffer.getvalue()
