@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import update_wrapper
 
 from spica.network import Layer, Network
 from spica.network.edit import redirect
@@ -39,4 +38,5 @@ def merge_pass(merge: Merge) -> Pass:
             return Result(net)
         return Result(net.with_layers(built.values(), (merged_into.get(o, o) for o in net.outputs)), modified=True)
 
-    return Pass(update_wrapper(rewrite, merge))
+    rewrite.__name__, rewrite.__doc__ = merge.__name__, merge.__doc__
+    return Pass(rewrite)
