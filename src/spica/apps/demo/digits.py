@@ -25,16 +25,7 @@ ACCURACIES = {
 
 
 def show(out: Path, epochs: int, seed: int) -> tuple[dict[str, Any], str]:
-    """Train a digit classifier, quantise it, map it to a chip, and measure what runs there.
-
-    Args:
-        out: folder for the network, the page and the picture.
-        epochs: passes over the training digits.
-        seed: of the training.
-
-    Returns:
-        The facts as plain data, and as a table.
-    """
+    """Train a digit classifier, quantise it, map it to a chip, and measure what runs there."""
     start = time.perf_counter()
     digits = load_digits()
     chip, accuracies, predicted = run_demo(digits, epochs, seed)

@@ -51,16 +51,7 @@ class Taught:
 
 
 def show(out: Path, epochs: int, seed: int) -> tuple[dict[str, Any], str]:
-    """Train features on nine digits, teach the tenth, and measure what it took.
-
-    Args:
-        out: folder for the network, the page and the picture.
-        epochs: passes over the training digits.
-        seed: of the training.
-
-    Returns:
-        The facts as plain data, and as tables.
-    """
+    """Train features on nine digits, teach the tenth, and measure what it took."""
     start = time.perf_counter()
     digits = load_digits()
     taught = teach(digits, features(digits, epochs, seed))

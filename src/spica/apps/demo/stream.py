@@ -57,13 +57,7 @@ class Seen:
 def show(out: Path, epochs: int, seed: int) -> tuple[dict[str, Any], str]:
     """Train a temporal network, then stream a long recording through it, printing what it sees as it comes.
 
-    Args:
-        out: folder for the network.
-        epochs: twice the passes over the training clips.
-        seed: of the training and the recording.
-
-    Returns:
-        The facts as plain data, and as a table.
+    The training takes half of the epochs, and the recording is drawn by the seed as well.
     """
     from rich.console import Console
 
