@@ -32,7 +32,7 @@ def demo(
     which: Annotated[Demo, typer.Argument(help="What to show.")] = Demo.digits,
     out: Annotated[Path, typer.Option(help="Folder for the network, the page and the picture.")] = Path("spica-demo"),
     epochs: Annotated[int, typer.Option(help="Passes over the training digits.")] = 12,
-    seed: Annotated[int, typer.Option(help="Of the training.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the training.")] = 0,
     json: Json = False,
 ) -> None:
     """Run a demo: digits on a virtual chip; a new digit, learned there from five pictures; or a live stream."""
@@ -49,7 +49,7 @@ def teach(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where the page saves; by default the network's own file.")
     ] = None,
-    port: Annotated[int, typer.Option(help="Of the page on this machine; 0 takes any that is free.")] = 8000,
+    port: Annotated[int, typer.Option(help="Port of the page on this machine; 0 takes any that is free.")] = 8000,
     browse: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
     """Draw signs in the browser, teach them to a network, and see them recognised."""

@@ -87,7 +87,7 @@ def finetune(
     labels: Labels = None,
     teacher: Annotated[Path | None, typer.Option(help="The float network that it was made from.")] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the samples.")] = 3,
-    learning_rate: Annotated[float, typer.Option(help="Adam's at the start.")] = 1e-3,
+    learning_rate: Annotated[float, typer.Option(help="Learning rate of Adam at the start.")] = 1e-3,
     sparsity: Annotated[float, typer.Option(help="Strength of a loss on activity.")] = 0.0,
     checkpoint: Annotated[Path | None, typer.Option(help="A folder from which an interrupted call goes on.")] = None,
     json: Json = False,

@@ -75,7 +75,7 @@ class Network:
 
     @property
     def is_integer(self) -> bool:
-        """Whether it computes on integers, as a quantised network does."""
+        """True for a network that computes on integers, as a quantised one does."""
         return any(not kind.is_float for kind in self.types.values())
 
     @cached_property

@@ -30,11 +30,12 @@ Condition = Callable[[Network], None]
 
 
 class Pass:
-    """A function from a network to a ``Result`` of equal outputs, with its contract; a decorator makes a pass of it.
+    """A function from a network to a ``Result`` of equal outputs, with its contract; use the class as a decorator.
 
-    Every run checks that inputs and outputs keep their names, shapes and kinds, that ``modified`` is true, and
+    Every run checks the conditions below, that inputs and outputs keep their shapes, and that ``modified`` is true.
 
     Attributes:
+        name: the function's.
         requires: conditions on the network that it is given.
         ensures: conditions on the network that it makes.
     """

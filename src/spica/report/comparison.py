@@ -57,7 +57,7 @@ class Comparison:
 
     @property
     def equal(self) -> bool:
-        """Whether no value differs in any layer that both have."""
+        """True where no value differs in any layer that both have."""
         return all(layer.differ == 0 for layer in self.layers)
 
     def __iter__(self) -> Iterator[LayerDifference]:

@@ -35,9 +35,16 @@ class Stack:
         self.layers.append(layer)
 
     def conv(
-        self, name: str, filters: int, size: tuple[int, int] = (3, 3), stride: int = 1, *, source: str | None = None,
-        relu: bool = True, pool: GlobalAverage | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        filters: int,
+        size: tuple[int, int] = (3, 3),
+        stride: int = 1,
+        *,
+        source: str | None = None,
+        relu: bool = True,
+        pool: GlobalAverage | None = None,
+    ) -> None:
         """Add a convolution."""
         source = source or self.last
         kernel = self._kernel(*size, self._types[source].channels, filters)

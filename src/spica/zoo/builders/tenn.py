@@ -15,9 +15,14 @@ from spica.zoo.builders.keras_blocks import normalised_relu
 
 
 def build_tenn(
-    shape: tuple[int, int], classes: int, width: int = 32, frames: int = 8, basis: Any = None, scale: float = 1.0,
+    shape: tuple[int, int],
+    classes: int,
+    width: int = 32,
+    frames: int = 8,
+    basis: Any = None,
+    scale: float = 1.0,
     dropout: float = 0.2,
-) -> Any:  # fmt: skip
+) -> Any:
     """Build an untrained ``keras.Model`` for series: dense layers, with depthwise convolutions over time between them.
 
     Args:
@@ -60,9 +65,14 @@ def build_recurrent_tenn(
 
 
 def build_spatiotemporal_tenn(
-    shape: tuple[int, int, int, int], classes: int, filters: Sequence[int] = (16, 32, 64), frames: int = 5,
-    depthwise: bool = False, basis: Any = None, dropout: float = 0.2,
-) -> Any:  # fmt: skip
+    shape: tuple[int, int, int, int],
+    classes: int,
+    filters: Sequence[int] = (16, 32, 64),
+    frames: int = 5,
+    depthwise: bool = False,
+    basis: Any = None,
+    dropout: float = 0.2,
+) -> Any:
     """Build an untrained ``keras.Model`` for clips of images: blocks of a convolution over time and one in space.
 
     Args:
