@@ -1,4 +1,4 @@
-"""Commands on networks: summary, quantize, finetune, analyze, run, evaluate, export."""
+"""Commands on networks: summary, quantize, finetune, run, evaluate, export."""
 
 from __future__ import annotations
 
