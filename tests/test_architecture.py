@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 import spica
-from spica import _renamed
 from spica.network.layer import RECORDS
 
 ROOT = Path(spica.__file__).parent
@@ -80,26 +79,11 @@ def test_importing_spica_loads_no_framework():
     assert printed.strip() == "[]"
 
 
-@pytest.mark.parametrize("old", _renamed.RENAMED)
-def test_old_module_names_give_the_new_modules_with_a_warning(old, keras):
-    name = f"spica.{old}"
-    new = importlib.import_module(f"spica.{_renamed.RENAMED[old]}")
-    public = next(n for n in getattr(new, "__all__", vars(new)) if not n.startswith("_"))
-    with pytest.warns(DeprecationWarning, match=f"{name} is now"):
-        found = getattr(importlib.import_module(name), public)
-    assert found is getattr(new, public)
-
-
 @pytest.mark.parametrize("name", ["engine", "program"])
 def test_no_public_name_hides_a_module(name):
     package = importlib.import_module(f"spica.{name}")
     modules = {path.stem for path in (ROOT / name).glob("*.py")} - {"__init__"}
     assert not modules & set(package.__all__)
-
-
-def test_old_names_hide_no_function():
-    importlib.import_module("spica.quantize")
-    assert callable(spica.quantize)
 
 
 RULE_MODULES = ("layers/", "passes/", "hardware/legalize/", "quantization/rules/", "frontends/quantizeml/")

@@ -1,4 +1,4 @@
-"""Old module names, for one version: each gives what the new module has, with a warning.
+"""Old names of modules and of what is in them, for one version: each gives what the new one has, with a warning.
 
 To be removed, with the other names that warn, in version 0.3.
 """
@@ -52,26 +52,43 @@ RENAMED = {
     "zoo.backbone": "zoo.builders.backbone",
 }
 
+"""New name of each module that moved."""
+
+MOVED = {
+    "importers.Split": "deploy.Split",
+    "importers.split": "deploy.split",
+    "layers.Neural": "layers.WeightedLayer",
+    "network.Facts": "hardware.LayerSpec",
+}
+"""New place of what is not in the new module, or left one that has its old name still."""
+
 
 class _Renamed(ModuleType):
     """A module that imports its successor, with a warning, when something is first read from it."""
 
-    def __init__(self, old: str, new: str) -> None:
-        super().__init__(old)
-        self.__dict__["_new"] = new
-
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # what import machinery and debuggers look for must not load anything
-            raise AttributeError(name)
-        value = getattr(import_module(self._new), name)
-        warnings.warn(f"{self.__name__} is now {self._new}", DeprecationWarning, stacklevel=2)
-        return value
+        return _look_up(self.__name__.removeprefix("spica."), name)
+
+
+def _look_up(module: str, name: str) -> Any:
+    """Return what ``name`` was in an old module, with a warning that tells where it is now."""
+    old = f"{module}.{name}"
+    new = MOVED.get(old) or f"{RENAMED.get(module)}.{name}"
+    if name.startswith("__") or not (old in MOVED or module in RENAMED):  # the first: import machinery and debuggers
+        raise AttributeError(f"module 'spica.{module}' has no attribute {name!r}")
+    place, _, attribute = new.rpartition(".")
+    value = getattr(import_module(f"spica.{place}"), attribute)
+    was, now = (old, new) if old in MOVED else (module, place)
+    warnings.warn(f"spica.{was} is now spica.{now}", DeprecationWarning, stacklevel=3)
+    return value
 
 
 def register() -> None:
     """Make the old names importable; a package that has something of that name (``spica.quantize``) keeps it."""
-    for old, new in RENAMED.items():
-        sys.modules[f"spica.{old}"] = module = _Renamed(f"spica.{old}", f"spica.{new}")
+    for old in RENAMED:
+        sys.modules[f"spica.{old}"] = module = _Renamed(f"spica.{old}")
         package, _, name = f"spica.{old}".rpartition(".")
-        if package in sys.modules and name not in vars(sys.modules[package]):
+        if name not in vars(import_module(package)):
             setattr(sys.modules[package], name, module)
+    for package in {old.rpartition(".")[0] for old in MOVED} - RENAMED.keys():
+        vars(sys.modules[f"spica.{package}"])["__getattr__"] = lambda name, package=package: _look_up(package, name)

@@ -144,5 +144,5 @@ def test_an_unknown_layer_is_named():
 
 def test_the_old_name_of_the_stateful_layers_warns():
     net = spica.Network((IMAGE, conv()), ("conv",))
-    with pytest.warns(DeprecationWarning, match="remembering is now Network.stateful_layers"):
+    with pytest.warns(DeprecationWarning, match="attribute of Network is now stateful_layers"):
         assert net.remembering == net.stateful_layers == ()

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 import spica
-from spica import hardware
+from spica import hardware, report
+from spica.cli.measure import Picture
 from spica.cli.network import NetworkFile
 from spica.cli.output import Json, emit, read_array
 from spica.errors import SpicaError
@@ -17,6 +18,7 @@ from spica.hardware import device_names, load_device
 from spica.hardware.device.schema import FIGURES
 from spica.util.table import table
 
+Density = Annotated[float, typer.Option(help="Share of non-zero values where no samples are given.")]
 Device = Annotated[str, typer.Option("--device", "-d", help="A device of the catalogue, or a .toml file.")]
 
 
@@ -32,11 +34,8 @@ def devices(
         return
     known = [load_device(name) for name in device_names()]
     facts = {d.name: {"nodes": d.nodes, "nps": d.nps, "clock_mhz": d.clock_mhz} for d in known}
-    rows = [
-        ("device", "nodes", "NPs", "MHz"),
-        *((d.name, str(d.nodes), str(d.nps), f"{d.clock_mhz:g}") for d in known),
-    ]
-    emit(facts, table(rows, left=1), json)
+    rows = [(d.name, str(d.nodes), str(d.nps), f"{d.clock_mhz:g}") for d in known]
+    emit(facts, table([("device", "nodes", "NPs", "MHz"), *rows], left=1), json)
 
 
 def check(
@@ -51,15 +50,15 @@ def check(
     """Check a network against the rules of a device; exit code 1 if it breaks any."""
     net = spica.load(network)
     if fix is None:
-        report = spica.check(net, device)
-        emit(report.to_dict(), str(report), json)
+        found = spica.check(net, device)
+        emit(found.to_dict(), str(found), json)
     else:
         fixed = hardware.fix(net, device, None if samples is None else read_array(samples))
         fixed.network.save(fix)
-        report = fixed.report
+        found = fixed.report
         facts = {"changes": list(fixed.changes), "largest_difference": fixed.largest_difference}
-        emit(facts | report.to_dict(), str(fixed), json)
-    if not report.ok:
+        emit(facts | found.to_dict(), str(fixed), json)
+    if not found.ok:
         raise typer.Exit(1)
 
 
@@ -75,7 +74,7 @@ def map(
     fit_memory: Annotated[
         bool, typer.Option("--fit-memory", help="Configure the scratchpads for the network.")
     ] = False,
-    density: Annotated[float, typer.Option(help="Share of non-zero values where no samples are given.")] = 0.5,
+    density: Density = 0.5,
     json: Json = False,
 ) -> None:
     """Map a network to a device, run samples on it, and show what they cost."""
@@ -95,8 +94,8 @@ def explore(
     ],
     device: Device = "AKD1000",
     samples: Annotated[Path | None, typer.Option(help="Inputs whose sparsity in each layer is measured first.")] = None,
-    density: Annotated[float, typer.Option(help="Share of non-zero values where no samples are given.")] = 0.5,
-    picture: Annotated[Path | None, typer.Option(help="An .svg or .png file for a picture.")] = None,
+    density: Density = 0.5,
+    picture: Picture = None,
     workers: Annotated[int | None, typer.Option(help="Processes; one for each processor by default.")] = None,
     address: Annotated[str | None, typer.Option(help="A Ray cluster that shares the work, or auto.")] = None,
     json: Json = False,
@@ -112,9 +111,7 @@ def explore(
         address=address,
     )
     if picture is not None:
-        from spica.report.figures import exploration, write_figure
-
-        write_figure(exploration(found), picture)
+        report.write_figure(report.figures.exploration(found), picture)
     emit(found.to_dict(), str(found), json)
 
 

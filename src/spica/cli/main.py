@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from spica.cli import bench, chip, compare, demo, network, program, teach
+from spica.cli import apps, chip, measure, network, program
 from spica.errors import SpicaError
 
 app = typer.Typer(
@@ -17,24 +17,12 @@ app = typer.Typer(
     help="An open, exact, event-based neural processor: quantise, check, map, run and measure networks.",
 )
 
-for command in (
-    demo.demo,
-    teach.teach,
-    network.summary,
-    network.quantize,
-    network.finetune,
-    network.analyze,
-    network.run,
-    network.evaluate,
-    program.program,
-    bench.bench,
-    compare.compare,
-    network.export,
-    chip.devices,
-    chip.check,
-    chip.map,
-    chip.explore,
-):
+COMMANDS = (
+    apps.demo, apps.teach, network.summary, network.quantize, network.finetune, measure.analyze, network.run,
+    network.evaluate, program.program, measure.bench, measure.compare, network.export, chip.devices, chip.check,
+    chip.map, chip.explore,
+)  # fmt: skip
+for command in COMMANDS:
     app.command()(command)
 
 

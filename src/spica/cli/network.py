@@ -1,4 +1,4 @@
-"""Commands on networks: summary, quantize, finetune, analyze, run, evaluate, export."""
+"""Commands on networks: summary, quantize, finetune, run, evaluate, export."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from spica.util.files import write_atomically
 
 NetworkFile = Annotated[Path, typer.Argument(help="A .spica file.", metavar="NETWORK")]
 Samples = Annotated[Path, typer.Option("--samples", help="Inputs as a .npy array, batch axis first.")]
+Labels = Annotated[Path | None, typer.Option(help="Class indices as a .npy array.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="The file to write.")]
 Engine = Annotated[str, typer.Option(help="native or reference; the integers are the same.")]
 Threads = Annotated[int | None, typer.Option(help="Threads of the native engine; all processors by default.")]
 
@@ -29,13 +31,7 @@ def summary(network: NetworkFile, json: Json = False) -> None:
     """Show a network's layers, types, parameters and multiply-accumulates."""
     net = spica.load(network)
     layers = [
-        {
-            "name": layer.name,
-            "kind": type(layer).__name__,
-            "output": str(net.types[layer.name]),
-            "macs": net.macs(layer),
-        }
-        for layer in net
+        {"name": r.name, "kind": type(r).__name__, "output": str(net.types[r.name]), "macs": net.macs(r)} for r in net
     ]
     emit({"name": net.name, "integer": net.is_integer, "layers": layers}, net.summary(), json)
 
@@ -43,7 +39,7 @@ def summary(network: NetworkFile, json: Json = False) -> None:
 def quantize(
     model: Annotated[Path, typer.Argument(help="A float network: a .keras or a .spica file.")],
     samples: Samples,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The .spica file to write.")],
+    output: Output,
     weights: Annotated[int, typer.Option(help="Bits of the weights.")] = 8,
     activations: Annotated[int, typer.Option(help="Bits of the activations.")] = 8,
     first_layer_weights: Annotated[int, typer.Option(help="Bits of the weights that read the input.")] = 8,
@@ -60,20 +56,16 @@ def quantize(
 ) -> None:
     """Quantise a float network after training, with samples to calibrate on."""
     net, x = load_any(model), read_array(samples)
-    options: dict[str, Any] = {"per_channel_activations": per_channel_activations, "ranges": ranges}
-    facts: dict[str, Any] = {"network": str(output)}
-    text = ""
     if budget is None:
-        facts |= {"weights": weights, "activations": activations}
-        options |= {"weights": weights, "activations": activations, "first_layer_weights": first_layer_weights}
+        facts: dict[str, Any] = {"weights": weights, "activations": activations}
+        bits, text = {**facts, "first_layer_weights": first_layer_weights}, ""
     else:
         found = _recipe(net, x, budget, device, tuple(w for w in (8, 4, 2) if w <= weights))
-        facts |= {"recipe": found.to_dict()}
-        options |= {"weights": found.bits, "activations": found.activations}
-        text = f"{found}\n"
-    integer = spica.quantize(net, x, **options)
+        facts, text = {"recipe": found.to_dict()}, f"{found}\n"
+        bits = {"weights": found.bits, "activations": found.activations}
+    integer = spica.quantize(net, x, **bits, per_channel_activations=per_channel_activations, ranges=ranges)
     integer.save(output)
-    facts["layers"] = len(integer)
+    facts = {"network": str(output), **facts, "layers": len(integer)}
     emit(facts, f"{text}{integer.summary()}\nwritten to {output}", json)
 
 
@@ -91,28 +83,20 @@ def _recipe(net: spica.Network, x: NDArray, budget: str, device: str, widths: tu
 def finetune(
     network: NetworkFile,
     samples: Annotated[Path, typer.Option("--samples", help="Integers that the network reads, as a .npy array.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The .spica file to write.")],
-    labels: Annotated[Path | None, typer.Option(help="Class indices as a .npy array.")] = None,
+    output: Output,
+    labels: Labels = None,
     teacher: Annotated[Path | None, typer.Option(help="The float network that it was made from.")] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the samples.")] = 3,
-    learning_rate: Annotated[float, typer.Option(help="Adam's at the start.")] = 1e-3,
+    learning_rate: Annotated[float, typer.Option(help="Learning rate of Adam at the start.")] = 1e-3,
     sparsity: Annotated[float, typer.Option(help="Strength of a loss on activity.")] = 0.0,
     checkpoint: Annotated[Path | None, typer.Option(help="A folder from which an interrupted call goes on.")] = None,
     json: Json = False,
 ) -> None:
     """Fine-tune an integer classifier (quantisation-aware training with Keras)."""
-    net, x = spica.load(network), read_array(samples)
-    y = None if labels is None else read_array(labels)
-    tuned = spica.finetune(
-        net,
-        x,
-        y,
-        net=None if teacher is None else load_any(teacher),
-        epochs=epochs,
-        learning_rate=learning_rate,
-        sparsity=sparsity,
-        checkpoint=checkpoint,
-    )
+    net, x, y = spica.load(network), read_array(samples), read_labels(labels)
+    options: dict[str, Any] = {"epochs": epochs, "learning_rate": learning_rate, "sparsity": sparsity}
+    reference = None if teacher is None else load_any(teacher)
+    tuned = spica.finetune(net, x, y, net=reference, checkpoint=checkpoint, **options)
     tuned.save(output)
     facts: dict[str, Any] = {"network": str(output), "epochs": epochs}
     text = f"written to {output}"
@@ -122,37 +106,10 @@ def finetune(
     emit(facts, text, json)
 
 
-def analyze(
-    model: Annotated[Path, typer.Argument(help="The float network: a .keras or a .spica file.")],
-    network: Annotated[Path, typer.Argument(help="Its integer form: a .spica file.")],
-    samples: Samples,
-    labels: Annotated[Path | None, typer.Option(help="Class indices as a .npy array: what each layer costs.")] = None,
-    page: Annotated[Path | None, typer.Option(help="An .html file for a page of pictures.")] = None,
-    json: Json = False,
-) -> None:
-    """Show what quantising did to each layer: its error, and the accuracy that it costs."""
-    from spica.report import analyze as analyze_networks
-
-    y = None if labels is None else read_array(labels)
-    found = analyze_networks(load_any(model), spica.load(network), read_array(samples), y)
-    if page is not None:
-        from spica.report import write_page
-        from spica.report.figures import analysis
-
-        facts = (
-            {}
-            if found.accuracy is None
-            else {"float": f"{found.float_accuracy:.2%}", "integers": f"{found.accuracy:.2%}"}
-        )
-        note = "Counts are logarithmic. Gains that quantisation gives filters and channels are taken out."
-        write_page(page, f"{network.name}, layer by layer", facts, analysis(found), {"Layers": str(found)}, note)
-    emit(found.to_dict(), str(found), json)
-
-
 def run(
     network: NetworkFile,
     samples: Samples,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The .npy file to write the outputs to.")],
+    output: Output,
     engine: Engine = "native",
     threads: Threads = None,
     json: Json = False,
@@ -165,16 +122,12 @@ def run(
     buffer = io.BytesIO()
     np.save(buffer, y)
     write_atomically(output, buffer.getvalue())
-    emit(
-        {"output": str(output), "shape": list(y.shape)},
-        f"outputs of shape {y.shape} written to {output}",
-        json,
-    )
+    emit({"output": str(output), "shape": list(y.shape)}, f"outputs of shape {y.shape} written to {output}", json)
 
 
 def export(
     network: NetworkFile,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
+    output: Output,
     to: Annotated[str, typer.Option(help="Format: quantizeml (a quantised Keras .h5 file).")] = "quantizeml",
     json: Json = False,
 ) -> None:
@@ -197,6 +150,11 @@ def evaluate(
     net, x, y = spica.load(network), read_array(samples), read_array(labels)
     accuracy = net.evaluate(x, y, engine=engine, threads=threads)
     emit({"accuracy": accuracy, "samples": len(x)}, f"accuracy {accuracy:.2%} on {len(x):,} samples", json)
+
+
+def read_labels(path: Path | None) -> NDArray | None:
+    """Return the array in a file of labels, if one is given."""
+    return None if path is None else read_array(path)
 
 
 def load_any(path: Path) -> spica.Network:

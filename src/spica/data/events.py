@@ -9,7 +9,7 @@ from spica.errors import SpicaError
 
 
 class EventBinner:
-    """Bins events, in order of time, to frames of a fixed duration; holds one frame at a time.
+    """Binner of events, in order of time, into frames of a fixed duration; it holds one frame at a time.
 
     Pixels count their events, up to 255: channel 0 those that became darker, channel 1 those that became brighter.
 
@@ -82,7 +82,7 @@ class EventBinner:
 
 
 SACCADES = np.array([(0, 0), (1, 1), (2, 2), (3, 1), (4, 0), (3, 0), (2, 0), (1, 0), (0, 0), (0, 1), (1, 2), (1, 1)])
-"""Where a picture is, moment by moment: to and fro, as the eye moves and as pictures were shown to make N-MNIST."""
+"""Places of a picture, moment by moment: to and fro, as the eye moves and as pictures were shown to make N-MNIST."""
 
 THRESHOLD = 64
 """Change of a pixel of 0 to 255 that is an event."""

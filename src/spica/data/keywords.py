@@ -21,7 +21,7 @@ WORDS = (
     "house", "learn", "left", "marvin", "nine", "no", "off", "on", "one", "right", "seven", "sheila", "six", "stop",
     "three", "tree", "two", "up", "visual", "wow", "yes", "zero",
 )  # fmt: skip
-"""Of Speech Commands 0.02 (Warden, 2018)."""
+"""The words of Speech Commands 0.02 (Warden, 2018)."""
 
 ACCENTS = (
     "en-us", "en-us-nyc", "en-gb", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029"

@@ -27,7 +27,11 @@ WITHOUT_WEIGHTS = tuple(
 
 not_applicable(kernel_channels, "has no weights", *WITHOUT_WEIGHTS)
 
+DEPTHWISE = (DepthwiseConv2D, DepthwiseConvTranspose2D, DepthwiseBufferTempConv)
+"""Layers whose filters each read one channel, by class; ``weighted.is_depthwise`` asks the layer."""
+
 __all__ = [
+    "DEPTHWISE",
     "WITHOUT_WEIGHTS", "Activation", "Add", "Attention", "BufferTempConv", "Concatenate", "Conv2D", "ConvTranspose2D",
     "Dense", "DepthwiseBufferTempConv", "DepthwiseConv2D", "DepthwiseConvTranspose2D", "Dequantize",
     "DiagonalRecurrence", "Flatten", "Gelu", "GlobalAverage", "GlobalAveragePooling2D", "GroupedConv2D", "Input",

@@ -38,9 +38,9 @@ def binarize(network: Network, layer: str, samples: ArrayLike, *, rate: float = 
     if not 0 < rate < 1:
         raise SpicaError(f"rate is {rate!r}, but must be above 0 and below 1")
     found, before = able[layer], network.layers[: network.layers.index(able[layer])]
-    open_ended = Network((*before, replace(found, requantize=None)), (layer,), network.name)
+    open_ended = network.with_layers([*before, replace(found, requantize=None)], [layer])
     potentials = open_ended.run(samples).tensors[layer]
     thresholds = np.maximum(np.quantile(potentials.reshape(-1, potentials.shape[-1]), 1 - rate, axis=0), 1)
     multiplier, shift = nearest_multiplier(0.5 / thresholds)  # the output stage rounds a half up to the first step
     fires = Requantize(multiplier=multiplier, shift=shift, bits=1, signed=False, frac_bits=np.zeros((), np.int64))
-    return Network((*before, replace(found, requantize=fires)), (layer,), network.name)
+    return network.with_layers([*before, replace(found, requantize=fires)], [layer])

@@ -30,7 +30,7 @@ class Learner:
         layer = learning_layer(network)
         assert layer is not None
         position = network.layers.index(layer)
-        self._features = Network(network.layers[:position], layer.inputs, network.name)
+        self._features = network.with_layers(network.layers[:position], layer.inputs)
         self._network: Network | None = network
         self._ends, self._outputs = network.layers[position + 1 :], network.outputs
         self._state = State(layer)
@@ -40,7 +40,7 @@ class Learner:
         """Return the integer network as it is now, to be saved, mapped and run; ``spica.learn`` opens it again."""
         if self._network is None:
             layers = (*self._features.layers, self.layer, *self._ends)
-            self._network = Network(layers, self._outputs, self._features.name)
+            self._network = self._features.with_layers(layers, self._outputs)
         return self._network
 
     @property
@@ -200,7 +200,7 @@ def learn(
     if learning_layer(network) is not None:
         return Learner(network)
     layers, source = features_of(network)
-    features = Network(layers, (source,), network.name)
+    features = network.with_layers(layers, [source])
     inputs = _check_binary(features, source)
     if weights_per_neuron is None:
         if samples is None:
@@ -219,7 +219,7 @@ def learn(
         rule=rule, seed=seed, **fields,
     )  # fmt: skip
     end = Dequantize(name=f"{LAYER}/dequantize", inputs=(LAYER,))
-    return Learner(Network((*layers, layer, end), (end.name,), network.name))
+    return Learner(network.with_layers([*layers, layer, end], [end.name]))
 
 
 def _new_layer(source: str, inputs: int, classes: int, **fields: Any) -> LearningDense:

@@ -62,7 +62,7 @@ def load(path: str | PathLike[str]) -> Network:
 
 
 def _parts(net: Network) -> tuple[str, dict[str, np.ndarray]]:
-    """A network as JSON, and the tensors that this names."""
+    """Return a network as JSON, and the tensors that this names."""
     tensors: dict[str, np.ndarray] = {}
     layers = [encode(layer, layer.name, tensors) for layer in net.layers]
     header = {"name": net.name, "outputs": list(net.outputs), "layers": layers}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
 from typing import Any
@@ -16,6 +15,7 @@ from spica.errors import SpicaError
 from spica.network.layer import Layer, infer, macs, state_types
 from spica.network.schema import check_fields
 from spica.network.types import TensorType
+from spica.util.renamed import renamed
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ class Network:
 
     @property
     def is_integer(self) -> bool:
-        """Whether it computes on integers, as a quantised network does."""
+        """True for a network that computes on integers, as a quantised one does."""
         return any(not kind.is_float for kind in self.types.values())
 
     @cached_property
@@ -83,11 +83,7 @@ class Network:
         """The layers that keep a state from frame to frame."""
         return tuple(layer for layer in self.layers if state_types(layer, self.input_types(layer)))
 
-    @property
-    def remembering(self) -> tuple[Layer, ...]:
-        """The old name of ``stateful_layers``, with a warning; to be removed in version 0.3."""
-        warnings.warn("Network.remembering is now Network.stateful_layers", DeprecationWarning, stacklevel=2)
-        return self.stateful_layers
+    remembering = renamed("stateful_layers")
 
     def __getitem__(self, name: str) -> Layer:
         for layer in self.layers:
@@ -100,6 +96,10 @@ class Network:
 
     def __len__(self) -> int:
         return len(self.layers)
+
+    def with_layers(self, layers: Iterable[Layer], outputs: Iterable[str] | None = None) -> Network:
+        """Return a network of this name with other layers; its outputs are the same unless given."""
+        return replace(self, layers=tuple(layers), outputs=self.outputs if outputs is None else tuple(outputs))
 
     def input_types(self, layer: Layer) -> list[TensorType]:
         """Return the types of the tensors that a layer reads."""

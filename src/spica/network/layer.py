@@ -1,16 +1,8 @@
 """Layer records, and the semantics of a layer as functions chosen by the record's type.
 
-A layer is a frozen dataclass of plain fields. Its semantics are the functions below, each a
-``functools.singledispatch`` with one implementation per record, in the file that defines the record:
-
-==================  ========================================================================
-``infer``           shape and number format of the output, or a ``SpicaError`` naming the layer
-``forward_float``   the output for float32 arrays
-``forward_integer`` the output for integers, computed with the primitives of ``Ops``
-``state_types``     types of the state that a stateful layer keeps from frame to frame
-``forward_stateful`` output and new state of a stateful layer
-``macs``            multiply-accumulates of one sample; 0 for most
-==================  ========================================================================
+A layer is a frozen dataclass of plain fields. Its semantics are the ``functools.singledispatch`` functions below, each
+with one implementation per record, in the file that defines the record: ``infer`` (shape and format of the output),
+``forward_float``, ``forward_integer``, ``macs``, and ``state_types`` and ``forward_stateful`` for layers with a state.
 """
 
 from __future__ import annotations

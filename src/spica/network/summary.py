@@ -20,16 +20,12 @@ def parameters(layer: Layer) -> int:
 def summary(net: Network) -> str:
     """Return a table of a network's layers, and its parameters and MACs in all."""
     rows: list[tuple[str, ...]] = [("layer", "kind", "output", "weights", "parameters", "MACs")]
-    total = 0
-    macs = 0
-    for layer in net:
-        products = net.macs(layer)
-        count = parameters(layer)
+    counts = [(parameters(layer), net.macs(layer)) for layer in net]
+    for layer, figures in zip(net, counts):
         bits = getattr(layer, "weight_bits", None)
-        weights = f"int{bits}" if bits else "float32" if count else ""
-        figures = [f"{n:,}" if n else "" for n in (count, products)]
-        rows.append((layer.name, type(layer).__name__, str(net.types[layer.name]), weights, *figures))
-        total += count
-        macs += products
+        weights = f"int{bits}" if bits else "float32" if figures[0] else ""
+        shown = (f"{n:,}" if n else "" for n in figures)
+        rows.append((layer.name, type(layer).__name__, str(net.types[layer.name]), weights, *shown))
+    weights, macs = (f"{sum(column):,}" for column in zip(*counts))
     kind = "integer" if net.is_integer else "float"
-    return f"{net.name} ({kind} network)\n{table(rows)}\n{total:,} parameters, {macs:,} MACs a sample"
+    return f"{net.name} ({kind} network)\n{table(rows)}\n{weights} parameters, {macs} MACs a sample"

@@ -39,7 +39,7 @@ class TensorType:
 
     @property
     def is_float(self) -> bool:
-        """Whether values are float32."""
+        """True where values are float32."""
         return self.bits is None
 
     @property
@@ -49,7 +49,7 @@ class TensorType:
 
     @property
     def per_tensor(self) -> bool:
-        """Whether one exponent and one scale hold for every channel."""
+        """True where one exponent and one scale hold for every channel."""
         return self.frac_bits.ndim == 0 and self.scale.ndim == 0
 
     @cached_property

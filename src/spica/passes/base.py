@@ -1,12 +1,4 @@
-"""The contract of a pass, and pipelines of passes.
-
-A pass is a function from a network to a ``Result``: an equal network, and whether it is another one. ``@graph_pass``
-makes an object of it that has the function's name and docstring, can be called, and checks on every run
-
-* before: what the pass requires of a network;
-* after: that the inputs are the same and the outputs have the same shapes, that ``modified`` is true, and what the pass
-  ensures besides.
-"""
+"""The contract of a pass, and pipelines of passes."""
 
 from __future__ import annotations
 
@@ -38,10 +30,12 @@ Condition = Callable[[Network], None]
 
 
 class Pass:
-    """A pass with its contract; ``graph_pass`` makes it.
+    """A function from a network to a ``Result`` of equal outputs, with its contract; use the class as a decorator.
+
+    Every run checks the conditions below, that inputs and outputs keep their shapes, and that ``modified`` is true.
 
     Attributes:
-        name: the function's name.
+        name: the function's.
         requires: conditions on the network that it is given.
         ensures: conditions on the network that it makes.
     """
@@ -50,8 +44,7 @@ class Pass:
         self, rewrite: Callable[..., Result], requires: Sequence[Condition] = (), ensures: Sequence[Condition] = ()
     ) -> None:
         update_wrapper(self, rewrite)
-        self.name, self.rewrite = rewrite.__name__, rewrite
-        self.requires, self.ensures = tuple(requires), tuple(ensures)
+        self.name, self.rewrite, self.requires, self.ensures = rewrite.__name__, rewrite, requires, ensures
 
     def run(self, net: Network, *where: Any) -> Result:
         """Run the pass on a network; ``where`` is for passes that need to know more, such as a layer and a device.
@@ -66,7 +59,9 @@ class Pass:
             result = self.rewrite(net, *where)
             if result.modified is (result.network is net):
                 raise SpicaError(f"{net.name}: the pass reports modified={result.modified}, which is not so")
-            _check_interface(net, result.network)
+            before, after = _interface(net), _interface(result.network)
+            if before != after:
+                raise SpicaError(f"{net.name}: its inputs and outputs must stay {before}, but became {after}")
             for condition in self.ensures:
                 condition(result.network)
         except SpicaError as error:
@@ -78,9 +73,10 @@ class Pass:
         return self.run(net).network
 
 
-def graph_pass(requires: Sequence[Condition] = (), ensures: Sequence[Condition] = ()) -> Callable[..., Pass]:
-    """Make a pass of a function from a network to a ``Result``."""
-    return lambda rewrite: Pass(rewrite, requires, ensures)
+def _interface(net: Network) -> list[tuple[Any, ...]]:
+    """Return the names of the inputs, and the shapes and kinds of inputs and outputs."""
+    inputs = tuple(layer.name for layer in net.inputs)
+    return [inputs, *((net.types[name].shape, net.types[name].is_float) for name in (*inputs, *net.outputs))]
 
 
 class Pipeline:
@@ -95,27 +91,11 @@ class Pipeline:
         self.passes, self.until_stable = passes, until_stable
 
     def run(self, net: Network) -> Result:
-        """Run every pass.
-
-        Raises:
-            SpicaError: naming the pass that failed.
-        """
+        """Run every pass; a ``SpicaError`` names the one that failed."""
         start = net
         while True:
-            modified = False
+            before = net
             for step in self.passes:
-                result = step.run(net)
-                net, modified = result.network, modified or result.modified
-            if not (modified and self.until_stable):
+                net = step.run(net).network
+            if net is before or not self.until_stable:
                 return Result(net, net is not start)
-
-
-def _check_interface(before: Network, after: Network) -> None:
-    """Check that two networks have the same inputs, and outputs of the same shapes and kinds."""
-    tensors = [
-        [(n.types[name].shape, n.types[name].is_float) for name in (*(i.name for i in n.inputs), *n.outputs)]
-        for n in (before, after)
-    ]
-    names = [[layer.name for layer in n.inputs] for n in (before, after)]
-    if names[0] != names[1] or tensors[0] != tensors[1]:
-        raise SpicaError(f"{before.name}: its inputs and outputs must stay {tensors[0]}, but became {tensors[1]}")

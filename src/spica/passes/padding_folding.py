@@ -5,17 +5,12 @@ from dataclasses import replace
 from spica.layers import ZeroPad
 from spica.layers.weighted import WindowedLayer
 from spica.network import Layer, Network
-from spica.passes.base import Result, graph_pass
-from spica.passes.merge import merge_pairs
+from spica.passes.merge import merge_pass
 
 
-@graph_pass()
-def fold_padding(net: Network) -> Result:
+@merge_pass
+def fold_padding(net: Network, before: Layer, after: Layer) -> Layer | None:
     """Fold each ``ZeroPad`` into the layer that slides a window over its output."""
-    return merge_pairs(net, _merge)
-
-
-def _merge(before: Layer, after: Layer) -> Layer | None:
     if not isinstance(before, ZeroPad) or not isinstance(after, WindowedLayer) or after.padding == "same":
         return None
     if getattr(after, "padding_value", None) is not None:

@@ -10,17 +10,12 @@ from dataclasses import replace
 from spica.layers import GlobalAverage, GlobalAveragePooling2D, MaxPool2D, Temporal, WeightedLayer
 from spica.layers.weighted import is_depthwise
 from spica.network import Layer, Network
-from spica.passes.base import Result, graph_pass
-from spica.passes.merge import merge_pairs
+from spica.passes.merge import merge_pass
 
 
-@graph_pass()
-def fuse_pooling(net: Network) -> Result:
+@merge_pass
+def fuse_pooling(net: Network, before: Layer, after: Layer) -> Layer | None:
     """Fuse each pooling layer into the layer with weights that it reads, where hardware can pool there."""
-    return merge_pairs(net, _merge)
-
-
-def _merge(before: Layer, after: Layer) -> Layer | None:
     if not isinstance(before, WeightedLayer) or isinstance(before, Temporal) or before.pool is not None:
         return None
     if isinstance(after, MaxPool2D):

@@ -12,35 +12,19 @@ from functools import singledispatch
 
 import numpy as np
 
-from spica.layers import (
-    BufferTempConv,
-    Conv2D,
-    Dense,
-    DepthwiseBufferTempConv,
-    DepthwiseConv2D,
-    MaxPool,
-    Scale,
-    SeparableConv2D,
-    WeightedLayer,
-)
+from spica.layers import Conv2D, Dense, DepthwiseConv2D, MaxPool, Scale, SeparableConv2D, Temporal, WeightedLayer
 from spica.layers.weighted import WindowedLayer
 from spica.network import Layer, Network
-from spica.passes.base import Result, graph_pass
-from spica.passes.merge import merge_pairs
+from spica.passes.merge import merge_pass
 
 
-@graph_pass()
-def fold_scale(net: Network) -> Result:
+@merge_pass
+def fold_scale(net: Network, before: Layer, after: Layer) -> Layer | None:
     """Fold each ``Scale`` into the layer that it reads, or into the only one that reads it."""
-    inputs = {layer.name for layer in net.inputs}
-
-    def merge(before: Layer, after: Layer) -> Layer | None:
-        folded = fold_behind(before, after) if isinstance(after, Scale) else None
-        if folded is None and isinstance(before, Scale):
-            folded = fold_in_front(after, before, before.inputs[0] in inputs)
-        return folded
-
-    return merge_pairs(net, merge)
+    folded = fold_behind(before, after) if isinstance(after, Scale) else None
+    if folded is None and isinstance(before, Scale):
+        folded = fold_in_front(after, before, any(layer.name == before.inputs[0] for layer in net.inputs))
+    return folded
 
 
 @singledispatch
@@ -68,12 +52,9 @@ def _(layer: WeightedLayer, scale: Scale) -> Layer | None:
 
 @singledispatch
 def fold_in_front(layer: Layer, scale: Scale, reads_input: bool) -> Layer | None:
-    """Return ``layer`` with the scale before it folded in, or None where that cannot be.
+    """Return ``layer``, the only reader of the scale, with that folded in, or None where that cannot be.
 
-    Args:
-        layer: the only reader of the scale.
-        scale: the scale.
-        reads_input: whether the scale reads the network's input, where a border may hold any value.
+    ``reads_input`` says whether the scale reads the network's input, where a border may hold any value.
     """
     return None
 
@@ -113,18 +94,12 @@ def _(layer: SeparableConv2D, scale: Scale, reads_input: bool) -> Layer | None:
     return _with_input_of(scale, layer, added, depthwise_kernel=layer.depthwise_kernel * scale.scale)
 
 
-@fold_in_front.register(BufferTempConv)
-def _(layer: BufferTempConv, scale: Scale, reads_input: bool) -> Layer | None:
+@fold_in_front.register(Temporal)
+def _(layer: Temporal, scale: Scale, reads_input: bool) -> Layer | None:
     if scale.offset.any():
         return None  # the frames before the first are zeros behind the Scale
-    return _with_input_of(scale, layer, scale.offset, kernel=layer.kernel * scale.scale[:, None])
-
-
-@fold_in_front.register(DepthwiseBufferTempConv)
-def _(layer: DepthwiseBufferTempConv, scale: Scale, reads_input: bool) -> Layer | None:
-    if scale.offset.any():
-        return None  # as above
-    return _with_input_of(scale, layer, scale.offset, kernel=layer.kernel * scale.scale)
+    factor = scale.scale.reshape(-1, *(1,) * (layer.kernel.ndim - 2))  # kernels are (T, C) or (T, C, F)
+    return _with_input_of(scale, layer, scale.offset, kernel=layer.kernel * factor)
 
 
 def _offset_meets_border(layer: WindowedLayer, scale: Scale) -> bool:

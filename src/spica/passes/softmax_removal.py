@@ -2,15 +2,10 @@
 
 from spica.layers import Softmax
 from spica.network import Layer, Network
-from spica.passes.base import Result, graph_pass
-from spica.passes.merge import merge_pairs
+from spica.passes.merge import merge_pass
 
 
-@graph_pass()
-def remove_softmax(net: Network) -> Result:
-    """Remove each ``Softmax`` that is an output; what it reads becomes the output."""
-
-    def merge(before: Layer, after: Layer) -> Layer | None:
-        return before if isinstance(after, Softmax) and after.name in net.outputs and before.inputs else None
-
-    return merge_pairs(net, merge)
+@merge_pass
+def remove_softmax(net: Network, before: Layer, after: Layer) -> Layer | None:
+    """Remove each ``Softmax`` that is an output; what it reads becomes the output, unless it is an input."""
+    return before if isinstance(after, Softmax) and after.name in net.outputs and before.inputs else None

@@ -91,8 +91,8 @@ class Trainable(keras.Model):
 
     def integer(self) -> Network:
         """Return the network of the integers of now."""
-        layers = [self.parameters_of[r.name].integer() if r.name in self.parameters_of else r for r in self.network]
-        return Network(tuple(layers), self.network.outputs, self.network.name)
+        trained = {name: parameters.integer() for name, parameters in self.parameters_of.items()}
+        return self.network.with_layers(trained.get(layer.name, layer) for layer in self.network)
 
 
 def _check(network: Network) -> None:

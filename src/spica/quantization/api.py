@@ -126,7 +126,7 @@ def _quantize_layers(
         calibration.advance(layer, [(part, [types[i] for i in part.inputs]) for part in made])
         quantized += made
     ends = [Dequantize(name=f"{name}/dequantize", inputs=(name,)) for name in net.outputs]
-    return Network((*quantized, *ends), tuple(end.name for end in ends), net.name)
+    return net.with_layers([*quantized, *ends], (end.name for end in ends))
 
 
 def _check(original: Network, net: Network, config: QuantizationConfig) -> None:

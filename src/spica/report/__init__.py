@@ -1,8 +1,9 @@
 """Results for people: comparisons and analyses as data, and text, figures and HTML pages made of them."""
 
+from spica.report import figures
 from spica.report.analysis import Analysis, analyze
 from spica.report.comparison import Comparison, compare
-from spica.report.figures import overview
+from spica.report.figures import overview, write_figure
 from spica.report.html import write_page
 
-__all__ = ["Analysis", "Comparison", "analyze", "compare", "overview", "write_page"]
+__all__ = ["Analysis", "Comparison", "analyze", "compare", "figures", "overview", "write_figure", "write_page"]

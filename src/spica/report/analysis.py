@@ -85,24 +85,22 @@ class Analysis:
         """
         if self.accuracy is None:
             return {}
-        known = [self.accuracy, *(layer.accuracy or 0.0 for layer in self.layers)]
-        steps = pairwise(known)
+        steps = pairwise([self.accuracy, *(layer.accuracy or 0.0 for layer in self.layers)])
         return {r.difference.layer: after - before for r, (before, after) in zip(self.layers, steps)}
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the histograms as plain data."""
         costs = self.costs()
         layers = [
-            asdict(r.difference)
-            | {"divergence": r.activations.divergence, "accuracy_cost": costs.get(r.difference.layer)}
+            {
+                **asdict(r.difference),
+                "divergence": r.activations.divergence,
+                "accuracy_cost": costs.get(r.difference.layer),
+            }
             for r in self.layers
         ]
-        return {
-            "network": self.network,
-            "float_accuracy": self.float_accuracy,
-            "accuracy": self.accuracy,
-            "layers": layers,
-        }
+        known = {name: getattr(self, name) for name in ("network", "float_accuracy", "accuracy")}
+        return {**known, "layers": layers}
 
     def __str__(self) -> str:
         return analysis_table(self)
@@ -135,41 +133,26 @@ def analyze(
     accuracies: dict[str, float] = {}
     if labels is not None:
         for name in show(names, "splicing networks", progress):
-            accuracies[name] = _spliced(net, quantized, name, real, integers, labels)
+            accuracies[name] = _spliced(quantized, name, real, integers, labels)
     layers = []
     for row in found:
-        kind = quantized.types[row.layer]
-        after, _ = fitted(real[row.layer], kind.to_float(integers[row.layer]))
+        name = row.layer
+        after, _ = fitted(real[name], quantized.types[name].to_float(integers[name]))
+        activations, weights = _histograms(real[name], after), _weights(net, quantized, name)
         layers.append(
-            LayerAnalysis(
-                difference=row,
-                activations=_histograms(real[row.layer], after),
-                weights=_weights(net, quantized, row.layer),
-                accuracy=accuracies.get(row.layer),
-            )
+            LayerAnalysis(difference=row, activations=activations, weights=weights, accuracy=accuracies.get(name))
         )
-    known = labels is not None
-    return Analysis(
-        network=quantized.name,
-        layers=tuple(layers),
-        float_accuracy=net.evaluate(samples_for(net, x), labels) if known else None,  # type: ignore[arg-type]
-        accuracy=quantized.evaluate(samples_for(quantized, x), labels) if known else None,  # type: ignore[arg-type]
-    )
+    of = [None if labels is None else n.evaluate(samples_for(n, x), labels) for n in (net, quantized)]
+    return Analysis(network=quantized.name, layers=tuple(layers), float_accuracy=of[0], accuracy=of[1])
 
 
 def _spliced(
-    net: Network,
-    quantized: Network,
-    name: str,
-    real: dict[str, NDArray],
-    integers: dict[str, NDArray],
-    labels: ArrayLike,
+    quantized: Network, name: str, real: dict[str, NDArray], integers: dict[str, NDArray], labels: ArrayLike
 ) -> float:
     """Return the accuracy of the integer network behind ``name``, fed with the float network's tensors there."""
-    names = [layer.name for layer in quantized]
-    before = set(names[: names.index(name) + 1])
-    rest = [layer for layer in quantized if layer.name not in before]
-    cut = list(dict.fromkeys(i for layer in rest for i in layer.inputs if i in before))
+    position = quantized.layers.index(quantized[name]) + 1
+    before, rest = {layer.name for layer in quantized.layers[:position]}, quantized.layers[position:]
+    cut = [i for i in dict.fromkeys(i for layer in rest for i in layer.inputs) if i in before]
     cut += [output for output in quantized.outputs if output in before]
     if all(isinstance(layer, Dequantize) for layer in rest):
         return accuracy(classes(quantized, real[name]), labels)

@@ -57,7 +57,7 @@ class Comparison:
 
     @property
     def equal(self) -> bool:
-        """Whether no value differs in any layer that both have."""
+        """True where no value differs in any layer that both have."""
         return all(layer.differ == 0 for layer in self.layers)
 
     def __iter__(self) -> Iterator[LayerDifference]:
@@ -65,11 +65,9 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data; an infinite ratio is ``None``."""
-        layers = [asdict(row) for row in self.layers]
-        for row in layers:
-            row["sqnr_db"] = row["sqnr_db"] if np.isfinite(row["sqnr_db"]) else None
-        return {"a": self.a, "b": self.b, "equal": self.equal, "layers": layers, "only_a": list(self.only_a),
-                "only_b": list(self.only_b)}  # fmt: skip
+        layers = [asdict(row) | {"sqnr_db": row.sqnr_db if np.isfinite(row.sqnr_db) else None} for row in self.layers]
+        only = {"only_a": list(self.only_a), "only_b": list(self.only_b)}
+        return {"a": self.a, "b": self.b, "equal": self.equal, "layers": layers, **only}
 
     def __str__(self) -> str:
         return comparison_table(self)
@@ -91,7 +89,7 @@ def compare(a: Network, b: Network, x: ArrayLike) -> Comparison:
         SpicaError: where the samples do not fit one of the networks, or no layer has a partner.
     """
     inputs = {layer.name for net in (a, b) for layer in net.inputs}
-    names = [layer.name for layer in a if layer.name in b.types and layer.name not in inputs]
+    names = [name for name in a.types if name in b.types and name not in inputs]
     names = [name for name in names if a.types[name].shape == b.types[name].shape]
     if not names:
         raise SpicaError(f"{a.name} and {b.name} have no layer of the same name and shape; nothing can be compared")
@@ -100,8 +98,8 @@ def compare(a: Network, b: Network, x: ArrayLike) -> Comparison:
         a=a.name,
         b=b.name,
         layers=tuple(_difference(n, first[n], second[n], a.types[n], b.types[n]) for n in names),
-        only_a=tuple(layer.name for layer in a if layer.name not in names and layer.name not in inputs),
-        only_b=tuple(layer.name for layer in b if layer.name not in names and layer.name not in inputs),
+        only_a=tuple(name for name in a.types if name not in inputs.union(names)),
+        only_b=tuple(name for name in b.types if name not in inputs.union(names)),
     )
 
 

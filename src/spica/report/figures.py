@@ -30,19 +30,9 @@ def load_pyplot() -> Any:
         raise SpicaError("pictures need matplotlib; run: pip install 'spica[report]'") from None
     from matplotlib.figure import Figure
 
-    matplotlib.rcParams.update(
-        {
-            "font.size": 9,
-            "axes.edgecolor": QUIET,
-            "axes.labelcolor": INK,
-            "text.color": INK,
-            "xtick.color": INK,
-            "ytick.color": INK,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "svg.fonttype": "none",
-        }
-    )
+    style: dict[Any, Any] = {"font.size": 9, "svg.fonttype": "none", "axes.edgecolor": QUIET}
+    style |= dict.fromkeys(("axes.labelcolor", "text.color", "xtick.color", "ytick.color"), INK)
+    matplotlib.rcParams.update(style | {"axes.spines.top": False, "axes.spines.right": False})
     return Figure
 
 
@@ -70,14 +60,7 @@ def draw_samples(axes: Any, images: NDArray, labels: NDArray, predicted: NDArray
         top, left = row * (height + 8), column * width
         canvas[top : top + height, left : left + width] = images[index, :, :, 0]
         colour = INK if labels[index] == predicted[index] else "#dc2626"
-        axes.text(
-            left + width / 2,
-            top + height + 6,
-            str(predicted[index]),
-            ha="center",
-            color=colour,
-            weight="bold",
-        )
+        axes.text(left + width / 2, top + height + 6, str(predicted[index]), ha="center", color=colour, weight="bold")
     axes.imshow(canvas, cmap="gray_r")
     axes.axis("off")
     axes.set_title("What the chip reads (mistakes in red)")
@@ -99,13 +82,7 @@ def draw_layers(axes: Any, statistics: Statistics) -> None:
     layers = statistics.layers
     place = np.arange(len(layers))
     energy = np.array([c.energy_uj for c in layers])
-    axes.barh(
-        place - 0.2,
-        [100 * c.sparsity for c in layers],
-        0.4,
-        color=QUIET,
-        label="zeros among inputs (counted)",
-    )
+    axes.barh(place - 0.2, [100 * c.sparsity for c in layers], 0.4, color=QUIET, label="zeros among inputs (counted)")
     axes.barh(place + 0.2, 100 * energy / energy.sum(), 0.4, color=SPIKE, label="share of dynamic energy (modelled)")
     axes.set(yticks=place, yticklabels=[c.layer for c in layers], xlim=(0, 100), xlabel="%", title="Layer by layer")
     axes.invert_yaxis()
@@ -114,40 +91,32 @@ def draw_layers(axes: Any, statistics: Statistics) -> None:
 
 def draw_mesh(axes: Any, chip: MappedNetwork) -> None:
     """Draw the first device's mesh in the first pass, its processors coloured by the layer they hold."""
-    import matplotlib
+    from matplotlib import colormaps
+    from matplotlib.patches import Rectangle
 
     device = chip.device
-    rows, columns = -(-device.nodes // device.mesh_columns), device.mesh_columns
+    nodes = [divmod(node, device.mesh_columns) for node in range(device.nodes)]
+    for row, column in nodes:
+        axes.add_patch(Rectangle((column + 0.05, row + 0.05), 0.9, 0.9, fill=False, ec=QUIET))
     side = int(np.ceil(np.sqrt(device.nps_per_node)))
-    colours = matplotlib.colormaps["tab10"]
-    for node in range(device.nodes):
-        row, column = divmod(node, columns)
-        axes.add_patch(matplotlib.patches.Rectangle((column + 0.05, row + 0.05), 0.9, 0.9, fill=False, ec=QUIET))
     size = 0.8 / side
 
-    def square(np_row: int, np_column: int, slot: int, colour: Any, label: str | None = None) -> None:
-        x, y = np_column + 0.1 + slot % side * size, np_row + 0.1 + slot // side * size
-        axes.add_patch(
-            matplotlib.patches.Rectangle((x + 0.02, y + 0.02), size - 0.04, size - 0.04, color=colour, label=label)
-        )
+    def square(row: int, column: int, slot: int, colour: Any, label: str | None = None) -> None:
+        corner = column + 0.12 + slot % side * size, row + 0.12 + slot // side * size
+        axes.add_patch(Rectangle(corner, size - 0.04, size - 0.04, color=colour, label=label))
 
     used = set()
-    for index, place in enumerate(chip.placements):
-        held = [place_ for place_ in place.nps if place.pass_index == place_.chip == 0]
-        for i, (_, row, column, slot) in enumerate(held):
-            used.add((row, column, slot))
-            square(row, column, slot, colours(index % 10), place.layer if i == 0 else None)
-    for node in range(device.nodes):
-        row, column = divmod(node, columns)
+    for index, placement in enumerate(chip.placements):
+        held = [(n.row, n.column, n.slot) for n in placement.nps if placement.pass_index == n.chip == 0]
+        for i, place in enumerate(held):
+            square(*place, colormaps["tab10"](index % 10), placement.layer if i == 0 else None)
+        used.update(held)
+    for node in nodes:
         for slot in range(device.nps_per_node):
-            if (row, column, slot) not in used:
-                square(row, column, slot, "#f1f5f9")
-    axes.set(
-        xlim=(0, columns),
-        ylim=(rows, 0),
-        aspect="equal",
-        title=f"{device.name}: {len(used)} of {device.nps} NPs",
-    )
+            if (*node, slot) not in used:
+                square(*node, slot, "#f1f5f9")
+    title = f"{device.name}: {len(used)} of {device.nps} NPs"
+    axes.set(xlim=(0, device.mesh_columns), ylim=(nodes[-1][0] + 1, 0), aspect="equal", title=title)
     axes.axis("off")
     axes.legend(frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2)
 
@@ -155,7 +124,7 @@ def draw_mesh(axes: Any, chip: MappedNetwork) -> None:
 def overview(
     chip: MappedNetwork, accuracies: dict[str, float], images: NDArray, labels: NDArray, predicted: NDArray
 ) -> Any:
-    """Draw all of the above in one figure, for an image classifier on a chip.
+    """Draw an image classifier on a chip: samples, accuracies, confusion, layers and mesh in one figure.
 
     Args:
         chip: the mapped network, after a run over ``images``.
@@ -165,11 +134,8 @@ def overview(
         predicted: the chip's classes (N,).
     """
     figure = load_pyplot()(figsize=(11, 8), layout="constrained")
-    axes = figure.subplot_mosaic(
-        [["samples", "samples", "accuracy"], ["confusion", "layers", "mesh"]],
-        height_ratios=[1, 2],
-        width_ratios=[1.1, 1, 1],
-    )
+    mosaic = [["samples", "samples", "accuracy"], ["confusion", "layers", "mesh"]]
+    axes = figure.subplot_mosaic(mosaic, height_ratios=[1, 2], width_ratios=[1.1, 1, 1])
     draw_samples(axes["samples"], images, labels, predicted)
     draw_accuracy(axes["accuracy"], accuracies)
     draw_confusion(axes["confusion"], labels, predicted)
@@ -207,10 +173,10 @@ def analysis(found: Analysis) -> Any:
             axes.set_yticks([])
             if histograms is None:
                 axes.set_axis_off()
-                continue
-            axes.stairs(histograms.before, histograms.edges, fill=True, color=QUIET, label="float")
-            axes.stairs(histograms.after, histograms.edges, color=SPIKE, label="integers")
-            axes.set_yscale("log")
+            else:
+                axes.stairs(histograms.before, histograms.edges, fill=True, color=QUIET, label="float")
+                axes.stairs(histograms.after, histograms.edges, color=SPIKE, label="integers")
+                axes.set_yscale("log")
     grid[0][1].legend(frameon=False, fontsize=7)
     return figure
 
@@ -234,13 +200,8 @@ def exploration(found: Exploration) -> Any:
         values = ", ".join(f"{name}={value}" for name, value in d.values.items())
         text = f"{values}\n{d.nps} NPs, {d.passes} pass{'es' if d.passes > 1 else ''}"
         axes.annotate(text, (d.latency_ms, d.energy_uj), xytext=(6, 6), textcoords="offset points", fontsize=7)
-    axes.set(
-        xlabel="latency of one sample, ms (modelled)",
-        ylabel="energy a sample, uJ (modelled)",
-        xscale="log",
-        yscale="log",
-        title=f"{found.network} on variants of {found.device}",
-    )
+    axes.set(xlabel="latency of one sample, ms (modelled)", ylabel="energy a sample, uJ (modelled)")
+    axes.set(xscale="log", yscale="log", title=f"{found.network} on variants of {found.device}")
     return figure
 
 
@@ -300,9 +261,14 @@ def write_figure(figure: Any, path: Path) -> None:
     Raises:
         SpicaError: for another suffix, or a folder that cannot be written.
     """
-    if path.suffix not in (".svg", ".png"):
+    if path.suffix == ".svg":
+        write_atomically(path, to_svg(figure).encode())
+    elif path.suffix == ".png":
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=110)
+        write_atomically(path, buffer.getvalue())
+    else:
         raise SpicaError(f"{path}: pictures are .svg or .png files")
-    write_atomically(path, to_png(figure) if path.suffix == ".png" else to_svg(figure).encode())
 
 
 def to_svg(figure: Any) -> str:
@@ -311,10 +277,3 @@ def to_svg(figure: Any) -> str:
     figure.savefig(buffer, format="svg")
     text = buffer.getvalue()
     return text[text.index("<svg") :]
-
-
-def to_png(figure: Any, dpi: int = 110) -> bytes:
-    """Return the figure as a PNG file."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
-    return buffer.getvalue()

@@ -28,12 +28,7 @@ PAGE = """<!doctype html>
 
 
 def write_page(
-    path: str | PathLike[str],
-    title: str,
-    facts: dict[str, str],
-    figure: Any,
-    sections: dict[str, str],
-    note: str,
+    path: str | PathLike[str], title: str, facts: dict[str, str], figure: Any, sections: dict[str, str], note: str
 ) -> None:
     """Write a page.
 

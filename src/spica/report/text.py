@@ -28,15 +28,9 @@ def analysis_table(found: Analysis) -> str:
 def comparison_table(found: Comparison) -> str:
     """Return a row for each layer that both networks have, and the names of the others."""
     rows = [("layer", "values", "differ", "largest", "gain", "SQNR dB", "cosine")]
-    rows += [
-        (r.layer, f"{r.values:,}", f"{r.differ:,}", f"{r.largest:.3g}", f"{r.gain:.4f}", f"{r.sqnr_db:.1f}",
-         f"{r.cosine:.6f}")
-        for r in found.layers
-    ]  # fmt: skip
+    for r in found.layers:
+        figures = f"{r.largest:.3g}", f"{r.gain:.4f}", f"{r.sqnr_db:.1f}", f"{r.cosine:.6f}"
+        rows.append((r.layer, f"{r.values:,}", f"{r.differ:,}", *figures))
     lines = [f"{found.a} and {found.b}: {'equal' if found.equal else 'different'}", table(rows, left=1)]
-    lines += [
-        f"only in {name}: {', '.join(layers)}"
-        for name, layers in ((found.a, found.only_a), (found.b, found.only_b))
-        if layers
-    ]
-    return "\n".join(lines)
+    only = ((found.a, found.only_a), (found.b, found.only_b))
+    return "\n".join(lines + [f"only in {name}: {', '.join(layers)}" for name, layers in only if layers])

@@ -15,9 +15,7 @@ from spica.data import Digits, load_digits
 from spica.hardware import LearningStep, learning_step, two_digits
 from spica.layers import LearningDense
 from spica.learning import Learner, binarize
-from spica.report import write_page
-from spica.report.figures import learned, to_png
-from spica.util.files import write_atomically
+from spica.report import figures, write_figure, write_page
 from spica.util.table import table
 
 NEW, PICTURES = 9, 5
@@ -53,34 +51,23 @@ class Taught:
 
 
 def show(out: Path, epochs: int, seed: int) -> tuple[dict[str, Any], str]:
-    """Train features on nine digits, teach the tenth, and measure what it took.
-
-    Args:
-        out: folder for the network, the page and the picture.
-        epochs: passes over the training digits.
-        seed: of the training.
-
-    Returns:
-        The facts as plain data, and as tables.
-    """
+    """Train features on nine digits, teach the tenth, and measure what it took."""
     start = time.perf_counter()
     digits = load_digits()
     taught = teach(digits, features(digits, epochs, seed))
     files = {"network": out / "learned.spica", "page": out / "learning.html", "picture": out / "learning.png"}
     taught.learner.network.save(files["network"])
     names = [str(digit) for digit in range(10)]
-    figure = learned(taught.before, taught.learner.layer, SHAPE, taught.pictures, taught.accuracies, names)
-    write_atomically(files["picture"], to_png(figure))
+    figure = figures.learned(taught.before, taught.learner.layer, SHAPE, taught.pictures, taught.accuracies, names)
+    write_figure(figure, files["picture"])
     facts = to_facts(taught, time.perf_counter() - start)
     facts["files"] = {name: str(path) for name, path in files.items()}
     write_page(
         files["page"],
         f"A virtual {DEVICE} learns the digit {NEW} from {PICTURES} pictures",
         {
-            f"{NEW}, before": f"{facts['new_before']:.1%}",
-            f"{NEW}, after": f"{facts['new_after']:.1%}",
-            "others, before": f"{facts['old_before']:.1%}",
-            "others, after": f"{facts['old_after']:.1%}",
+            **{f"{NEW}, {when}": f"{facts[f'new_{when}']:.1%}" for when in ("before", "after")},
+            **{f"others, {when}": f"{facts[f'old_{when}']:.1%}" for when in ("before", "after")},
             "energy of a picture": f"{two_digits(facts['learning_uj'])} uJ",
         },
         figure,
@@ -165,35 +152,27 @@ def to_facts(taught: Taught, seconds: float) -> dict[str, Any]:
 
 def as_text(facts: dict[str, Any], taught: Taught) -> str:
     """Return the facts as tables."""
-    curve: list[tuple[str, ...]] = [("pictures shown", f"{NEW} right", "others right")]
-    curve += [(str(i), f"{new:.1%}", f"{old:.1%}") for i, (new, old) in enumerate(taught.accuracies)]
-    rows: list[tuple[str, ...]] = [
+    curve = [(str(i), f"{new:.1%}", f"{old:.1%}") for i, (new, old) in enumerate(taught.accuracies)]
+
+    def both(what: str, name: str) -> tuple[str, ...]:
+        costs = (two_digits(facts[f"{phase}_{name}"]) for phase in ("inference", "learning"))
+        return (f"{facts['device']}, {what} (modelled)", *costs)
+
+    measured = (f"{facts[f'engine_{phase}_ms']:.3f}" for phase in ("inference", "learning"))
+    costs: list[tuple[str, ...]] = [
         ("what learning a picture costs", "inference", "learning, its inference included"),
-        (
-            f"{facts['device']}, dynamic energy, uJ (modelled)",
-            two_digits(facts["inference_uj"]),
-            two_digits(facts["learning_uj"]),
-        ),
-        (
-            f"{facts['device']}, latency, ms (modelled)",
-            two_digits(facts["inference_latency_ms"]),
-            two_digits(facts["learning_latency_ms"]),
-        ),
-        (
-            "this machine, ms (measured)",
-            f"{facts['engine_inference_ms']:.3f}",
-            f"{facts['engine_learning_ms']:.3f}",
-        ),
+        both("dynamic energy, uJ", "uj"),
+        both("latency, ms", "latency_ms"),
+        ("this machine, ms (measured)", *measured),
     ]
-    return "\n".join(
-        [
-            f"A chip that knows 0 to {NEW - 1} is taught {NEW}; held-out digits, {facts['seconds']:.0f} s in all",
-            table(curve),
-            "",
-            table(rows),
-            "",
-            *str(taught.step).splitlines()[:2],
-            *(f"{name}: {path}" for name, path in facts["files"].items()),
-            f"teach it more by hand: spica teach {facts['files']['network']}",
-        ]
-    )
+    lines = [
+        f"A chip that knows 0 to {NEW - 1} is taught {NEW}; held-out digits, {facts['seconds']:.0f} s in all",
+        table([("pictures shown", f"{NEW} right", "others right"), *curve]),
+        "",
+        table(costs),
+        "",
+        *str(taught.step).splitlines()[:2],
+        *(f"{name}: {path}" for name, path in facts["files"].items()),
+        f"teach it more by hand: spica teach {facts['files']['network']}",
+    ]
+    return "\n".join(lines)

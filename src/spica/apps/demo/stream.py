@@ -10,6 +10,7 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import spica
 from spica.data import Digits, load_digits, seen_moving
@@ -56,13 +57,7 @@ class Seen:
 def show(out: Path, epochs: int, seed: int) -> tuple[dict[str, Any], str]:
     """Train a temporal network, then stream a long recording through it, printing what it sees as it comes.
 
-    Args:
-        out: folder for the network.
-        epochs: twice the passes over the training clips.
-        seed: of the training and the recording.
-
-    Returns:
-        The facts as plain data, and as a table.
+    The training takes half of the epochs, and the recording is drawn by the seed as well.
     """
     from rich.console import Console
 
@@ -104,24 +99,21 @@ def watch(chip: MappedNetwork, digits: Digits, seed: int) -> Iterator[Seen]:
             quiet = []
             for _ in range(pause):
                 stream.push(empty)
-                quiet.append(chip.statistics.dynamic_energy_uj / FRAME_MS)
-            outputs, events, busy, zeros, latency = np.zeros(10), [], [], [], []
+                quiet.append(chip.statistics)
+            outputs, events, busy = np.zeros(10), [], []
             for frame in spica.to_input_integers(net, seen_moving(digits.test_x[index : index + 1])[0]):
                 outputs += stream.push(frame[None])[0]
-                found = chip.statistics
                 events.append(int(np.count_nonzero(frame)))
-                busy.append(found.dynamic_energy_uj / FRAME_MS)
-                zeros.append(found.sparsity)
-                latency.append(found.latency_ms)
+                busy.append(chip.statistics)
             yield Seen(
                 digit=int(digits.test_y[index]),
                 answer=int(np.argmax(outputs)),
                 frames=len(events) + pause,
                 events=sum(events),
-                zeros=mean(zeros),
-                busy_mw=mean(busy),
-                quiet_mw=mean(quiet),
-                latency_ms=max(latency),
+                zeros=mean(s.sparsity for s in busy),
+                busy_mw=mean(s.dynamic_energy_uj / FRAME_MS for s in busy),
+                quiet_mw=mean(s.dynamic_energy_uj / FRAME_MS for s in quiet),
+                latency_ms=max(s.latency_ms for s in busy),
                 bars="".join(BARS[min(count * len(BARS) // 160, len(BARS) - 1)] for count in events),
             )
 
@@ -129,14 +121,7 @@ def watch(chip: MappedNetwork, digits: Digits, seed: int) -> Iterator[Seen]:
 def to_facts(qnet: Network, digits: Digits, seen: list[Seen]) -> dict[str, Any]:
     """Return the demo's result as plain data; time the engine on frames of digits and on empty ones."""
     clips = spica.to_input_integers(qnet, seen_moving(digits.test_x))
-    with qnet.stream(threads=1) as stream:
-        for frame in clips[:40].reshape(-1, 1, *clips.shape[2:]):
-            stream.push(frame)
-        busy_us = 1e3 * stream.latency_ms
-    with qnet.stream(threads=1) as stream:
-        for _ in range(400):
-            stream.push(np.zeros_like(clips[0, :1]))
-        empty_us = 1e3 * stream.latency_ms
+    frames = clips[:40].reshape(-1, 1, *clips.shape[2:])
     return {
         "accuracy_8bit": qnet.evaluate(clips, digits.test_y),
         "clips": len(clips),
@@ -144,15 +129,21 @@ def to_facts(qnet: Network, digits: Digits, seen: list[Seen]) -> dict[str, Any]:
         "right": sum(one.answer == one.digit for one in seen),
         "frames": sum(one.frames for one in seen),
         "frame_ms": FRAME_MS,
-        "zeros": mean(one.zeros for one in seen),
-        "busy_mw": mean(one.busy_mw for one in seen),
-        "quiet_mw": mean(one.quiet_mw for one in seen),
+        **{name: mean(getattr(one, name) for one in seen) for name in ("zeros", "busy_mw", "quiet_mw")},
         "latency_ms": max(one.latency_ms for one in seen),
-        "engine_frame_us": busy_us,
-        "engine_empty_frame_us": empty_us,
+        "engine_frame_us": frame_us(qnet, frames),
+        "engine_empty_frame_us": frame_us(qnet, np.zeros_like(frames)),
         "device": DEVICE,
         "seen": [asdict(one) for one in seen],
     }
+
+
+def frame_us(net: Network, frames: NDArray) -> float:
+    """Return the microseconds that the engine takes for one of the frames ``(N, 1, ...)``."""
+    with net.stream(threads=1) as stream:
+        for frame in frames:
+            stream.push(frame)
+        return 1e3 * stream.latency_ms
 
 
 def as_text(facts: dict[str, Any]) -> str:
@@ -168,6 +159,6 @@ def as_text(facts: dict[str, Any]) -> str:
         ("engine, a frame", f"{facts['engine_frame_us']:.0f} us (measured)"),
         ("engine, an empty frame", f"{facts['engine_empty_frame_us']:.0f} us (measured)"),
         ("time taken", f"{facts['seconds']:.0f} s (training included)"),
-        *((name, path) for name, path in facts["files"].items()),
+        *facts["files"].items(),
     ]
     return table(rows)

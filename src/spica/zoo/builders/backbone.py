@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from spica.errors import SpicaError
-from spica.layers import GlobalAverage, Input
-from spica.network import Layer, Network
-from spica.zoo.builders.blocks import HeNormal, conv, dense, depthwise, separable
+from spica.layers import GlobalAverage
+from spica.network import Network
+from spica.zoo.builders.blocks import Stack
 
 STEM_FILTERS = 32
 BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1))
@@ -55,24 +55,16 @@ def _build(
             f"{name}: alpha must be at least {1 / STEM_FILTERS}, resolution and classes at least 1; "
             f"got alpha {alpha}, resolution {resolution} and {classes} classes"
         )
-    kernel, channels = HeNormal(seed), int(STEM_FILTERS * alpha)
-    layers: list[Layer] = [
-        Input(name="input", shape=(resolution, resolution, 3)),
-        conv("conv_0", "input", kernel(3, 3, 3, channels, fan_in=27), (2, 2)),
-    ]
+    net = Stack((resolution, resolution, 3), seed)
+    net.conv("conv_0", int(STEM_FILTERS * alpha), stride=2)
     for i, (width, stride) in enumerate(BLOCKS, start=1):
-        filters, source, strides = int(width * alpha), layers[-1].name, (stride, stride)
-        pool = GlobalAverage() if i == len(BLOCKS) else None
+        filters, pool = int(width * alpha), GlobalAverage() if i == len(BLOCKS) else None
         if i <= convolutions:
-            weights = kernel(3, 3, channels, filters, fan_in=9 * channels)
-            layers.append(conv(f"conv_{i}", source, weights, strides, pool=pool))
+            net.conv(f"conv_{i}", filters, stride=stride, pool=pool)
         elif fused:
-            pair = kernel(3, 3, channels, fan_in=9), kernel(channels, filters, fan_in=channels)
-            layers.append(separable(f"separable_{i}", source, pair, strides, pool))
+            net.separable(f"separable_{i}", filters, stride, pool)
         else:
-            layers.append(depthwise(f"depthwise_{i}", source, kernel(3, 3, channels, fan_in=9), strides))
-            weights = kernel(1, 1, channels, filters, fan_in=channels)
-            layers.append(conv(f"pointwise_{i}", layers[-1].name, weights, pool=pool))
-        channels = filters
-    layers.append(dense("classifier", layers[-1].name, kernel(channels, classes, fan_in=channels), relu=False))
-    return Network(tuple(layers), ("classifier",), name if fused else f"{name}_unfused")
+            net.depthwise(f"depthwise_{i}", stride)
+            net.conv(f"pointwise_{i}", filters, (1, 1), pool=pool)
+    net.dense("classifier", classes, relu=False)
+    return net.network(name if fused else f"{name}_unfused")

@@ -1,4 +1,4 @@
-"""What the builders of Keras models share."""
+"""Layers that several Keras models have."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from spica.util.keras_backend import load_keras
 
 MOMENTUM = 0.9
-"""Of batch normalisation; the usual 0.99 needs more steps than a short training has."""
+"""Momentum of batch normalisation; the usual 0.99 needs more steps than a short training has."""
 
 
 def normalised_relu() -> list[Any]:

@@ -53,15 +53,7 @@ def build_recurrent_tenn(
 ) -> Any:
     """Build an untrained ``keras.Model`` for series: two diagonal state-space layers, dense layers around each.
 
-    Args:
-        shape: shape of a clip, ``(T, C)``.
-        classes: number of logits of each frame.
-        width: number of channels within.
-        scale: factor on the inputs, where they are not about 1.
-        dropout: share of the last activations that training leaves out.
-
-    Raises:
-        SpicaError: for another shape.
+    Args and errors are those of ``build_tenn``.
     """
     keras = load_keras()
     from spica.keras import DiagonalSSM
@@ -109,12 +101,8 @@ def build_spatiotemporal_tenn(
     for count in filters[1:]:
         if depthwise:
             _add(model, DepthwiseTemporalConv(frames, basis, **plain), normalised_relu())
-            _add(
-                model,
-                each(layers.DepthwiseConv2D(3, **space)),
-                normalised_relu(),
-                each(layers.Conv2D(count, 1, **plain)),
-            )
+            in_space, mixing = each(layers.DepthwiseConv2D(3, **space)), each(layers.Conv2D(count, 1, **plain))
+            _add(model, in_space, normalised_relu(), mixing)
         else:
             _add(model, TemporalConv(count, frames, basis, **plain), normalised_relu())
             _add(model, each(layers.Conv2D(count, 3, **space)))

@@ -28,17 +28,9 @@ def train_digit_classifier(digits: Digits, epochs: int = 12, seed: int = 0, show
     Returns:
         The trained ``keras.Model``.
     """
-    return train_classifier(
-        build_digit_classifier,
-        digits.train_x,
-        digits.train_y,
-        epochs=epochs,
-        seed=seed,
-        rate=LEARNING_RATE,
-        warm_up=True,
-        augment=shifted,
-        show=show,
-    )
+    options: dict[str, Any] = {"rate": LEARNING_RATE, "warm_up": True, "augment": shifted}
+    x, y = digits.train_x, digits.train_y
+    return train_classifier(build_digit_classifier, x, y, epochs=epochs, seed=seed, show=show, **options)
 
 
 def shifted(x: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:

@@ -17,16 +17,10 @@ LEARNING_RATE = 3e-3
 def train_moving_digit_classifier(digits: Digits, epochs: int = 4, seed: int = 0, show: bool | None = None) -> Any:
     """Train the classifier on half of ``digits.train_x``, moved; never on the test split.
 
-    Args:
-        digits: the data.
-        epochs: passes over the clips.
-        seed: of the weights and the order.
-        show: whether to show a progress bar; by default only in a terminal.
-
-    Returns:
-        The trained ``keras.Model``.
+    Args and result are those of ``train_digit_classifier``, but clips are not shifted.
     """
     clips = seen_moving(digits.train_x[:TRAINED_CLIPS])
     labels = np.repeat(digits.train_y[:TRAINED_CLIPS, None], clips.shape[1], axis=1)
-    options: dict[str, Any] = {"epochs": epochs, "seed": seed, "rate": LEARNING_RATE, "show": show}
-    return train_classifier(build_moving_digit_classifier, clips, labels, **options)
+    return train_classifier(
+        build_moving_digit_classifier, clips, labels, epochs=epochs, seed=seed, rate=LEARNING_RATE, show=show
+    )
