@@ -24,7 +24,7 @@ from spica.util.progress import progress
 from spica.util.table import table
 
 OPTIONS = ("mode", "chips", "passes")
-"""What can be varied beside a device's figures, and ``sram``, the bytes of both memories of an NP together."""
+"""Options of mapping that can be varied beside a device's figures and ``sram``, both memories of an NP together."""
 
 BETTER = ("latency_ms", "energy_uj", "nps", "passes")
 """Figures of which less is better."""

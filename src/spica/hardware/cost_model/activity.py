@@ -29,11 +29,6 @@ class Activity:
     by_channel: tuple[NDArray[np.float64], ...]  # events of all samples by row and channel (H, C), of each input
     inputs: int  # values of one sample, zero or not
 
-    @property
-    def samples(self) -> int:
-        """Samples that were counted."""
-        return len(self.events)
-
 
 def measure(*inputs: NDArray) -> Activity:
     """Count the events of samples ``(N, H, W, C)``, ``(N, T, C)`` or ``(N, C)`` in all inputs that a layer reads."""
@@ -56,10 +51,10 @@ def expect(kinds: Sequence[TensorType], density: float) -> Activity:
 
 
 def _expect(kind: TensorType, density: float) -> Activity:
-    if len(kind.shape) == 2:
-        height, width, channels, shared = kind.shape[0], 1, kind.channels, kind.shape[0]
-    else:
-        height, width, channels, shared = *(kind.shape if len(kind.shape) == 3 else (1, 1, prod(kind.shape))), 1
+    tokens = len(kind.shape) == 2
+    shape = (kind.shape[0], 1, kind.shape[1]) if tokens else kind.shape
+    height, width, channels = shape if len(shape) == 3 else (1, 1, prod(shape))
+    shared = height if tokens else 1
     events = np.full((1, height), width * channels * density)
     runs = np.full((1, height), channels * (1 - (1 - density) ** (width * shared)) / shared)
     return Activity(events, runs, (np.full((height, channels), width * density),), height * width * channels)

@@ -15,7 +15,7 @@ SMALL_NETWORK = 1_000_000
 
 @dataclass(frozen=True)
 class Confidence:
-    """How far a run's estimates can be believed."""
+    """The confidence in a run's estimates."""
 
     tier: str  # one of TIERS
     reasons: tuple[str, ...]  # what takes the run away from the networks that were fitted, in words

@@ -47,7 +47,7 @@ def model_cost(schedule: Schedule, activity: Mapping[str, Activity]) -> Statisti
 
 def _layer(schedule: Schedule, place: Placement, received: Activity) -> tuple[LayerCost, np.ndarray, np.ndarray]:
     """Return the averages of one layer, and the cycles and microjoules of each sample in it."""
-    device, spec, unit, samples = schedule.device, place.spec, UNITS[place.op_type], received.samples
+    device, spec, unit, samples = schedule.device, place.spec, UNITS[place.op_type], len(received.events)
     cycles, events = _cycles(device, place, received), received.events.sum(axis=1)
     traffic = route_traffic(schedule.network, place, schedule.by_layer, received)
     energy = unit.energy(device, spec, events * spec.fan_out) + traffic.hops / samples * device.hop_pj * 1e-6

@@ -62,7 +62,7 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class Power:
-    """What a power meter like the one on the vendor's boards would show of a run, one sample after the other."""
+    """Modelled power of a run, one sample after the other, as the meter on the vendor's boards would show it."""
 
     floor_mw: float  # without any event
     average_mw: float  # over the run

@@ -85,7 +85,7 @@ class DenseUnit(EventUnit):
         each, start = device.dense_cycles, device.dense_start_cycles
         if place.external_weights:
             each, start = device.external_dense_cycles, device.external_dense_start_cycles
-        return np.full(activity.samples, each * (place.spec.macs * filters / place.spec.filters) + start)
+        return np.full(len(activity.events), each * (place.spec.macs * filters / place.spec.filters) + start)
 
     def energy(self, device: Device, spec: LayerSpec, sops: Floats) -> Floats:
         """Charge every multiply-accumulate."""
@@ -101,7 +101,7 @@ class InputUnit(DenseUnit):
         """Return the cycles for all products."""
         spec = place.spec
         together = -(-spec.filters // device.input_unit_filters)
-        return np.full(activity.samples, device.input_unit_cycles * (spec.macs // spec.filters) * together)
+        return np.full(len(activity.events), device.input_unit_cycles * (spec.macs // spec.filters) * together)
 
 
 class TokenUnit(DenseUnit):
@@ -112,7 +112,7 @@ class TokenUnit(DenseUnit):
         spec = place.spec
         share = filters / max(spec.filters, 1) / len(place.bands)
         cycles = spec.macs / device.products_per_cycle + device.output_cycles * spec.outputs
-        return np.full(activity.samples, share * cycles + device.layer_cycles)
+        return np.full(len(activity.events), share * cycles + device.layer_cycles)
 
 
 UNITS: dict[OpType, EventUnit] = dict.fromkeys(OpType, EventUnit()) | {

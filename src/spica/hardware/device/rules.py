@@ -26,7 +26,7 @@ def _size(size: Pair | None) -> int | str | None:
 
 
 class Quantity(NamedTuple):
-    """What a rule can bound: its name in words, what to do where it is broken, and its value in a layer's spec.
+    """A quantity that rules can bound: its name in words, the remedy of a broken rule, its value in a layer's spec.
 
     ``None`` is the value in a layer that has no such quantity.
     """
@@ -61,7 +61,7 @@ QUANTITIES = {
     "pool_size": Quantity("pooling size", "change the pooling size", lambda s: _area(s.pool_size)),
     "pool_stride": Quantity("pooling stride", "change the pooling stride", lambda s: _area(s.pool_strides)),
 }
-"""What rules can bound, by the name that device files use."""
+"""Quantities that rules can bound, by the name that device files use."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from spica.util.renamed import renamed
 from spica.util.table import table
 
 TIERS = ("calibrated", "interpolated", "transferred", "speculative")
-"""How far a device's figures of time and energy can be trusted, best first."""
+"""Degrees of confidence in a device's figures of time and energy, best first."""
 
 
 @dataclass(frozen=True, kw_only=True)

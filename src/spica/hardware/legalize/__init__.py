@@ -1,4 +1,1 @@
-"""Legalization: changes that make an integer network obey a device's rules and leave its outputs as they were.
-
-``weights`` and ``pooling`` hold the rules, each a pass on one layer for one device; ``fix`` runs them.
-"""
+"""Legalization: safe changes after which a network breaks fewer of a device's rules; ``weights`` and ``pooling``."""

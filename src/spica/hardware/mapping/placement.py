@@ -1,4 +1,4 @@
-"""Where and when layers run: their tiles, the processors of the mesh that hold those, and passes one after another."""
+"""Placement: the tiles of layers, the processors of the mesh that hold them, and the passes in which they run."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Placement:
 
     @property
     def op_type(self) -> OpType:
-        """What the layer is to the hardware."""
+        """Type of the layer to the hardware."""
         return self.spec.op_type
 
     @property
