@@ -14,7 +14,7 @@ from spica.frontends.keras_layers import ALONG_CHANNELS, IDENTITIES, LAYERS, fun
 from spica.frontends.ops import GraphBuilder
 from spica.frontends.registry import Operations, hint
 from spica.frontends.view import View
-from spica.layers import Reshape
+from spica.layers import Input, Reshape
 from spica.network import Network
 
 OPERATIONS = Operations("Keras layer", LAYERS, keras_time.CLIPS)
@@ -124,7 +124,7 @@ class _Walk(GraphBuilder):
         shape = tuple(tensor.shape[1 + self.over_time :])
         if any(size is None for size in shape):
             raise SpicaError(f"{layer.name}: input shape {shape} has unknown sizes; build the model with fixed ones")
-        source = self.input(layer.name, shape)
+        source = self.make(Input, layer.name, shape=shape)
         if self.recurrent and len(shape) == 1:
             return self.move(Reshape, f"{source.tensor}/step", source, shape=(1, *shape))
         return self.frame(source, source.tensor) if self.over_time else source

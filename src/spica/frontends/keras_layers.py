@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from spica.frontends.ops import GraphBuilder
 from spica.frontends.ops.base import refuse
-from spica.frontends.ops.convolution import Window
+from spica.frontends.ops.weighted import Window
 from spica.frontends.registry import Operations
 from spica.frontends.view import BATCH, View
 
@@ -168,7 +168,7 @@ LAYERS.update(
         "Flatten": lambda g, at, layer, x: x.flatten(1).named(at),
         "Permute": lambda g, at, layer, x: x.permute((0, *layer.dims)).named(at),
         "Rescaling": lambda g, at, layer, x: g.affine(x, layer.scale, layer.offset, at=at),
-        "Reshape": lambda g, at, layer, x: x.reshape(BATCH, *layer.target_shape).named(at),
+        "Reshape": lambda g, at, layer, x: x.reshape((BATCH, *layer.target_shape)).named(at),
         "Softmax": lambda g, at, layer, x: g.softmax(x, at=at),
         "ZeroPadding2D": lambda g, at, layer, x: g.pad(x, tuple(map(tuple, layer.padding)), at=at),
     }

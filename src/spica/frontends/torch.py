@@ -18,6 +18,7 @@ from spica.frontends.ops import GraphBuilder
 from spica.frontends.patterns import Part
 from spica.frontends.torch_operations import IDENTITIES, MOVES, OPERATIONS, SEVERAL
 from spica.frontends.view import View
+from spica.layers import Input
 from spica.network import Network
 
 
@@ -120,9 +121,9 @@ class _Walk(GraphBuilder):
         if len(shape) > 3:
             raise SpicaError(f"{node.name}: an input of shape {tuple(shape)} is no image, tokens or vector")
         if len(shape) < 3:
-            return self.input(node.name, tuple(shape))
+            return self.make(Input, node.name, shape=tuple(shape))
         channels, height, width = shape
-        return self.input(node.name, (height, width, channels)).channels_first()
+        return self.make(Input, node.name, shape=(height, width, channels)).channels_first()
 
     def call(self, node: Any) -> None:
         """Do one operation of the graph."""

@@ -13,7 +13,7 @@ import numpy as np
 from spica.frontends import patterns
 from spica.frontends.ops import GraphBuilder
 from spica.frontends.ops.base import refuse
-from spica.frontends.ops.convolution import Window
+from spica.frontends.ops.weighted import Window
 from spica.frontends.registry import Operations
 from spica.frontends.view import View
 from spica.semantics.primitives import Padding, Pair
