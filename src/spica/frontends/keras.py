@@ -1,6 +1,6 @@
 """Keras 3 models, sequential or functional, nested or not, to float networks.
 
-This follows a model; how Keras spells each operation is in ``keras_layers`` and ``keras_time``.
+This follows a model; how Keras spells each operation is in ``keras_operations``.
 """
 
 from __future__ import annotations
@@ -9,15 +9,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from spica.errors import SpicaError
-from spica.frontends import keras_time
-from spica.frontends.keras_layers import ALONG_CHANNELS, IDENTITIES, LAYERS, function_of
+from spica.frontends.keras_operations import ALONG_CHANNELS, IDENTITIES, OPERATIONS, function_of, is_causal
 from spica.frontends.ops import GraphBuilder
-from spica.frontends.registry import Operations, hint
+from spica.frontends.ops.base import refuse
+from spica.frontends.registry import hint
 from spica.frontends.view import View
-from spica.layers import Input, Reshape
+from spica.layers import Activation, Conv2D, Dense, Flatten, Gelu, Input, Reshape, Softmax
 from spica.network import Network
 
-OPERATIONS = Operations("Keras layer", LAYERS, keras_time.CLIPS)
+OVER_TIME = {"Conv3D", "DepthwiseTemporalConv", "DiagonalSSM", "TemporalConv", "TimeDistributed"}
+"""Layers by which a model is known to read clips."""
+
+TAKES_CLIPS = OVER_TIME | {
+    "Activation", "Add", "BatchNormalization", "Concatenate", "Dense", "MaxPooling3D", "ReLU", "Rescaling", "Softmax",
+    "ZeroPadding3D",
+}  # fmt: skip
+"""Those, and layers that do the same to every frame of a clip as they do to the clip."""
 
 
 def from_keras(model: Any) -> Network:
@@ -42,7 +49,7 @@ def from_keras(model: Any) -> Network:
             "call model.build(input_shape), or write a subclassed model as a functional one"
         )
     layers = functional._flatten_layers()
-    over_time = any(map(keras_time.is_over_time, layers))
+    over_time = any(map(_is_over_time, layers))
     graph = _Walk(over_time, recurrent=any(type(layer).__name__ == "DiagonalSSM" for layer in layers))
     graph.add_model(functional)
     return graph.network([graph.output(tensor) for tensor in functional.outputs], model.name)
@@ -103,14 +110,14 @@ class _Walk(GraphBuilder):
             self.zeros_before[id(node.outputs[0])] = begins
             return inputs[0]
         convert = OPERATIONS.find(kind, layer.name)
-        if self.in_frame and keras_time.is_over_time(layer):
+        if self.in_frame and _is_over_time(layer):
             raise SpicaError(f"{layer.name}: looks over time inside a TimeDistributed, which hides time; take it out")
-        if self.over_time and not self.in_frame and not keras_time.takes_clips(layer):
+        if self.over_time and not self.in_frame and not _takes_clips(layer):
             fix = hint(kind) or "wrap it in TimeDistributed"
             raise SpicaError(f"{layer.name}: Keras layer {kind} would mix frames; {fix}")
         _check_axis(layer, len(node.input_tensors[0].shape) - (layer is not node.operation))
-        keras_time.check_beginning(layer, begins)
-        self.zeros_before[id(node.outputs[0])] = keras_time.zeros_before(layer)
+        _check_beginning(layer, begins)
+        self.zeros_before[id(node.outputs[0])] = _zeros_before(layer)
         if getattr(layer, "data_format", "channels_last") != "channels_last":
             raise SpicaError(f"{layer.name}: channels_first is not supported; use channels_last")
         at, made = node.operation.name, convert(self, node.operation.name, layer, *inputs)
@@ -135,24 +142,22 @@ class _Walk(GraphBuilder):
         if self.zeros_before.get(id(tensor)):
             raise SpicaError(f"{found.tensor}: the output's clips begin with zeros; leave the padding before it out")
         vector = self.over_time and len(tensor.shape) == 3
-        return keras_time.as_vector(self, found) if vector and len(found.sizes) > 1 else found
+        return _as_vector(self, found) if vector and len(found.sizes) > 1 else found
 
 
 def _check_call(node: Any) -> None:
     """Refuse what a layer is called with beside tensors, and operations that are no layers; a sum of two is one."""
     import keras
 
-    layer, arguments = node.operation, node.arguments
-    plain = [*arguments.args, *(value for name, value in arguments.kwargs.items() if name != "training")]
-    options = [v for v in plain if v is not None and v is not False and not _is_tensors(v)]
-    if not isinstance(layer, keras.Layer):
-        kind = type(layer).__name__
-        if kind != "Add" or options or len(node.input_tensors) != 2:
-            fix = "Rescaling(1, offset) adds a constant" if kind == "Add" else "use one"
-            raise SpicaError(f"{layer.name}: the operation {kind} is none of keras.layers; {fix}")
-    elif options:
-        name = next((n for n, v in arguments.kwargs.items() if v is options[0]), "an argument")
-        raise SpicaError(f"{layer.name}: is called with {name}, which is not supported; leave it out")
+    layer, kind = node.operation, type(node.operation).__name__
+    named = [*(("an argument", value) for value in node.arguments.args), *node.arguments.kwargs.items()]
+    options = [n for n, v in named if n != "training" and v is not None and v is not False and not _is_tensors(v)]
+    if isinstance(layer, keras.Layer):
+        if options:
+            raise SpicaError(f"{layer.name}: is called with {options[0]}, which is not supported; leave it out")
+    elif kind != "Add" or options or len(node.input_tensors) != 2:
+        fix = "Rescaling(1, offset) adds a constant" if kind == "Add" else "use one"
+        raise SpicaError(f"{layer.name}: the operation {kind} is none of keras.layers; {fix}")
 
 
 def _is_tensors(value: Any) -> bool:
@@ -167,3 +172,58 @@ def _check_axis(layer: Any, rank: int) -> None:
     axes = {*axis} if isinstance(axis, list | tuple) else {axis}
     if type(layer).__name__ in ALONG_CHANNELS and not axes <= {-1, rank - 1}:
         raise SpicaError(f"{layer.name}: axis {axis} is not supported; use the last axis, which holds the channels")
+
+
+# -- clips -----------------------------------------------------------------------------------------------------------
+
+
+def _is_over_time(layer: Any) -> bool:
+    """Return whether a model with this layer reads clips."""
+    return type(layer).__name__ in OVER_TIME or is_causal(layer)
+
+
+def _takes_clips(layer: Any) -> bool:
+    """Return whether a layer, as it is, does the same to a clip as to each of its frames, or looks back."""
+    return type(layer).__name__ in TAKES_CLIPS or is_causal(layer)
+
+
+def _zeros_before(layer: Any) -> int:
+    """Return how many frames of zeros a layer lets its clips begin with."""
+    if type(layer).__name__ != "ZeroPadding3D":
+        return 0
+    front, back = layer.padding[0]
+    refuse(layer.name, back > 0, "padding after the last frame", f"use (({front + back}, 0), ...)")
+    return front
+
+
+def _check_beginning(layer: Any, zeros: int) -> None:
+    """Refuse a layer that does not look back as many frames as its clips begin with zeros.
+
+    Then its output would be of other frames than its input.
+    """
+    frames = 1
+    if type(layer).__name__ == "Conv3D":
+        frames += (layer.kernel_size[0] - 1) * layer.dilation_rate[0]
+    need = f"put ZeroPadding3D((({frames - 1}, 0), (0, 0), (0, 0))) before it" if frames > 1 else "leave them out"
+    what = f"an output of {frames} frames where clips begin with {zeros} of zeros"
+    refuse(layer.name, frames != zeros + 1, what, need)
+
+
+def _as_vector(g: GraphBuilder, x: View) -> View:
+    """Return an output that is an image of one pixel, or a stretch of one step, as ``(N, C)``.
+
+    Where a dense layer makes it, that reads plain channels already.
+    """
+    layer = g.layer(x.tensor)
+    while isinstance(layer, Softmax | Activation | Gelu):
+        layer = g.layer(layer.inputs[0])
+    readers = sum(layer.name in other.inputs for other in g.layers)
+    point = isinstance(layer, Dense) or (isinstance(layer, Conv2D) and layer.kernel.shape[:2] == (1, 1))
+    if not point or readers > (layer.name != x.tensor):
+        return x.flatten(1)
+    assert isinstance(layer, Dense | Conv2D)
+    flat, kernel = Flatten(name=f"{layer.name}/flatten", inputs=layer.inputs), layer.kernel
+    dense = Dense(name=layer.name, inputs=(flat.name,), kernel=kernel.reshape(kernel.shape[-2:]), bias=layer.bias)
+    place = g.layers.index(layer)
+    g.layers[place : place + 1] = [flat, dense]
+    return View.whole(x.tensor, x.shape[-1:])

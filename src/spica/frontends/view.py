@@ -67,17 +67,13 @@ class View:
 
     # -- layout moves: each returns a view (or several) and makes no layer; axes count the batch ---------------------
 
-    def permute(self, axes: Sequence[int]) -> View:
-        """Return the view with its axes in another order."""
+    def permute(self, axes: Sequence[int] | None = None) -> View:
+        """Return the view with its axes in another order: reversed where none is given."""
         return self._of(self.numbers.transpose(axes))
 
     def transpose(self, first: int = -1, second: int = -2) -> View:
         """Return the view with two axes swapped."""
         return self._of(np.swapaxes(self.numbers, first, second))
-
-    def reverse_axes(self) -> View:
-        """Return the view with all axes in reverse order."""
-        return self._of(self.numbers.T)
 
     def channels_last(self) -> View:
         """Return ``(N, C, ...)`` as ``(N, ..., C)``."""

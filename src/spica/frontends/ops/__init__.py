@@ -4,8 +4,8 @@
 numpy weights, refuses what cannot be, lowers what no layer has (dilation, groups, depth multipliers, ...), and returns
 a view. A front end is a table that says how a framework spells these operations, one short function for each:
 
-* to take another operation of a framework, write its spelling in that framework's table (``keras_layers.py``,
-  ``keras_time.py``, ``torch_operations.py``);
+* to take another operation of a framework, write its spelling in that framework's table (``keras_operations.py``,
+  ``torch_operations.py``);
 * to lower something new to layers, write one method in the family it belongs to: ``weighted``, ``pointwise`` or
   ``mixing``. Every source then has it.
 

@@ -7,6 +7,7 @@ from math import prod
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spica import layers
 from spica.errors import SpicaError
@@ -18,12 +19,12 @@ from spica.semantics.primitives import Padding, Pair
 Bias = Array | None
 
 
-def dilated(kernel: Array, steps: Sequence[int]) -> Array:
+def dilated(kernel: NDArray[Any], steps: Sequence[int]) -> NDArray[Any]:
     """Return a kernel with zeros between its taps along the first axes, ``steps`` apart: a dilated one, written out."""
     if max(steps) == 1:
         return np.ascontiguousarray(kernel)
     sizes = [(size - 1) * step + 1 for size, step in zip(kernel.shape, steps)]
-    spread = np.zeros((*sizes, *kernel.shape[len(sizes) :]), np.float32)
+    spread = np.zeros((*sizes, *kernel.shape[len(sizes) :]), kernel.dtype)
     spread[tuple(slice(None, None, step) for step in steps)] = kernel
     return spread
 
@@ -62,11 +63,6 @@ class Weighted(Base):
     ) -> View:
         """Convolve an image with ``kernel`` (kh, kw, C / groups, F)."""
         x, (channels, filters) = self.image(x, at), kernel.shape[2:]
-        if channels * groups != x.shape[-1] or filters % groups:
-            raise SpicaError(
-                f"{at}: {filters} filters in {groups} groups of {channels} channels do not fit an input of "
-                f"{x.shape[-1]} channels"
-            )
         if groups > 1 and channels == 1:
             each = kernel.reshape(*kernel.shape[:2], groups, filters // groups)
             return self.depthwise_conv2d(x, each, bias, at=at, **window)
