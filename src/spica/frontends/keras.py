@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from spica.errors import SpicaError
-from spica.frontends.keras_operations import ALONG_CHANNELS, IDENTITIES, OPERATIONS, function_of, is_causal
+from spica.frontends.keras_operations import ALONG_CHANNELS, IDENTITIES, OPERATIONS, function_of, kind_of
 from spica.frontends.ops import GraphBuilder
 from spica.frontends.ops.base import refuse
 from spica.frontends.registry import hint
@@ -17,7 +17,7 @@ from spica.frontends.view import View
 from spica.layers import Activation, Conv2D, Dense, Flatten, Gelu, Input, Reshape, Softmax
 from spica.network import Network
 
-OVER_TIME = {"Conv3D", "DepthwiseTemporalConv", "DiagonalSSM", "TemporalConv", "TimeDistributed"}
+OVER_TIME = {"CausalConv1D", "Conv3D", "DepthwiseTemporalConv", "DiagonalSSM", "TemporalConv", "TimeDistributed"}
 """Layers by which a model is known to read clips."""
 
 TAKES_CLIPS = OVER_TIME | {
@@ -49,8 +49,8 @@ def from_keras(model: Any) -> Network:
             "call model.build(input_shape), or write a subclassed model as a functional one"
         )
     layers = functional._flatten_layers()
-    over_time = any(map(_is_over_time, layers))
-    graph = _Walk(over_time, recurrent=any(type(layer).__name__ == "DiagonalSSM" for layer in layers))
+    kinds = set(map(kind_of, layers))
+    graph = _Walk(over_time=bool(kinds & OVER_TIME), recurrent="DiagonalSSM" in kinds)
     graph.add_model(functional)
     return graph.network([graph.output(tensor) for tensor in functional.outputs], model.name)
 
@@ -62,15 +62,13 @@ class _Walk(GraphBuilder):
         over_time: whether the first axis after the batch's is time, of which a network reads one frame.
         recurrent: whether a frame is a stretch of one step.
         in_frame: whether what is walked is inside a ``TimeDistributed``.
-        tensors: what each Keras tensor is, by its id.
-        zeros_before: frames of zeros that a tensor of clips begins with.
+        tensors: what each Keras tensor is, by its id, and how many frames of zeros its clips begin with.
     """
 
     def __init__(self, over_time: bool, recurrent: bool) -> None:
         super().__init__()
         self.over_time, self.recurrent, self.in_frame = over_time, recurrent, False
-        self.tensors: dict[int, View] = {}
-        self.zeros_before: dict[int, int] = {}
+        self.tensors: dict[int, tuple[View, int]] = {}
 
     def add_model(self, model: Any) -> None:
         for depth in sorted(model._nodes_by_depth, reverse=True):
@@ -82,7 +80,7 @@ class _Walk(GraphBuilder):
         if node.is_input:
             for tensor in node.outputs:
                 if id(tensor) not in self.tensors:  # a nested model's input is bound by the call to it
-                    self.tensors[id(tensor)] = self._source(layer, tensor)
+                    self.tensors[id(tensor)] = self._source(layer, tensor), 0
             return
         _check_call(node)
         if type(layer).__name__ == "TimeDistributed":
@@ -100,31 +98,27 @@ class _Walk(GraphBuilder):
         """Say that Keras tensors are the same as others."""
         for tensor, other in zip(tensors, others):
             self.tensors[id(tensor)] = self.tensors[id(other)]
-            self.zeros_before[id(tensor)] = self.zeros_before.get(id(other), 0)
 
-    def _converted(self, layer: Any, node: Any) -> View:
-        """Return what ``layer`` gives."""
-        kind, inputs = type(layer).__name__, [self.tensors[id(t)] for t in node.input_tensors]
-        begins = max(self.zeros_before.get(id(t), 0) for t in node.input_tensors)
+    def _converted(self, layer: Any, node: Any) -> tuple[View, int]:
+        """Return what ``layer`` gives, and how many frames of zeros its clips begin with."""
+        at, kind, inputs = node.operation.name, kind_of(layer), [self.tensors[id(t)] for t in node.input_tensors]
         if kind in IDENTITIES:
-            self.zeros_before[id(node.outputs[0])] = begins
             return inputs[0]
         convert = OPERATIONS.find(kind, layer.name)
-        if self.in_frame and _is_over_time(layer):
+        if self.in_frame and kind in OVER_TIME:
             raise SpicaError(f"{layer.name}: looks over time inside a TimeDistributed, which hides time; take it out")
-        if self.over_time and not self.in_frame and not _takes_clips(layer):
+        if self.over_time and not self.in_frame and kind not in TAKES_CLIPS:
             fix = hint(kind) or "wrap it in TimeDistributed"
             raise SpicaError(f"{layer.name}: Keras layer {kind} would mix frames; {fix}")
         _check_axis(layer, len(node.input_tensors[0].shape) - (layer is not node.operation))
-        _check_beginning(layer, begins)
-        self.zeros_before[id(node.outputs[0])] = _zeros_before(layer)
-        if getattr(layer, "data_format", "channels_last") != "channels_last":
-            raise SpicaError(f"{layer.name}: channels_first is not supported; use channels_last")
-        at, made = node.operation.name, convert(self, node.operation.name, layer, *inputs)
+        _check_beginning(layer, max(zeros for _, zeros in inputs))
+        first = getattr(layer, "data_format", "channels_last") != "channels_last"
+        refuse(layer.name, first, "channels_first", "use channels_last")
+        made, begins = convert(self, at, layer, *(x for x, _ in inputs)), _zeros_before(layer)
         if kind == "Activation" or not hasattr(layer, "activation"):
-            return made
+            return made, begins
         function = function_of(layer)
-        return self.activation(made, function, at=at, name=f"{made.tensor}/{function}")
+        return self.activation(made, function, at=at, name=f"{made.tensor}/{function}"), begins
 
     def _source(self, layer: Any, tensor: Any) -> View:
         """Return an input: of one sample, or of one frame of a clip, which is then an image."""
@@ -138,8 +132,8 @@ class _Walk(GraphBuilder):
 
     def output(self, tensor: Any) -> View:
         """Return an output of the model in the shape that it gives."""
-        found = self.tensors[id(tensor)]
-        if self.zeros_before.get(id(tensor)):
+        found, zeros = self.tensors[id(tensor)]
+        if zeros:
             raise SpicaError(f"{found.tensor}: the output's clips begin with zeros; leave the padding before it out")
         vector = self.over_time and len(tensor.shape) == 3
         return _as_vector(self, found) if vector and len(found.sizes) > 1 else found
@@ -175,16 +169,6 @@ def _check_axis(layer: Any, rank: int) -> None:
 
 
 # -- clips -----------------------------------------------------------------------------------------------------------
-
-
-def _is_over_time(layer: Any) -> bool:
-    """Return whether a model with this layer reads clips."""
-    return type(layer).__name__ in OVER_TIME or is_causal(layer)
-
-
-def _takes_clips(layer: Any) -> bool:
-    """Return whether a layer, as it is, does the same to a clip as to each of its frames, or looks back."""
-    return type(layer).__name__ in TAKES_CLIPS or is_causal(layer)
 
 
 def _zeros_before(layer: Any) -> int:

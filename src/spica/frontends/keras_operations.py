@@ -61,9 +61,10 @@ def function_of(layer: Any) -> str:
     return function if own else f"{function} (not Keras' own)"
 
 
-def is_causal(layer: Any) -> bool:
-    """Return whether a layer is a causal convolution of Keras' own."""
-    return type(layer).__name__ == "Conv1D" and layer.padding == "causal"
+def kind_of(layer: Any) -> str:
+    """Return the name of a layer's class: "CausalConv1D" of a ``Conv1D`` that looks back."""
+    kind = type(layer).__name__
+    return "CausalConv1D" if kind == "Conv1D" and layer.padding == "causal" else kind
 
 
 @op("SeparableConv2D")
@@ -156,10 +157,8 @@ def _cropping(g: GraphBuilder, at: str, layer: Any, x: View) -> View:
     return g.narrowed(x.slice(1, first, x.sizes[0] - last).named(at), at)
 
 
-@op("Conv1D")
-def _conv1d(g: GraphBuilder, at: str, layer: Any, x: View) -> View:
-    fix = 'over time use padding="causal"; else reshape to an image of height 1 and use Conv2D'
-    refuse(at, not is_causal(layer), f'a Conv1D with padding "{layer.padding}"', fix)
+@op("CausalConv1D")
+def _causal(g: GraphBuilder, at: str, layer: Any, x: View) -> View:
     refuse(at, set(layer.strides) != {1}, "a stride over time", "leave it out")
     return g.conv1d_causal(x, *kernel_bias(layer), layer.groups, layer.dilation_rate[0], at=at)
 

@@ -18,7 +18,7 @@ HINTS = {
     "swish": "use ReLU or GELU",
     "sigmoid": "leave it out; apply it to the network's output",
     "upsampling2d": "use a transposed convolution",
-    "conv1d": "write it as a 2D convolution on an image of height 1",
+    "conv1d": 'in Keras, over time, use padding="causal"; else write it as a 2D convolution on an image of height 1',
     "globalaveragepooling1d": "over time leave it out, and train on labels for every frame",
     "globalaveragepooling3d": "leave the average over time out, and train on labels for every frame",
     "nativebatchnormlegit": "keep running statistics: BatchNorm2d(track_running_stats=True)",
