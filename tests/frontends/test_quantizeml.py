@@ -13,7 +13,7 @@ import pytest
 
 import spica
 from spica.frontends.quantizeml.fixed_point import saturating_multiplier
-from spica.frontends.quantizeml.onnx_rules import split_kind
+from spica.frontends.quantizeml.onnx_file import split_kind
 from spica.quantization.rounding import nearest_multiplier
 
 GOLDEN = Path(__file__).parent.parent / "conformance" / "golden"

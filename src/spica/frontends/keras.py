@@ -1,6 +1,6 @@
 """Keras 3 models, sequential or functional, nested or not, to float networks.
 
-This follows a model; how Keras spells each operation is in ``keras_layers`` and ``keras_time``.
+This follows a model; how Keras spells each operation is in ``keras_operations``.
 """
 
 from __future__ import annotations
@@ -9,15 +9,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from spica.errors import SpicaError
-from spica.frontends import keras_time
-from spica.frontends.keras_layers import ALONG_CHANNELS, IDENTITIES, LAYERS, function_of
+from spica.frontends.keras_operations import ALONG_CHANNELS, IDENTITIES, OPERATIONS, function_of, kind_of
 from spica.frontends.ops import GraphBuilder
-from spica.frontends.registry import Operations, hint
+from spica.frontends.ops.base import refuse
+from spica.frontends.registry import hint
 from spica.frontends.view import View
-from spica.layers import Reshape
+from spica.layers import Activation, Conv2D, Dense, Flatten, Gelu, Input, Reshape, Softmax
 from spica.network import Network
 
-OPERATIONS = Operations("Keras layer", LAYERS, keras_time.CLIPS)
+OVER_TIME = {"CausalConv1D", "Conv3D", "DepthwiseTemporalConv", "DiagonalSSM", "TemporalConv", "TimeDistributed"}
+"""Layers by which a model is known to read clips."""
+
+TAKES_CLIPS = OVER_TIME | {
+    "Activation", "Add", "BatchNormalization", "Concatenate", "Dense", "MaxPooling3D", "ReLU", "Rescaling", "Softmax",
+    "ZeroPadding3D",
+}  # fmt: skip
+"""Those, and layers that do the same to every frame of a clip as they do to the clip."""
 
 
 def from_keras(model: Any) -> Network:
@@ -42,8 +49,8 @@ def from_keras(model: Any) -> Network:
             "call model.build(input_shape), or write a subclassed model as a functional one"
         )
     layers = functional._flatten_layers()
-    over_time = any(map(keras_time.is_over_time, layers))
-    graph = _Walk(over_time, recurrent=any(type(layer).__name__ == "DiagonalSSM" for layer in layers))
+    kinds = set(map(kind_of, layers))
+    graph = _Walk(over_time=bool(kinds & OVER_TIME), recurrent="DiagonalSSM" in kinds)
     graph.add_model(functional)
     return graph.network([graph.output(tensor) for tensor in functional.outputs], model.name)
 
@@ -55,15 +62,13 @@ class _Walk(GraphBuilder):
         over_time: whether the first axis after the batch's is time, of which a network reads one frame.
         recurrent: whether a frame is a stretch of one step.
         in_frame: whether what is walked is inside a ``TimeDistributed``.
-        tensors: what each Keras tensor is, by its id.
-        zeros_before: frames of zeros that a tensor of clips begins with.
+        tensors: what each Keras tensor is, by its id, and how many frames of zeros its clips begin with.
     """
 
     def __init__(self, over_time: bool, recurrent: bool) -> None:
         super().__init__()
         self.over_time, self.recurrent, self.in_frame = over_time, recurrent, False
-        self.tensors: dict[int, View] = {}
-        self.zeros_before: dict[int, int] = {}
+        self.tensors: dict[int, tuple[View, int]] = {}
 
     def add_model(self, model: Any) -> None:
         for depth in sorted(model._nodes_by_depth, reverse=True):
@@ -75,7 +80,7 @@ class _Walk(GraphBuilder):
         if node.is_input:
             for tensor in node.outputs:
                 if id(tensor) not in self.tensors:  # a nested model's input is bound by the call to it
-                    self.tensors[id(tensor)] = self._source(layer, tensor)
+                    self.tensors[id(tensor)] = self._source(layer, tensor), 0
             return
         _check_call(node)
         if type(layer).__name__ == "TimeDistributed":
@@ -93,66 +98,60 @@ class _Walk(GraphBuilder):
         """Say that Keras tensors are the same as others."""
         for tensor, other in zip(tensors, others):
             self.tensors[id(tensor)] = self.tensors[id(other)]
-            self.zeros_before[id(tensor)] = self.zeros_before.get(id(other), 0)
 
-    def _converted(self, layer: Any, node: Any) -> View:
-        """Return what ``layer`` gives."""
-        kind, inputs = type(layer).__name__, [self.tensors[id(t)] for t in node.input_tensors]
-        begins = max(self.zeros_before.get(id(t), 0) for t in node.input_tensors)
+    def _converted(self, layer: Any, node: Any) -> tuple[View, int]:
+        """Return what ``layer`` gives, and how many frames of zeros its clips begin with."""
+        at, kind, inputs = node.operation.name, kind_of(layer), [self.tensors[id(t)] for t in node.input_tensors]
         if kind in IDENTITIES:
-            self.zeros_before[id(node.outputs[0])] = begins
             return inputs[0]
         convert = OPERATIONS.find(kind, layer.name)
-        if self.in_frame and keras_time.is_over_time(layer):
+        if self.in_frame and kind in OVER_TIME:
             raise SpicaError(f"{layer.name}: looks over time inside a TimeDistributed, which hides time; take it out")
-        if self.over_time and not self.in_frame and not keras_time.takes_clips(layer):
+        if self.over_time and not self.in_frame and kind not in TAKES_CLIPS:
             fix = hint(kind) or "wrap it in TimeDistributed"
             raise SpicaError(f"{layer.name}: Keras layer {kind} would mix frames; {fix}")
         _check_axis(layer, len(node.input_tensors[0].shape) - (layer is not node.operation))
-        keras_time.check_beginning(layer, begins)
-        self.zeros_before[id(node.outputs[0])] = keras_time.zeros_before(layer)
-        if getattr(layer, "data_format", "channels_last") != "channels_last":
-            raise SpicaError(f"{layer.name}: channels_first is not supported; use channels_last")
-        at, made = node.operation.name, convert(self, node.operation.name, layer, *inputs)
+        _check_beginning(layer, max(zeros for _, zeros in inputs))
+        first = getattr(layer, "data_format", "channels_last") != "channels_last"
+        refuse(layer.name, first, "channels_first", "use channels_last")
+        made, begins = convert(self, at, layer, *(x for x, _ in inputs)), _zeros_before(layer)
         if kind == "Activation" or not hasattr(layer, "activation"):
-            return made
+            return made, begins
         function = function_of(layer)
-        return self.activation(made, function, at=at, name=f"{made.tensor}/{function}")
+        return self.activation(made, function, at=at, name=f"{made.tensor}/{function}"), begins
 
     def _source(self, layer: Any, tensor: Any) -> View:
         """Return an input: of one sample, or of one frame of a clip, which is then an image."""
         shape = tuple(tensor.shape[1 + self.over_time :])
         if any(size is None for size in shape):
             raise SpicaError(f"{layer.name}: input shape {shape} has unknown sizes; build the model with fixed ones")
-        source = self.input(layer.name, shape)
+        source = self.make(Input, layer.name, shape=shape)
         if self.recurrent and len(shape) == 1:
             return self.move(Reshape, f"{source.tensor}/step", source, shape=(1, *shape))
         return self.frame(source, source.tensor) if self.over_time else source
 
     def output(self, tensor: Any) -> View:
         """Return an output of the model in the shape that it gives."""
-        found = self.tensors[id(tensor)]
-        if self.zeros_before.get(id(tensor)):
+        found, zeros = self.tensors[id(tensor)]
+        if zeros:
             raise SpicaError(f"{found.tensor}: the output's clips begin with zeros; leave the padding before it out")
         vector = self.over_time and len(tensor.shape) == 3
-        return keras_time.as_vector(self, found) if vector and len(found.sizes) > 1 else found
+        return _as_vector(self, found) if vector and len(found.sizes) > 1 else found
 
 
 def _check_call(node: Any) -> None:
     """Refuse what a layer is called with beside tensors, and operations that are no layers; a sum of two is one."""
     import keras
 
-    layer, arguments = node.operation, node.arguments
-    plain = [*arguments.args, *(value for name, value in arguments.kwargs.items() if name != "training")]
-    options = [v for v in plain if v is not None and v is not False and not _is_tensors(v)]
-    if not isinstance(layer, keras.Layer):
-        kind = type(layer).__name__
-        if kind != "Add" or options or len(node.input_tensors) != 2:
-            fix = "Rescaling(1, offset) adds a constant" if kind == "Add" else "use one"
-            raise SpicaError(f"{layer.name}: the operation {kind} is none of keras.layers; {fix}")
-    elif options:
-        name = next((n for n, v in arguments.kwargs.items() if v is options[0]), "an argument")
-        raise SpicaError(f"{layer.name}: is called with {name}, which is not supported; leave it out")
+    layer, kind = node.operation, type(node.operation).__name__
+    named = [*(("an argument", value) for value in node.arguments.args), *node.arguments.kwargs.items()]
+    options = [n for n, v in named if n != "training" and v is not None and v is not False and not _is_tensors(v)]
+    if isinstance(layer, keras.Layer):
+        if options:
+            raise SpicaError(f"{layer.name}: is called with {options[0]}, which is not supported; leave it out")
+    elif kind != "Add" or options or len(node.input_tensors) != 2:
+        fix = "Rescaling(1, offset) adds a constant" if kind == "Add" else "use one"
+        raise SpicaError(f"{layer.name}: the operation {kind} is none of keras.layers; {fix}")
 
 
 def _is_tensors(value: Any) -> bool:
@@ -167,3 +166,48 @@ def _check_axis(layer: Any, rank: int) -> None:
     axes = {*axis} if isinstance(axis, list | tuple) else {axis}
     if type(layer).__name__ in ALONG_CHANNELS and not axes <= {-1, rank - 1}:
         raise SpicaError(f"{layer.name}: axis {axis} is not supported; use the last axis, which holds the channels")
+
+
+# -- clips -----------------------------------------------------------------------------------------------------------
+
+
+def _zeros_before(layer: Any) -> int:
+    """Return how many frames of zeros a layer lets its clips begin with."""
+    if type(layer).__name__ != "ZeroPadding3D":
+        return 0
+    front, back = layer.padding[0]
+    refuse(layer.name, back > 0, "padding after the last frame", f"use (({front + back}, 0), ...)")
+    return front
+
+
+def _check_beginning(layer: Any, zeros: int) -> None:
+    """Refuse a layer that does not look back as many frames as its clips begin with zeros.
+
+    Then its output would be of other frames than its input.
+    """
+    frames = 1
+    if type(layer).__name__ == "Conv3D":
+        frames += (layer.kernel_size[0] - 1) * layer.dilation_rate[0]
+    need = f"put ZeroPadding3D((({frames - 1}, 0), (0, 0), (0, 0))) before it" if frames > 1 else "leave them out"
+    what = f"an output of {frames} frames where clips begin with {zeros} of zeros"
+    refuse(layer.name, frames != zeros + 1, what, need)
+
+
+def _as_vector(g: GraphBuilder, x: View) -> View:
+    """Return an output that is an image of one pixel, or a stretch of one step, as ``(N, C)``.
+
+    Where a dense layer makes it, that reads plain channels already.
+    """
+    layer = g.layer(x.tensor)
+    while isinstance(layer, Softmax | Activation | Gelu):
+        layer = g.layer(layer.inputs[0])
+    readers = sum(layer.name in other.inputs for other in g.layers)
+    point = isinstance(layer, Dense) or (isinstance(layer, Conv2D) and layer.kernel.shape[:2] == (1, 1))
+    if not point or readers > (layer.name != x.tensor):
+        return x.flatten(1)
+    assert isinstance(layer, Dense | Conv2D)
+    flat, kernel = Flatten(name=f"{layer.name}/flatten", inputs=layer.inputs), layer.kernel
+    dense = Dense(name=layer.name, inputs=(flat.name,), kernel=kernel.reshape(kernel.shape[-2:]), bias=layer.bias)
+    place = g.layers.index(layer)
+    g.layers[place : place + 1] = [flat, dense]
+    return View.whole(x.tensor, x.shape[-1:])

@@ -7,14 +7,14 @@ products. A half-done operation is a ``Part``: it stands for a tensor, but no la
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from spica.errors import SpicaError
 from spica.frontends.ops import GraphBuilder
 from spica.frontends.ops.base import refuse
-from spica.frontends.view import View
+from spica.frontends.view import View, same
 from spica.layers import Scale
 
 
@@ -46,8 +46,7 @@ class Gate(Part):
     half = "a gate, half of a GELU"
 
 
-@dataclass(frozen=True)
-class Heads:
+class Heads(NamedTuple):
     """Queries, keys or values of attention: channels ``[start, start + width)`` of each token, cut into heads."""
 
     start: int
@@ -64,7 +63,7 @@ def heads_of(view: View) -> Heads | None:
     if tokens != view.shape[0] or start + width > view.shape[1]:
         return None
     wanted = View.whole("", view.shape).slice(2, start, start + width).unflatten(2, (heads, each)).transpose(1, 2)
-    return Heads(start, width, heads) if np.array_equal(view.numbers, wanted.numbers) else None
+    return Heads(start, width, heads) if same(view.numbers, wanted.numbers) else None
 
 
 def add(g: GraphBuilder, at: str, x: Any, y: Any) -> Any:
@@ -158,7 +157,8 @@ def _whole(value: Any, at: str) -> View:
 
 def _before_factor(g: GraphBuilder, x: View, at: str) -> tuple[View, float]:
     """Return what a view is one factor times of, and the factor: 1 where no layer with a single factor made it."""
-    x, layer = g.tokens(x, at), g.layer(g.tokens(x, at).tensor)
+    x = g.tokens(x, at)
+    layer = g.layer(x.tensor)
     if not isinstance(layer, Scale) or layer.offset.any() or (layer.scale != layer.scale[0]).any():
         return x, 1.0
     return replace(x, tensor=layer.inputs[0]), float(layer.scale[0])
@@ -166,10 +166,9 @@ def _before_factor(g: GraphBuilder, x: View, at: str) -> tuple[View, float]:
 
 def _apply(g: GraphBuilder, at: str, gate: Gate, view: View) -> Any:
     view = g.tokens(view, at)
-    candidates = [(view, 1.0), _before_factor(g, view, at)]  # x itself may be a product
-    for source, factor in candidates:
-        same = source.tensor == gate.x.tensor and np.array_equal(source.numbers, gate.x.numbers)
-        if same and gate.raised and not gate.applied:
+    for source, factor in ((view, 1.0), _before_factor(g, view, at)):  # x itself may be a product
+        equal = source.tensor == gate.x.tensor and same(source.numbers, gate.x.numbers)
+        if equal and gate.raised and not gate.applied:
             return _completed(g, at, replace(gate, factor=gate.factor * factor, applied=True))
     raise SpicaError(f"{at}: a product of two tensors is not supported; use layers with weights")
 

@@ -1,4 +1,4 @@
-"""Tables of operations: how one framework spells each, by name, and what to use instead of what none can take."""
+"""Tables of operations: how one source spells each, by name, and what to use instead of what none can take."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HINTS = {
     "swish": "use ReLU or GELU",
     "sigmoid": "leave it out; apply it to the network's output",
     "upsampling2d": "use a transposed convolution",
-    "conv1d": "write it as a 2D convolution on an image of height 1",
+    "conv1d": 'in Keras, over time, use padding="causal"; else write it as a 2D convolution on an image of height 1',
     "globalaveragepooling1d": "over time leave it out, and train on labels for every frame",
     "globalaveragepooling3d": "leave the average over time out, and train on labels for every frame",
     "nativebatchnormlegit": "keep running statistics: BatchNorm2d(track_running_stats=True)",
@@ -30,21 +30,21 @@ HINTS = {
 
 
 def hint(name: str) -> str | None:
-    """Return what to use instead of an operation, however a framework writes its name."""
+    """Return what to use instead of an operation, however a source writes its name."""
     return HINTS.get(name.replace("_", "").lower())
 
 
 class Operations(dict[str, Callable[..., Any]]):
-    """The operations of one framework: ``@op("Conv2D")`` enters the function that reads one.
+    """The operations of one source: ``@op("Conv2D")`` enters the function that reads one.
 
     Args:
         what: what an operation is called in messages: "Keras layer".
-        tables: others whose operations are taken over.
+        refusal: what is said of one that cannot be read.
     """
 
-    def __init__(self, what: str, *tables: Operations) -> None:
-        super().__init__({name: function for table in tables for name, function in table.items()})
-        self.what = what
+    def __init__(self, what: str, refusal: str = "is not supported") -> None:
+        super().__init__()
+        self.what, self.refusal = what, refusal
 
     def __call__(self, *names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Return a decorator that enters a function under each of ``names``."""
@@ -63,5 +63,6 @@ class Operations(dict[str, Callable[..., Any]]):
         """
         if name not in self:
             supported = ", ".join(sorted(known for known in self if not known.startswith("_")))
-            raise SpicaError(f"{at}: {self.what} {name} is not supported; {hint(name) or f'Spica takes {supported}'}")
+            fix = hint(name) or f"Spica reads {supported}"
+            raise SpicaError(f"{at}: {self.what} {name} {self.refusal}; {fix}")
         return self[name]

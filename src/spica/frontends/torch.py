@@ -9,15 +9,16 @@ from __future__ import annotations
 import copy
 import logging
 import operator
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
-
-import numpy as np
 
 from spica.errors import SpicaError
 from spica.frontends.ops import GraphBuilder
 from spica.frontends.patterns import Part
 from spica.frontends.torch_operations import IDENTITIES, MOVES, OPERATIONS, SEVERAL
 from spica.frontends.view import View
+from spica.layers import Input
 from spica.network import Network
 
 
@@ -37,11 +38,10 @@ def from_torch(module: Any, example: Any) -> Network:
         SpicaError: naming the first operation that cannot be taken and what would work instead.
     """
     exported = _export(module, example)
-    graph = _Walk()
-    known = {**dict(exported.state_dict), **dict(exported.constants)}
-    signature = exported.graph_signature
+    known, signature = {**exported.state_dict, **exported.constants}, exported.graph_signature
     held = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     held |= signature.inputs_to_lifted_tensor_constants
+    graph = _Walk(exported.graph.nodes)
     for node in exported.graph.nodes:
         if node.op == "placeholder":
             graph.values[node.name] = _kept(known[held[node.name]]) if node.name in held else graph.source(node)
@@ -63,9 +63,8 @@ def _export(module: Any, example: Any) -> Any:
     except (TypeError, ValueError, RuntimeError):
         raise SpicaError(f"example is {example!r:.60}, but must be a tensor or an array with a batch axis") from None
     if example.ndim < 2 or not len(example):
-        raise SpicaError(
-            f"example has shape {tuple(example.shape)}, but must have a batch axis and at least one sample"
-        )
+        shape = tuple(example.shape)
+        raise SpicaError(f"example has shape {shape}, but must have a batch axis and at least one sample")
     one = example[:1]
     # Two samples, so that the batch axis can be told from axes of one.
     two = (torch.cat([one, one]).to(next(module.parameters(), one).dtype),)
@@ -87,32 +86,38 @@ def _export(module: Any, example: Any) -> Any:
 
 
 def _kept(value: Any) -> Any:
-    """A parameter, buffer or constant; real ones in float32, whatever a module is kept in."""
+    """Return a parameter, buffer or constant; real ones in float32, whatever a module is kept in."""
     value = value.detach().cpu()
     return value.float() if value.is_floating_point() else value
 
 
 def _leaves(values: Any) -> list[Any]:
-    """What lists hold, and lists in them."""
+    """Return what lists hold, and lists in them."""
     return [leaf for value in values for leaf in (_leaves(value) if isinstance(value, list) else [value])]
 
 
 def _plain(value: Any) -> Any:
-    """A constant tensor as an array of float32; other values as they are."""
+    """Return a constant tensor as an array, real ones in float32; other values as they are."""
     if isinstance(value, list):
         return [_plain(v) for v in value]
-    if not hasattr(value, "numpy"):
-        return value
-    array = value.numpy()
-    return array.astype(np.float32) if array.dtype.kind == "f" else array
+    return _kept(value).numpy().copy() if hasattr(value, "numpy") else value
 
 
 class _Walk(GraphBuilder):
-    """Follows an exported graph; knows what each node's tensor is: a view, a part of an operation, or PyTorch's own."""
+    """Follows an exported graph.
 
-    def __init__(self) -> None:
+    Attributes:
+        values: what each node's tensor is, by its name: a view, a part of an operation, or PyTorch's own.
+        operations: names of all that a module does itself, by its place among the modules.
+    """
+
+    def __init__(self, nodes: Iterable[Any]) -> None:
         super().__init__()
         self.values: dict[str, Any] = {}
+        self.operations: dict[tuple[str, ...], set[str]] = defaultdict(set)
+        for node in nodes:
+            if node.op == "call_function" and node.target is not operator.getitem:
+                self.operations[tuple(_modules(node))].add(_operation(node))
 
     def source(self, node: Any) -> View:
         """Return the input of the network that a placeholder is, channels first."""
@@ -120,9 +125,9 @@ class _Walk(GraphBuilder):
         if len(shape) > 3:
             raise SpicaError(f"{node.name}: an input of shape {tuple(shape)} is no image, tokens or vector")
         if len(shape) < 3:
-            return self.input(node.name, tuple(shape))
+            return self.make(Input, node.name, shape=tuple(shape))
         channels, height, width = shape
-        return self.input(node.name, (height, width, channels)).channels_first()
+        return self.make(Input, node.name, shape=(height, width, channels)).channels_first()
 
     def call(self, node: Any) -> None:
         """Do one operation of the graph."""
@@ -131,8 +136,14 @@ class _Walk(GraphBuilder):
         if not any(isinstance(v, View | Part) for v in _leaves([*args, *options.values()])):
             self.values[node.name] = node.target(*args, **options)  # the input has no part in it: PyTorch computes it
             return
-        made = self.result(_operation(node), _where(node), [_plain(a) for a in args], options)
-        self.values[node.name] = made
+        self.values[node.name] = self.result(_operation(node), self.where(node), [_plain(a) for a in args], options)
+
+    def where(self, node: Any) -> str:
+        """Return the path of the module that a node belongs to, with the operation where it has several or no path."""
+        modules = _modules(node)
+        path = list(modules.values())[-1][0] if modules else ""
+        alone = path and len(self.operations[tuple(modules)]) < 2
+        return "/".join(part for part in (path.replace(".", "/"), "" if alone else _operation(node)) if part)
 
     def result(self, name: str, at: str, args: list[Any], options: dict[str, Any]) -> Any:
         """Return what an operation makes of views, arrays and plain values."""
@@ -173,17 +184,12 @@ class _Walk(GraphBuilder):
 
 
 def _operation(node: Any) -> str:
-    """The name of what a node does, without its overload: "conv2d"."""
+    """Return the name of what a node does, without its overload: "conv2d"."""
     if node.target is operator.getitem:
         return "getitem"
     return str(getattr(node.target, "_schema", node.target)).partition("(")[0].split("::")[-1].split(".")[0]
 
 
-def _where(node: Any) -> str:
-    """The path of the module that a node belongs to; its own name where the module does more than this."""
-    stack = node.meta.get("nn_module_stack") or {}
-    path = list(stack.values())[-1][0] if stack else ""
-    mine = [n for n in node.graph.nodes if (n.meta.get("nn_module_stack") or {}).keys() == stack.keys()]
-    kinds = {_operation(n) for n in mine if n.op == "call_function"} - {"getitem"}
-    label = _operation(node) if len(kinds) > 1 or not path else ""
-    return "/".join(part for part in (path.replace(".", "/"), label) if part)
+def _modules(node: Any) -> dict[str, tuple[str, Any]]:
+    """Return the modules that a node is inside of, outermost first: their paths and types by PyTorch's own names."""
+    return node.meta.get("nn_module_stack") or {}

@@ -13,7 +13,7 @@ import numpy as np
 from spica.frontends import patterns
 from spica.frontends.ops import GraphBuilder
 from spica.frontends.ops.base import refuse
-from spica.frontends.ops.convolution import Window
+from spica.frontends.ops.weighted import Window
 from spica.frontends.registry import Operations
 from spica.frontends.view import View
 from spica.semantics.primitives import Padding, Pair
@@ -27,8 +27,8 @@ MOVES: dict[str, Callable[..., Any]] = {
         "unbind", "unflatten", "unsqueeze",
     )
 } | {
-    "_unsafe_view": View.reshape, "mT": View.transpose, "numpy_T": View.reverse_axes, "split_with_sizes": View.split,
-    "t": View.reverse_axes, "view": View.reshape,
+    "_unsafe_view": View.reshape, "mT": View.transpose, "numpy_T": View.permute, "split_with_sizes": View.split,
+    "t": View.permute, "view": View.reshape,
 }  # fmt: skip
 """What only moves elements."""
 
@@ -86,19 +86,6 @@ def _conv_transpose2d(
     return g.conv_transpose2d(x, grouped.reshape(kh, kw, -1, each * groups), bias, groups, at=at, **window)
 
 
-@op("linear")
-def _linear(g: GraphBuilder, at: str, x: View, weight, bias=None) -> View:
-    return g.linear(x, weight.T, bias, at=at)
-
-
-@op("_native_batch_norm_legit_no_training")
-def _batch_norm(
-    g: GraphBuilder, at: str, x: View, gamma, beta, mean, variance, momentum=0.1, epsilon=1e-5
-) -> list[View]:
-    made = g.batch_norm(x.channels_last(), gamma, beta, mean, variance, epsilon, at=at)
-    return [made.channels_first()]
-
-
 @op("layer_norm")
 def _layer_norm(g: GraphBuilder, at: str, x: View, shape, gamma=None, beta=None, epsilon=1e-5, *_) -> View:
     refuse(at, len(shape) != 1, "normalisation of more than channels", "normalise the channels of tokens")
@@ -110,12 +97,6 @@ def _layer_norm(g: GraphBuilder, at: str, x: View, shape, gamma=None, beta=None,
 def _max_pool(g: GraphBuilder, at: str, x: View, size, stride=None, padding=0, dilation=1, ceil=False) -> View:
     refuse(at, pair(dilation) != (1, 1) or ceil, "pooling with dilation or ceil_mode", "leave them out")
     return g.max_pool(x, pair(size), pair(stride or size), pairs(padding), at=at)
-
-
-@op("avg_pool2d")
-@on_images
-def _avg_pool(g: GraphBuilder, at: str, x: View, size, stride=None, padding=0, *_) -> View:
-    return g.average_pool(x, pair(size), pairs(padding), at=at)
 
 
 @op("_adaptive_avg_pool2d", "adaptive_avg_pool2d")
@@ -137,12 +118,8 @@ def _cat(g: GraphBuilder, at: str, parts: list[Any], axis=0) -> View:
     views = [part for part in parts if isinstance(part, View)]
     if len(views) == len(parts):
         return g.concat(views, axis, at=at)
-    refuse(
-        at,
-        len(parts) != 2 or len(views) != 1 or parts[1] is not views[0],
-        "concatenation with constants",
-        "put one token before the others",
-    )
+    other = len(parts) != 2 or len(views) != 1 or parts[1] is not views[0]
+    refuse(at, other, "concatenation with constants", "put one token before the others")
     return g.class_token(views[0], np.asarray(parts[0]), axis, at=at)
 
 
@@ -171,6 +148,8 @@ def _attention(
 
 
 def _plain(read: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a reader of sums that refuses one that scales what it adds."""
+
     def checked(g: GraphBuilder, at: str, x: Any, y: Any, *, alpha: float = 1) -> Any:
         refuse(at, alpha != 1, f"a sum with alpha {alpha}", "scale what is added")
         return read(g, at, x, y)
@@ -178,21 +157,26 @@ def _plain(read: Callable[..., Any]) -> Callable[..., Any]:
     return checked
 
 
-OPERATIONS.update(
-    {
-        "add": _plain(patterns.add),
-        "clamp": lambda g, at, x, low=None, high=None: g.clip(x, low, high, at=at),
-        "clamp_min": lambda g, at, x, low: g.clip(x, low, at=at),
-        "div": patterns.divide,
-        "erf": patterns.erf,
-        "gelu": lambda g, at, x, approximate="none": g.gelu(x, by_tanh=approximate != "none", at=at),
-        "hardtanh": lambda g, at, x, low=-1, high=1: g.clip(x, low, high, at=at),
-        "matmul": patterns.matmul,
-        "mul": patterns.multiply,
-        "native_dropout": lambda g, at, x, *_: [x],
-        "relu": lambda g, at, x: g.clip(x, at=at),
-        "relu6": lambda g, at, x: g.clip(x, 0, 6, at=at),
-        "sub": _plain(patterns.subtract),
-        "softmax": lambda g, at, x, axis, *_: patterns.softmax(g, at, x, axis),
-    }
-)
+OPERATIONS |= {
+    "_native_batch_norm_legit_no_training": lambda g, at, x, gamma, beta, mean, variance, momentum, epsilon: [
+        g.batch_norm(x.channels_last(), gamma, beta, mean, variance, epsilon, at=at).channels_first()
+    ],
+    "add": _plain(patterns.add),
+    "avg_pool2d": on_images(
+        lambda g, at, x, size, stride=None, padding=0, *_: g.average_pool(x, pair(size), pairs(padding), at=at)
+    ),
+    "clamp": lambda g, at, x, low=None, high=None: g.clip(x, low, high, at=at),
+    "clamp_min": lambda g, at, x, low: g.clip(x, low, at=at),
+    "div": patterns.divide,
+    "erf": patterns.erf,
+    "gelu": lambda g, at, x, approximate="none": g.gelu(x, by_tanh=approximate != "none", at=at),
+    "hardtanh": lambda g, at, x, low=-1, high=1: g.clip(x, low, high, at=at),
+    "linear": lambda g, at, x, weight, bias=None: g.linear(x, weight.T, bias, at=at),
+    "matmul": patterns.matmul,
+    "mul": patterns.multiply,
+    "native_dropout": lambda g, at, x, *_: [x],
+    "relu": lambda g, at, x: g.clip(x, at=at),
+    "relu6": lambda g, at, x: g.clip(x, 0, 6, at=at),
+    "sub": _plain(patterns.subtract),
+    "softmax": lambda g, at, x, axis, *_: patterns.softmax(g, at, x, axis),
+}

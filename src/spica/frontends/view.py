@@ -9,16 +9,38 @@ A reader writes "permute" as ``x.permute(axes)``: every layout move is a method 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+Numbers = NDArray[np.int64]
+
 BATCH = 2
 """Samples that a network is followed with: two, so that the batch axis can be told from axes of one."""
+
+_counted: Callable[[], Numbers | None] = lambda: None  # noqa: E731
+
+
+def count(size: int) -> Numbers:
+    """Return 0 to ``size - 1``, a window on one array that all views share as long as there are any.
+
+    What only looks at that array in another way costs nothing, and ``same`` need not read it.
+    """
+    global _counted
+    numbers = _counted()
+    if numbers is None or len(numbers) < size:
+        numbers = np.arange(size)
+        _counted = weakref.ref(numbers)
+    return numbers[:size]
+
+
+def same(a: Numbers, b: Numbers) -> bool:
+    """Return whether two arrays hold the same numbers in the same shape."""
+    return a.__array_interface__ == b.__array_interface__ or np.array_equal(a, b)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,27 +57,23 @@ class View:
 
     tensor: str
     shape: tuple[int, ...]
-    numbers: NDArray[np.int64]
+    numbers: Numbers
     label: str = ""
 
     @classmethod
     def whole(cls, tensor: str, shape: tuple[int, ...]) -> View:
         """Return all of an output of ``shape`` in its own order, batch first."""
-        return cls(tensor, shape, np.arange(BATCH * prod(shape)).reshape(BATCH, *shape))
+        return cls(tensor, shape, count(BATCH * prod(shape)).reshape(BATCH, *shape))
 
     # -- layout moves: each returns a view (or several) and makes no layer; axes count the batch ---------------------
 
-    def permute(self, axes: Sequence[int]) -> View:
-        """Return the view with its axes in another order."""
+    def permute(self, axes: Sequence[int] | None = None) -> View:
+        """Return the view with its axes in another order: reversed where none is given."""
         return self._of(self.numbers.transpose(axes))
 
     def transpose(self, first: int = -1, second: int = -2) -> View:
         """Return the view with two axes swapped."""
         return self._of(np.swapaxes(self.numbers, first, second))
-
-    def reverse_axes(self) -> View:
-        """Return the view with all axes in reverse order."""
-        return self._of(self.numbers.T)
 
     def channels_last(self) -> View:
         """Return ``(N, C, ...)`` as ``(N, ..., C)``."""
@@ -65,20 +83,19 @@ class View:
         """Return ``(N, ..., C)`` as ``(N, C, ...)``."""
         return self._of(np.moveaxis(self.numbers, -1, 1))
 
-    def reshape(self, *sizes: Any) -> View:
-        """Return the view in another shape of as many elements, given as one sequence or as arguments."""
-        flat = sizes[0] if len(sizes) == 1 and isinstance(sizes[0], list | tuple) else sizes
-        return self._of(self.numbers.reshape([int(size) for size in flat]))
+    def reshape(self, sizes: Sequence[int]) -> View:
+        """Return the view in another shape of as many elements."""
+        return self._of(self.numbers.reshape([int(size) for size in sizes]))
 
     def flatten(self, start: int = 0, stop: int = -1) -> View:
         """Return the view with the axes ``start`` to ``stop`` (included) made one."""
         x = self.numbers
-        return self._of(x.reshape(*x.shape[: start % x.ndim], -1, *x.shape[stop % x.ndim + 1 :]))
+        return self.reshape((*x.shape[: start % x.ndim], -1, *x.shape[stop % x.ndim + 1 :]))
 
     def unflatten(self, axis: int, sizes: Sequence[int]) -> View:
         """Return the view with one axis made several."""
         x, axis = self.numbers, axis % self.numbers.ndim
-        return self._of(x.reshape(*x.shape[:axis], *sizes, *x.shape[axis + 1 :]))
+        return self.reshape((*x.shape[:axis], *sizes, *x.shape[axis + 1 :]))
 
     def expand(self, sizes: Sequence[int], implicit: bool = False) -> View:
         """Return the view with axes of one repeated; -1 keeps an axis."""
@@ -88,7 +105,7 @@ class View:
     def squeeze(self, axis: int | Sequence[int] | None = None) -> View:
         """Return the view without the given axes, or all, where they have one place."""
         x = self.numbers
-        axes = range(x.ndim) if axis is None else [axis] if isinstance(axis, int) else axis
+        axes = range(x.ndim) if axis is None else np.atleast_1d(axis)
         return self._of(x.squeeze(tuple(a % x.ndim for a in axes if x.shape[a] == 1)))
 
     def unsqueeze(self, axis: int) -> View:
@@ -97,7 +114,7 @@ class View:
 
     def select(self, axis: int, place: int) -> View:
         """Return one place of an axis, without the axis."""
-        return self._of(np.take(self.numbers, place, axis))
+        return self._of(np.moveaxis(self.numbers, axis, 0)[place])
 
     def slice(self, axis: int = 0, start: int | None = None, stop: int | None = None, step: int = 1) -> View:
         """Return a range of places of an axis."""
@@ -114,9 +131,9 @@ class View:
         ends = np.arange(size, length + size, size) if isinstance(size, int) else np.cumsum(size)
         return [self._of(part) for part in np.split(self.numbers, ends[:-1], axis)]
 
-    def chunk(self, count: int, axis: int = 0) -> list[View]:
-        """Return ``count`` pieces of an axis, the last one shorter where they do not fit."""
-        return self.split(-(-self.numbers.shape[axis] // count), axis)
+    def chunk(self, parts: int, axis: int = 0) -> list[View]:
+        """Return ``parts`` pieces of an axis, the last one shorter where they do not fit."""
+        return self.split(-(-self.numbers.shape[axis] // parts), axis)
 
     def named(self, label: str) -> View:
         """Return the view with a name for the layer that its moves become."""
@@ -126,7 +143,7 @@ class View:
         """Return the same elements of another output that has as many values, as they lie in it."""
         return replace(self, tensor=other.tensor, shape=other.shape)
 
-    def _of(self, numbers: NDArray) -> View:
+    def _of(self, numbers: Numbers) -> View:
         return replace(self, numbers=numbers)
 
     # -- what a layer that reads the view can see ------------------------------------------------------------------
@@ -142,14 +159,13 @@ class View:
         return prod(self.shape)
 
     @property
-    def positions(self) -> NDArray[np.int64]:
+    def positions(self) -> Numbers:
         """Where each element lies in its own sample."""
         return self.numbers % self.size
 
     def is_ordered(self) -> bool:
         """Return whether it is the whole output in its own order, batch first, in whatever shape."""
-        flat = self.numbers.reshape(-1)
-        return len(self.numbers) == BATCH and np.array_equal(flat, np.arange(BATCH * self.size))
+        return len(self.numbers) == BATCH and same(self.numbers.reshape(-1), count(BATCH * self.size))
 
     def is_whole(self) -> bool:
         """Return whether it is the whole output as it is."""
@@ -159,7 +175,7 @@ class View:
         """Return whether it has values of every sample that a network is followed with."""
         return bool(self.numbers.size) and self.numbers.min() < self.size <= self.numbers.max()
 
-    def rows(self) -> NDArray[np.int64] | None:
+    def rows(self) -> Numbers | None:
         """Return which row of channels each of its rows (along the last axis) is; None where they are not such rows."""
         channels, first = self.shape[-1], self.numbers[..., 0]
         follow = (np.diff(self.numbers, axis=-1) == 1).all()
@@ -167,7 +183,7 @@ class View:
             return None
         return first // channels
 
-    def flat_order(self) -> NDArray[np.int64] | None:
+    def flat_order(self) -> Numbers | None:
         """Return the order in which each row holds all values of a sample; None where one does not."""
         order = self.positions.reshape(-1, self.numbers.shape[-1])
         samples = (self.numbers // self.size).reshape(order.shape)

@@ -13,8 +13,7 @@ load_keras()  # on a backend that is installed, before the layers import it
 
 from spica.keras.polynomials import Jacobi  # noqa: E402
 from spica.keras.recurrent import DiagonalSSM  # noqa: E402
-from spica.keras.resampling import resample  # noqa: E402
-from spica.keras.temporal import DepthwiseTemporalConv, TemporalConv  # noqa: E402
+from spica.keras.temporal import DepthwiseTemporalConv, TemporalConv, resample  # noqa: E402
 from spica.keras.tokens import TokenEmbedding  # noqa: E402
 
 __all__ = ["DepthwiseTemporalConv", "DiagonalSSM", "Jacobi", "TemporalConv", "TokenEmbedding", "resample"]

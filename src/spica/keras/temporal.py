@@ -8,6 +8,7 @@ import keras
 from keras import ops
 from spica.errors import SpicaError
 from spica.keras.polynomials import Jacobi
+from spica.keras.recurrent import DiagonalSSM
 
 
 class _Temporal(keras.layers.Layer):
@@ -23,18 +24,22 @@ class _Temporal(keras.layers.Layer):
             raise SpicaError(f"{self.name}: basis is {basis!r:.40}, but must be a Jacobi, or None for plain weights")
         self.bias: Any = None
 
-    def _build(self, shape: tuple[int, ...], filters: int) -> None:
-        count = self.frames if self.basis is None else self.basis.count
+    def _tap(self, channels: int) -> tuple[int, ...]:
+        """Return the shape of one tap for an input of that many channels, filters last."""
+        return (channels,)
+
+    def build(self, input_shape: tuple) -> None:
+        """Make the weights for an input of this shape."""
+        tap, count = self._tap(input_shape[-1]), self.frames if self.basis is None else self.basis.count
         start: Any = keras.initializers.VarianceScaling(2.0, "fan_in")
-        if self.basis is not None:
+        if self.basis is not None or len(tap) == 1:
             # Each polynomial adds 1 / frames of its coefficient's square to a tap's: so that taps come out as He's.
-            deviation = (2 * self.frames / (count * (shape[0] if len(shape) > 1 else 1))) ** 0.5
-            start = keras.initializers.RandomNormal(stddev=deviation)
-        elif len(shape) == 1:
-            start = keras.initializers.RandomNormal(stddev=(2 / count) ** 0.5)
-        self.weights_over_time = self.add_weight(name="kernel", shape=(count, *shape), initializer=start)
+            share = 1 if self.basis is None else self.frames
+            fan = tap[0] if len(tap) > 1 else 1
+            start = keras.initializers.RandomNormal(stddev=(2 * share / (count * fan)) ** 0.5)
+        self.weights_over_time = self.add_weight(name="kernel", shape=(count, *tap), initializer=start)
         if self.use_bias:
-            self.bias = self.add_weight(name="bias", shape=(filters,), initializer="zeros")
+            self.bias = self.add_weight(name="bias", shape=tap[-1:], initializer="zeros")
 
     @property
     def kernel(self) -> Any:
@@ -47,16 +52,17 @@ class _Temporal(keras.layers.Layer):
     def call(self, x: Any) -> Any:
         """Compute the layer on a batch."""
         length = x.shape[1] if x.shape[1] is not None else ops.shape(x)[1]
-        rest = ((0, 0),) * (len(x.shape) - 2)
-        padded = ops.pad(x, ((0, 0), (self.frames - 1, 0), *rest))
+        padded = ops.pad(x, ((0, 0), (self.frames - 1, 0), *((0, 0),) * (len(x.shape) - 2)))
         kernel = self.kernel
+        product = ops.matmul if len(kernel.shape) > 2 else ops.multiply
         total: Any = 0
         for i in range(self.frames):
-            total = total + self._products(padded[:, i : i + length], kernel[i])
+            total = total + product(padded[:, i : i + length], kernel[i])
         return total if self.bias is None else total + self.bias
 
-    def _products(self, x: Any, tap: Any) -> Any:
-        raise NotImplementedError
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        """Return the shape of the output."""
+        return (*input_shape[:-1], self._tap(input_shape[-1])[-1])
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal layer."""
@@ -81,16 +87,8 @@ class TemporalConv(_Temporal):
         super().__init__(frames, basis, **options)
         self.filters = filters
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Make the weights for an input of this shape."""
-        self._build((input_shape[-1], self.filters), self.filters)  # type: ignore[arg-type]
-
-    def _products(self, x: Any, tap: Any) -> Any:
-        return ops.matmul(x, tap)
-
-    def compute_output_shape(self, input_shape: tuple) -> tuple:
-        """Return the shape of the output."""
-        return (*input_shape[:-1], self.filters)
+    def _tap(self, channels: int) -> tuple[int, ...]:
+        return (channels, self.filters)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal layer."""
@@ -105,13 +103,42 @@ class DepthwiseTemporalConv(_Temporal):
         frames, basis, use_bias: see ``TemporalConv``.
     """
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Make the weights for an input of this shape."""
-        self._build((input_shape[-1],), input_shape[-1])  # type: ignore[arg-type]
 
-    def _products(self, x: Any, tap: Any) -> Any:
-        return x * tap
+IN_STEPS = _Temporal | DiagonalSSM | keras.layers.Conv1D | keras.layers.Conv3D | keras.layers.RNN
+"""Layers that look back by a number of frames, whatever time that is."""
 
-    def compute_output_shape(self, input_shape: tuple) -> tuple:
-        """Return the shape of the output."""
-        return input_shape
+
+def resample(model: Any, rate: float) -> Any:
+    """Return a model for clips of ``rate`` times as many frames a second, whose kernels are resampled polynomials.
+
+    Args:
+        model: a ``keras.Model`` whose layers over time all have a ``basis``.
+        rate: 2 for twice the rate; each layer's number of frames is rounded, to at least one.
+
+    Returns:
+        A model of the same weights; its clips may be of any length.
+
+    Raises:
+        SpicaError: for any other layer over time, which has no meaning at another rate.
+    """
+    if not isinstance(model, keras.Model):
+        raise SpicaError(f"expected a keras.Model, got {type(model).__name__}; resample before spica.from_keras")
+    if not isinstance(rate, int | float) or not 0 < rate < float("inf"):
+        raise SpicaError(f"rate is {rate!r}, but must be a number above 0")
+
+    def at_rate(layer: Any) -> Any:
+        config = layer.get_config()
+        if isinstance(layer, _Temporal) and layer.basis is not None:
+            config["frames"] = max(round(layer.frames * rate), 1)
+        elif isinstance(layer, IN_STEPS):
+            raise SpicaError(f"{layer.name}: it counts in frames; use a temporal layer with a basis to resample it")
+        if isinstance(layer, keras.layers.InputLayer):
+            shape = config["batch_shape"]
+            config["batch_shape"] = (shape[0], None, *shape[2:])
+        return type(layer).from_config(config)
+
+    (source,) = model.inputs
+    clips = keras.Input((None, *source.shape[2:]), name=source.name, dtype=source.dtype)
+    made = keras.models.clone_model(model, clone_function=at_rate, input_tensors=clips, recursive=True)
+    made.set_weights(model.get_weights())
+    return made

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import singledispatch
 from itertools import count
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spica.errors import SpicaError
 from spica.frontends.view import View
-from spica.layers import Dense, Flatten, Input, Reshape, Scale, Take, ZeroPad
+from spica.layers import Dense, Flatten, Reshape, Scale, Take, ZeroPad
 from spica.network import Layer, Network, TensorType
 from spica.network.layer import infer
 from spica.passes import merge_embeddings
 from spica.semantics.primitives import Padding, Pair, resolve_padding
+
+Array = NDArray[np.float32]
 
 NONE: Padding = ((0, 0), (0, 0))
 """No padding."""
@@ -52,12 +56,8 @@ class Base:
         self.types[layer.name] = infer(layer, [self.types[i] for i in layer.inputs])
         return View.whole(layer.name, self.types[layer.name].shape)
 
-    def input(self, name: str, shape: tuple[int, ...]) -> View:
-        """Add an input of the network."""
-        return self.make(Input, name, shape=shape)
-
     def network(self, outputs: Sequence[View], name: str) -> Network:
-        """Return the network of all layers that its outputs need.
+        """Return the network of all layers that its outputs need, and of all its inputs.
 
         Raises:
             SpicaError: where an output's elements are not in the order of a layer's.
@@ -65,7 +65,7 @@ class Base:
         names = tuple(self.whole(x, x.label or x.tensor).tensor for x in outputs)
         needed = set(names)
         for layer in reversed(self.layers):
-            if layer.name in needed or isinstance(layer, Input):
+            if layer.name in needed or not layer.inputs:
                 needed |= {layer.name, *layer.inputs}
         kept = tuple(layer for layer in self.layers if layer.name in needed)
         return merge_embeddings(Network(kept, names, name))
@@ -110,7 +110,7 @@ class Base:
 
     def narrowed(self, x: View, at: str) -> View:
         """Return the view on no more tokens than it needs."""
-        if len(x.shape) != 2:
+        if len(x.shape) != 2 or x.is_ordered():
             return x
         tokens, channels = x.shape
         used = np.unique(x.positions // channels)
@@ -127,14 +127,7 @@ class Base:
         """Return whole tokens with only some channels: where a layer has weights, of those that make them."""
         if width == x.shape[-1]:
             return x
-        layer, part, name = self.layer(x.tensor), slice(start, start + width), f"{x.tensor}/{start // width}"
-        if isinstance(layer, Dense):
-            bias = None if layer.bias is None else layer.bias[part]
-            return self.insert(replace(layer, name=name, kernel=layer.kernel[:, part], bias=bias))
-        if isinstance(layer, Scale):
-            source = self.channels(View.whole(layer.inputs[0], x.shape), start, width)
-            return self.make(Scale, name, source, scale=layer.scale[part], offset=layer.offset[part])
-        return self.move(Take, name, x, axis=1, start=start, stop=start + width)
+        return _channels(self.layer(x.tensor), self, x, start, width)
 
     # -- padding -----------------------------------------------------------------------------------------------------
 
@@ -148,3 +141,23 @@ class Base:
         if amounts == NONE:
             return "valid"
         return "same" if amounts == same and not isinstance(self.layer(x.tensor), ZeroPad) else amounts
+
+
+@singledispatch
+def _channels(layer: Layer, g: Base, x: View, start: int, width: int) -> View:
+    """Return the channels ``[start, start + width)`` of the tokens ``x`` that ``layer`` makes."""
+    return g.move(Take, f"{x.tensor}/{start // width}", x, axis=1, start=start, stop=start + width)
+
+
+@_channels.register
+def _(layer: Dense, g: Base, x: View, start: int, width: int) -> View:
+    part = slice(start, start + width)
+    bias = None if layer.bias is None else layer.bias[part]
+    return g.insert(replace(layer, name=f"{x.tensor}/{start // width}", kernel=layer.kernel[:, part], bias=bias))
+
+
+@_channels.register
+def _(layer: Scale, g: Base, x: View, start: int, width: int) -> View:
+    source, part = View.whole(layer.inputs[0], x.shape), slice(start, start + width)
+    fields = {"scale": layer.scale[part], "offset": layer.offset[part]}
+    return g.make(Scale, f"{x.tensor}/{start // width}", g.channels(source, start, width), **fields)

@@ -5,26 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from spica.errors import SpicaError
-from spica.frontends.ops.base import Base, refuse
-from spica.frontends.view import View
-from spica.layers import Activation, Add, Gelu, ReLU, Scale, Softmax, TokenEmbedding
+from spica.frontends.ops.base import Array, Base, refuse
+from spica.frontends.view import View, same
+from spica.layers import Activation, Add, Gelu, LayerNormalization, ReLU, Reshape, Scale, Softmax, TokenEmbedding
 from spica.network import Layer
-
-Array = NDArray[np.float32]
 
 
 class Pointwise(Base):
-    """Sums, normalisation by statistics, and activations; see ``GraphBuilder``."""
+    """Sums, normalisation and activations; see ``GraphBuilder``."""
 
     def add(self, x: View, y: View, *, at: str) -> View:
         """Add two tensors of one shape."""
         x, y = self.tokens(x, at), self.tokens(y, at)
         if x.numbers.shape == y.numbers.shape and x.is_ordered() and y.is_ordered() and x.shape != y.shape:
             x, y = self.whole(x, at), self.whole(y, at)
-        if x.shape != y.shape or not np.array_equal(x.numbers, y.numbers):
+        if x.shape != y.shape or not same(x.numbers, y.numbers):
             raise SpicaError(
                 f"{at}: adds tensors of shapes {x.sizes} and {y.sizes} whose axes are in different orders, or differ; "
                 "bring them in the same order before"
@@ -52,6 +50,18 @@ class Pointwise(Base):
         offset = -mean * scale
         return self.affine(x, scale, offset if beta is None else offset + beta, at=at)
 
+    def layer_norm(self, x: View, gamma: Array | None, beta: Array | None, epsilon: float, *, at: str) -> View:
+        """Normalise the channels of each token, of each pixel, or of a vector."""
+        x = self._in_rows(self.tokens(x, at), at)
+        refuse(at, x.rows() is None, "normalisation of more than channels", "normalise the channels of tokens")
+        channels = x.shape[-1]
+        if len(x.shape) != 2:  # a vector is one token, an image as many as it has pixels
+            name = f"{at}/token" if len(x.shape) == 1 else f"{at}/tokens"
+            x = x.on(self.move(Reshape, name, x, shape=(x.size // channels, channels)))
+        gamma = np.ones(channels, np.float32) if gamma is None else gamma
+        beta = np.zeros(channels, np.float32) if beta is None else beta
+        return x.on(self.make(LayerNormalization, at, x, gamma=gamma, beta=beta, epsilon=float(epsilon)))
+
     def clip(self, x: View, low: float | None = 0, high: float | None = None, *, at: str) -> View:
         """Hold values within a range that begins at zero."""
         refuse(at, low != 0, f"a clamp from {low}", "use a ReLU")
@@ -66,8 +76,7 @@ class Pointwise(Base):
     def softmax(self, x: View, axis: int = -1, *, at: str) -> View:
         """Apply a softmax over the channels."""
         last = axis in (-1, x.numbers.ndim - 1)
-        if last and x.rows() is None and len(x.sizes) == 1 and x.is_ordered():
-            x = self.whole(x, at)
+        x = self._in_rows(x, at) if last else x
         refuse(at, not last or x.rows() is None, f"a softmax along axis {axis}", "use the channels")
         return self._each(Softmax, at, x)
 
@@ -87,6 +96,10 @@ class Pointwise(Base):
                 return self.softmax(x, at=name)
         raise SpicaError(f"{at}: activation {function!r} is not supported; use relu, relu6, gelu, linear or softmax")
 
+    def _in_rows(self, x: View, at: str) -> View:
+        """Return the view on a vector of its own where it is all of an image or of tokens, made flat."""
+        return self.whole(x, at) if len(x.sizes) == 1 and x.is_ordered() and x.rows() is None else x
+
     def _each(self, kind: type[Layer], at: str, x: View, **fields: Any) -> View:
         """Return the view of a layer that changes every value of a tensor where it is."""
         return x.on(self.make(kind, at, x, **fields))
@@ -94,9 +107,12 @@ class Pointwise(Base):
     def _by_row(self, x: View, values: ArrayLike, without: float, at: str) -> Array:
         """Return values that spread over the elements of ``x`` by row of channels of its tensor, ``(rows, C)``.
 
-        What the view leaves out has the value ``without``.
+        What the view leaves out has the value ``without``. One row stands for all where they are obviously the same.
         """
         values = np.asarray(values, np.float32)
+        each_channel = values.shape == x.shape[-1:] == x.sizes[-1:]
+        if (each_channel or values.size == 1) and x.is_ordered():
+            return np.broadcast_to(values.reshape(-1), (1, x.shape[-1]))
         try:
             spread = np.broadcast_to(values, x.numbers.shape)
         except ValueError:

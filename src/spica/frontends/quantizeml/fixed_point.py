@@ -141,17 +141,13 @@ def step_after(requantize: Requantize) -> NDArray[np.float32]:
 # -- tables of activations -----------------------------------------------------------------------------------------
 
 
-def _swish(x: NDArray, alpha: np.float32) -> NDArray:
-    return x * (np.float32(1) / (np.float32(1) + np.exp(-x)))
-
-
 ACTIVATIONS: dict[str, Callable[[NDArray, np.float32], NDArray]] = {
     "gelu": lambda x, alpha: x * 0.5 * (1 + np.array([math.erf(v / math.sqrt(2)) for v in x.tolist()])),
-    "swish": _swish,
-    "silu": _swish,
+    "swish": lambda x, alpha: x * (np.float32(1) / (np.float32(1) + np.exp(-x))),
     "hard_silu": lambda x, alpha: x * np.clip(x + np.float32(3), 0, 6) / np.float32(6),
     "leaky_relu": lambda x, alpha: np.where(x > 0, x, x * alpha),
 }
+ACTIVATIONS["silu"] = ACTIVATIONS["swish"]
 """Functions that a table stands for, in float32 as the reference computes them; ``alpha`` is a slope below zero."""
 
 

@@ -1,15 +1,10 @@
-"""Rules by which a file's layers become Spica's, whatever kind of file they come from.
-
-A reader hands each of its file's layers to a ``RuleBook``, which finds the rule by the file's name for what the layer
-does. The rule adds Spica's layers to a ``Graph``.
-"""
+"""What both readers of quantizeml's files share: the graph that they add Spica's layers to, and refusals of damage."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -42,43 +37,13 @@ class Graph:
 
     def writer(self, tensor: str) -> str:
         """Return the name of the layer that writes one of the file's tensors."""
-        try:
-            return self.writers[tensor]
-        except KeyError:
-            raise SpicaError(f"{self.source}: {tensor!r} is read before it is written; the file is damaged") from None
+        if tensor not in self.writers:
+            raise SpicaError(f"{self.source}: {tensor!r} is read before it is written; the file is damaged")
+        return self.writers[tensor]
 
     def network(self, outputs: list[str], name: str) -> Network:
         """Return the network whose outputs are the given tensors of the file."""
         return Network(tuple(self.layers), tuple(self.writer(tensor) for tensor in outputs), name)
-
-
-Rule = Callable[[Any, Any], None]
-"""Adds to a graph what a file's layer becomes: ``rule(graph, layer)``."""
-
-
-class RuleBook(dict[str, Rule]):
-    """The rules for one kind of file, by the names that it has for its layers' operations."""
-
-    def reads(self, *operations: str) -> Callable[[Rule], Rule]:
-        """Return a decorator that enters a rule under ``operations``."""
-
-        def enter(rule: Rule) -> Rule:
-            self.update(dict.fromkeys(operations, rule))
-            return rule
-
-        return enter
-
-    def apply(self, operation: str, graph: Graph, layer: Any, what: str) -> None:
-        """Add to ``graph`` what a file's ``layer``, in words ``what``, becomes by the rule for ``operation``.
-
-        Raises:
-            SpicaError: naming the layer, where there is no such rule, or the layer lacks what the rule needs.
-        """
-        if operation not in self:
-            known = ", ".join(sorted(self))
-            raise SpicaError(f"{layer.name}: {what} has no exact counterpart; Spica reads {known}")
-        with refuse_damage(layer.name, what):
-            self[operation](graph, layer)
 
 
 @contextmanager

@@ -1,0 +1,208 @@
+"""How Keras spells operations: one function for each layer, of (graph, name, Keras layer, the views that it reads).
+
+Some are of clips ``(T, ...)``, of which a network has one frame: the layers of ``spica.keras``, a causal ``Conv1D``,
+and a ``Conv3D`` over time alone whose clips ``ZeroPadding3D`` lets begin with zeros. A ``Conv3D`` of single frames is a
+``Conv2D``. What a layer's ``activation`` argument adds is done for all by ``keras``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spica.frontends.ops import GraphBuilder
+from spica.frontends.ops.base import refuse
+from spica.frontends.ops.weighted import Window
+from spica.frontends.registry import Operations
+from spica.frontends.view import BATCH, View, same
+
+Weight = NDArray[np.float32]
+
+op = OPERATIONS = Operations("Keras layer")
+
+IDENTITIES = {
+    "ActivityRegularization", "AlphaDropout", "Dropout", "GaussianDropout", "GaussianNoise", "Identity",
+    "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D",
+}  # fmt: skip
+"""Layers that do nothing at inference."""
+
+ALONG_CHANNELS = ("BatchNormalization", "Concatenate", "LayerNormalization", "Softmax")
+"""Layers with an axis, which must be that of the channels."""
+
+
+def array(weight: Any) -> Weight:
+    """Return a Keras variable of any backend as float32."""
+    from keras import ops
+
+    return np.array(ops.convert_to_numpy(weight), np.float32)
+
+
+def kernel_bias(layer: Any) -> tuple[Weight, Weight | None]:
+    """Return a layer's kernel, and its bias if it has one."""
+    return array(layer.kernel), array(layer.bias) if layer.use_bias else None
+
+
+def gamma_beta(layer: Any) -> tuple[Weight | None, Weight | None]:
+    """Return the factors and offsets of a normalisation, which may do without either."""
+    return array(layer.gamma) if layer.scale else None, array(layer.beta) if layer.center else None
+
+
+def in_space(layer: Any) -> Window:
+    """Return how a convolution's window moves over an image: sizes of clips have time first."""
+    return Window(strides=tuple(layer.strides[-2:]), padding=layer.padding, dilation=tuple(layer.dilation_rate[-2:]))
+
+
+def function_of(layer: Any) -> str:
+    """Return the name of a layer's activation, which Keras' own functions only have to themselves."""
+    function = getattr(layer.activation, "__name__", str(layer.activation))
+    own = getattr(layer.activation, "__module__", "").startswith("keras.")
+    return function if own else f"{function} (not Keras' own)"
+
+
+def kind_of(layer: Any) -> str:
+    """Return the name of a layer's class: "CausalConv1D" of a ``Conv1D`` that looks back."""
+    kind = type(layer).__name__
+    return "CausalConv1D" if kind == "Conv1D" and layer.padding == "causal" else kind
+
+
+@op("SeparableConv2D")
+def _separable(g: GraphBuilder, at: str, layer: Any, x: View) -> View:
+    depthwise, pointwise = array(layer.depthwise_kernel), array(layer.pointwise_kernel)[0, 0]
+    bias = array(layer.bias) if layer.use_bias else None
+    return g.separable_conv2d(x, depthwise, pointwise, bias, at=at, **in_space(layer))
+
+
+@op("Conv2DTranspose")
+def _conv_transpose(g: GraphBuilder, at: str, layer: Any, x: View) -> View:
+    refuse(at, layer.output_padding is not None, "output_padding", "leave it out")
+    kernel, bias = kernel_bias(layer)
+    return g.conv_transpose2d(x, kernel.transpose(0, 1, 3, 2), bias, at=at, **in_space(layer))
+
+
+@op("BatchNormalization")
+def _batch_norm(g: GraphBuilder, at: str, layer: Any, x: View) -> View:
+    mean, variance = array(layer.moving_mean), array(layer.moving_variance)
+    return g.batch_norm(x, *gamma_beta(layer), mean, variance, layer.epsilon, at=at)
+
+
+@op("Normalization")
+def _normalization(g: GraphBuilder, at: str, layer: Any, x: View) -> View:
+    mean, variance = (np.array(v, np.float32).reshape(-1) for v in (layer.mean, layer.variance))
+    other = mean.size not in (1, x.sizes[-1]) or layer.invert
+    refuse(at, other, "normalisation over other axes or inverted", "normalise the last axis")
+    factor = 1 / np.maximum(np.sqrt(variance), 1e-7)
+    return g.affine(x, factor, -mean * factor, at=at)
+
+
+@op("ReLU")
+def _relu(g: GraphBuilder, at: str, layer: Any, x: View) -> View:
+    refuse(at, layer.negative_slope or layer.threshold, "a ReLU with slope or threshold", "use a plain ReLU")
+    return g.clip(x, 0, layer.max_value, at=at)
+
+
+@op("MaxPooling2D")
+def _max_pool(g: GraphBuilder, at: str, layer: Any, x: View) -> View:
+    size, strides = tuple(layer.pool_size[-2:]), tuple(layer.strides[-2:])
+    return g.max_pool(x, size, strides, layer.padding, at=at)
+
+
+@op("AveragePooling2D")
+def _average_pool(g: GraphBuilder, at: str, layer: Any, x: View) -> View:
+    return g.average_pool(x, tuple(layer.pool_size), layer.padding, at=at).named(f"{at}/keepdims")
+
+
+@op("GlobalAveragePooling1D", "GlobalAveragePooling2D")
+def _global_average(g: GraphBuilder, at: str, layer: Any, x: View) -> View:
+    return g.mean(x, range(1, x.numbers.ndim - 1), layer.keepdims, at=at).named(f"{at}/keepdims")
+
+
+@op("Add")
+def _add(g: GraphBuilder, at: str, layer: Any, total: View, *others: View) -> View:
+    for i, other in enumerate(others, start=1):
+        total = g.add(total, other, at=at if i == len(others) else f"{at}/{i}")
+    return total
+
+
+@op("MultiHeadAttention")
+def _attention(g: GraphBuilder, at: str, layer: Any, x: View, *others: View) -> View:
+    between = any(other.tensor != x.tensor or not same(other.numbers, x.numbers) for other in others)
+    refuse(at, between, "attention between different tensors", "use self-attention")
+    refuse(at, layer.key_dim != layer.value_dim, "values of another width than keys", "leave value_dim out")
+
+    def project(x: View, dense: Any, *shape: int, at: str) -> View:
+        bias = array(dense.bias).reshape(-1) if layer.use_bias else None
+        return g.linear(x, array(dense.kernel).reshape(shape), bias, at=at)
+
+    parts = [
+        project(x, getattr(layer, f"{part}_dense"), x.sizes[-1], -1, at=f"{at}/{part}")
+        for part in ("query", "key", "value")
+    ]
+    mixed, last = g.attention(*parts, heads=layer.num_heads, at=f"{at}/attend"), layer.output_dense
+    return project(mixed, last, -1, last.kernel.shape[-1], at=at)
+
+
+@op("TokenEmbedding")
+def _token_embedding(g: GraphBuilder, at: str, layer: Any, x: View) -> View:
+    constants = array(layer.positions)
+    if layer.class_token:
+        constants[0] += array(layer.token)[0]
+    return g.token_embedding(x, constants, class_token=layer.class_token, at=at)
+
+
+@op("Cropping1D")
+def _cropping(g: GraphBuilder, at: str, layer: Any, x: View) -> View:
+    first, last = layer.cropping
+    return g.narrowed(x.slice(1, first, x.sizes[0] - last).named(at), at)
+
+
+@op("CausalConv1D")
+def _causal(g: GraphBuilder, at: str, layer: Any, x: View) -> View:
+    refuse(at, set(layer.strides) != {1}, "a stride over time", "leave it out")
+    return g.conv1d_causal(x, *kernel_bias(layer), layer.groups, layer.dilation_rate[0], at=at)
+
+
+@op("Conv3D")
+def _conv3d(g: GraphBuilder, at: str, layer: Any, x: View) -> View:
+    """Over time alone, or of single frames."""
+    (kernel, bias), space = kernel_bias(layer), in_space(layer)
+    frames, *window = kernel.shape[:3]
+    refuse(
+        at, frames > 1 and set(window) != {1}, f"a kernel {layer.kernel_size} over time and space",
+        f"use two layers, with kernels ({frames}, 1, 1) and (1, {window[0]}, {window[1]})",
+    )  # fmt: skip
+    moves = layer.strides[0] > 1 or (frames > 1 and (set(space["strides"]) != {1} or layer.padding != "valid"))
+    refuse(at, moves, "a stride over time, or padding other than before the first frame", "leave it out")
+    if frames == 1:
+        return g.conv2d(x, kernel[0], bias, layer.groups, at=at, **space)
+    return g.conv1d_causal(x, kernel[:, 0, 0], bias, layer.groups, layer.dilation_rate[0], at=at)
+
+
+@op("MaxPooling3D")
+def _max_pool3d(g: GraphBuilder, at: str, layer: Any, x: View) -> View:
+    frames, *size = layer.pool_size
+    over = not frames == layer.strides[0] == 1
+    refuse(at, over, "pooling over time", f"use pool_size=(1, {size[0]}, {size[1]})")
+    return _max_pool(g, at, layer, x)
+
+
+OPERATIONS |= {
+    "Activation": lambda g, at, layer, x: g.activation(x, function_of(layer), at=at),
+    "Concatenate": lambda g, at, layer, *parts: g.concat(parts, at=at),
+    "Conv2D": lambda g, at, layer, x: g.conv2d(x, *kernel_bias(layer), layer.groups, at=at, **in_space(layer)),
+    "Dense": lambda g, at, layer, x: g.linear(x, *kernel_bias(layer), at=at),
+    "DepthwiseConv2D": lambda g, at, layer, x: g.depthwise_conv2d(x, *kernel_bias(layer), at=at, **in_space(layer)),
+    "DepthwiseTemporalConv": lambda g, at, layer, x: g.depthwise_temporal(x, *kernel_bias(layer), at=at),
+    "DiagonalSSM": lambda g, at, layer, x: g.ssm(x, *map(array, layer.factors), at=at),
+    "Flatten": lambda g, at, layer, x: x.flatten(1).named(at),
+    "LayerNormalization": lambda g, at, layer, x: g.layer_norm(x, *gamma_beta(layer), layer.epsilon, at=at),
+    "Permute": lambda g, at, layer, x: x.permute((0, *layer.dims)).named(at),
+    "Rescaling": lambda g, at, layer, x: g.affine(x, layer.scale, layer.offset, at=at),
+    "Reshape": lambda g, at, layer, x: x.reshape((BATCH, *layer.target_shape)).named(at),
+    "Softmax": lambda g, at, layer, x: g.softmax(x, at=at),
+    "TemporalConv": lambda g, at, layer, x: g.conv1d_causal(x, *kernel_bias(layer), at=at),
+    "ZeroPadding2D": lambda g, at, layer, x: g.pad(x, tuple(map(tuple, layer.padding)), at=at),
+    # Zeros before the first frame are what a layer that looks back starts with.
+    "ZeroPadding3D": lambda g, at, layer, x: g.pad(x, tuple(map(tuple, layer.padding[1:])), at=at),
+}
