@@ -1,4 +1,4 @@
-"""How Keras spells operations: one function for each layer, of (graph, name, Keras layer, the views that it reads).
+"""Keras' spellings of operations: one function for each layer, of (graph, name, Keras layer, the views that it reads).
 
 Some are of clips ``(T, ...)``, of which a network has one frame: the layers of ``spica.keras``, a causal ``Conv1D``,
 and a ``Conv3D`` over time alone whose clips ``ZeroPadding3D`` lets begin with zeros. A ``Conv3D`` of single frames is a

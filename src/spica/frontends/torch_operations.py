@@ -1,4 +1,4 @@
-"""How PyTorch spells operations: one function for each, of (graph, name of the layer, PyTorch's own arguments).
+"""PyTorch's spellings of operations: one function for each, of (graph, name of the layer, PyTorch's own arguments).
 
 PyTorch has channels first: what reads images turns them on the way in and out, which makes no layer.
 """

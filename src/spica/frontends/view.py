@@ -160,7 +160,7 @@ class View:
 
     @property
     def positions(self) -> Numbers:
-        """Where each element lies in its own sample."""
+        """Position of each element in its own sample."""
         return self.numbers % self.size
 
     def is_ordered(self) -> bool:

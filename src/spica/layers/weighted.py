@@ -1,4 +1,4 @@
-"""What layers with weights share: the format of weights, and the steps from accumulator to output.
+"""Layers with weights: the format of weights, and the steps from accumulator to output.
 
 A layer with weights computes accumulators and takes them through bias, max pooling, ReLU, global average pooling and
 the output stage, in this order. In a float network the kernels and the bias are float32; quantising the network

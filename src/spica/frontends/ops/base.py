@@ -1,4 +1,4 @@
-"""What all operations share: adding layers, and bringing views into the forms that layers read."""
+"""Base of all operations: adding layers, and bringing views into the forms that layers read."""
 
 from __future__ import annotations
 

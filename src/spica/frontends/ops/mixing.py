@@ -1,4 +1,4 @@
-"""What brings several places, tokens or tensors together without a kernel: pooling, joining, padding, attention."""
+"""Operations on several places, tokens or tensors without a kernel: pooling, joining, padding, attention."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def without_groups(kernel: Array, groups: int) -> Array:
 
 
 class Window(TypedDict, total=False):
-    """How a window moves over an image: one step a pixel, without padding or dilation, where nothing is said.
+    """Movement of a window over an image: one step a pixel, without padding or dilation, where nothing is said.
 
     ``padding`` is "same" (the odd zero after), "valid", or ``((top, bottom), (left, right))``; ``dilation`` is the
     distance between the window's taps.

@@ -1,4 +1,4 @@
-"""What both readers of quantizeml's files share: the graph that they add Spica's layers to, and refusals of damage."""
+"""Shared by both readers of quantizeml's files: the graph that they add Spica's layers to, and refusals of damage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How quantizeml's files spell each layer: names of classes, settings and variables, and the order of kernels' axes.
+"""Spellings of layers in quantizeml's files: names of classes, settings and variables, and the order of kernels' axes.
 
 The readers of both kinds of file and the writer of Keras files use these tables, so every spelling has one home.
 """
@@ -28,7 +28,7 @@ RECURRENT_VARIABLES = ("A_real", "A_imag")
 
 @dataclass(frozen=True, kw_only=True)
 class WeightedSpelling:
-    """How files spell a layer with weights; the functions bring a kernel to Spica's order of axes, and back."""
+    """Spelling of a layer with weights; the functions bring a kernel to Spica's order of axes, and back."""
 
     layer: type[Any]
     keras: str  # class in a Keras file
@@ -150,7 +150,7 @@ def write_weighted(spelling: WeightedSpelling, layer: Any) -> dict[str, Any]:
 
 
 class PlainSpelling(NamedTuple):
-    """How Keras files spell a layer that neither rounds nor has weights."""
+    """Spelling in Keras files of a layer that neither rounds nor has weights."""
 
     layer: type[Layer]
     keras: tuple[str, ...]  # classes that are read; the first is written

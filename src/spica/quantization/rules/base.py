@@ -54,7 +54,7 @@ def _(reader: layers.Reshape, net: Network) -> bool:
 
 @dataclass(frozen=True)
 class LayerContext:
-    """What a rule may know when it quantises a layer.
+    """Facts that a rule may use when it quantises a layer.
 
     Attributes:
         inputs: types of the integers that the layer reads.
