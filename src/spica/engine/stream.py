@@ -170,7 +170,7 @@ class Stream:
         net = self.network
 
         def step(segment: Segment, read: list[NDArray]) -> list[NDArray]:
-            return execute_segment(net, segment, read, self._ops, memory)
+            return self._step(segment, read, memory)
 
         streaming, batch = len(x) == self.streams, BATCH if self.streams == 1 else self.streams
         if streaming not in self._plans:
@@ -181,6 +181,10 @@ class Stream:
 
     def _plan(self, streaming: bool) -> list[Segment]:
         return segments_of(self.network, self.network.outputs, self._engine, streaming)
+
+    def _step(self, segment: Segment, read: list[NDArray], memory: Memory) -> list[NDArray]:
+        """Run one segment; a chip's stream has its own way."""
+        return execute_segment(self.network, segment, read, self._ops, memory)
 
     def _open(self) -> Memory:
         if self._memory is None:
