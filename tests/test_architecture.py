@@ -16,7 +16,7 @@ from spica.network.layer import RECORDS
 ROOT = Path(spica.__file__).parent
 
 LEVELS = [
-    {"errors", "_native"},
+    {"errors", "_native", "_renamed"},
     {"util"},
     {"network", "data"},
     {"semantics"},
