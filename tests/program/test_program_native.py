@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spica import _native
+from spica.engine import native as native_engine
 from spica.engine.native import Native
 from spica.engine.plan import plan
 from spica.program.lower import byte_planes
@@ -183,6 +184,23 @@ def test_a_native_recurrence_gives_what_the_reference_gives(seed, streams, steps
     arrive, leave = stage(-(1 << 27), (1 << 27) - 1, (0, 12), 27), stage(-(1 << 15), (1 << 15) - 1, (8, 28), bits)
     got = Native(1).scan(x, state, factor, arrive, leave, bits)
     for mine, wanted in zip(got, Reference().scan(x, state, factor, arrive, leave, bits)):
+        np.testing.assert_array_equal(mine, wanted)
+
+
+def test_a_recurrence_runs_though_another_thread_clears_the_table_of_programs(monkeypatch):
+    class Cleared(dict):
+        def __setitem__(self, key, program):
+            """Keep nothing."""
+
+    monkeypatch.setattr(native_engine, "_SCANS", Cleared())
+    random = np.random.default_rng(0)
+    x, state = random.integers(-99, 99, (2, 5, 3)), tuple(random.integers(-99, 99, (2, 2, 3)))
+    factor = tuple(random.integers(-99, 99, (2, 3)))
+    plain = {"value_bits": 27, "multiplier": np.ones(3, np.int64), "dtype": np.int64}
+    arrive = Epilogue(shift=np.full(3, 0), low=-(1 << 26), high=(1 << 26) - 1, **plain)
+    leave = Epilogue(shift=np.full(3, 8), low=-(1 << 15), high=(1 << 15) - 1, **plain)
+    got = Native(1).scan(x, state, factor, arrive, leave, 27)
+    for mine, wanted in zip(got, Reference().scan(x, state, factor, arrive, leave, 27)):
         np.testing.assert_array_equal(mine, wanted)
 
 

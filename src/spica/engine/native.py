@@ -32,7 +32,7 @@ class Native(Reference):
         self.threads = threads
 
     def forward(self, layer: Layer, read: Sequence[NDArray], types: Sequence[TensorType]) -> NDArray:
-        """Run one layer's integer meaning as a program of its own."""
+        """Run one layer's integer semantics as a program of its own."""
         program = trace_layer(layer, types)
         if program is None:
             return super().forward(layer, read, types)
@@ -61,17 +61,18 @@ class Native(Reference):
         spans = [_wide_range(a) for a in reads]
         parameters = (*factor, *vars(arrive).values(), *vars(leave).values())
         key = x.shape[1:], bits, *spans, *(a.dtype for a in reads), *map(_content, parameters)
+        program = _SCANS.get(key)  # kept here: another thread may clear the table
         try:
-            if key not in _SCANS:
+            if program is None:
                 tracer = Tracer()
                 values = [tracer.input(a.shape[1:], *span, a.dtype) for a, span in zip(reads, spans)]
                 made, last = tracer.scan(values[0], (values[1], values[2]), factor, arrive, leave, bits)
                 if len(_SCANS) >= MOST_SCANS:
                     _SCANS.clear()
-                _SCANS[key] = _compile(tracer, values, [made, *last])
+                program = _SCANS[key] = _compile(tracer, values, [made, *last])
         except Untraceable:
             return super().scan(x, state, factor, arrive, leave, bits)
-        (states, real, imaginary), _ = _SCANS[key](reads, self.threads)
+        (states, real, imaginary), _ = program(reads, self.threads)
         return states, (real, imaginary)
 
     def _run(self, primitive: str, x: NDArray, *parameters: Any) -> NDArray:

@@ -20,9 +20,10 @@ def plan(net: Network, kept: Sequence[str], streaming: bool = False) -> list[Seg
         streaming: for samples that are the next frame of a stream each.
     """
     key, plans = frozenset(kept), _PLANS.setdefault(net, {})
-    if streaming not in plans or plans[streaming][0] != key:
-        plans[streaming] = key, trace_network(net, key, streaming=streaming)
-    return plans[streaming][1]
+    known = plans.get(streaming)  # kept here: another thread may put a plan for other tensors in its place
+    if known is None or known[0] != key:
+        known = plans[streaming] = key, trace_network(net, key, streaming=streaming)
+    return known[1]
 
 
 def layer_by_layer(net: Network) -> list[Segment]:
