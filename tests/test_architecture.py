@@ -1,4 +1,4 @@
-"""What the design promises of imports: they point one way, and importing Spica stays light."""
+"""The design's promises: imports point one way, importing Spica stays light, files are short."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ NEVER = {
     "data": {"network", "layers"},
     "engine": {"passes"},
 }
-"""What a package must not import though the levels would let it."""
+"""Packages that a package must not import though the levels would let it."""
 
 LEVEL = {package: i for i, packages in enumerate(LEVELS) for package in packages}
 

@@ -40,7 +40,7 @@ spica.zoo.moving: train_moving_digit_classifier
 spica.zoo.tenn: build_tenn build_recurrent_tenn build_spatiotemporal_tenn
 spica.zoo.vit: build_vit
 """
-"""What each package of version 0.1 had in its ``__all__``, and what its documents imported from elsewhere."""
+"""The ``__all__`` of each package of version 0.1, and what its documents imported from elsewhere."""
 
 
 def old_names():

@@ -6,10 +6,10 @@
     qnet = spica.finetune(qnet, x, labels, net=net)  # quantisation-aware training, with any Keras backend
     chip = spica.map(qnet, "AKD1000")                # MappedNetwork: same integers, and what they cost
 
-Importing this package loads no framework; importers load theirs when called.
+Importing this package loads no framework; front ends load theirs when called.
 """
 
-from spica import _renamed, engine, layers  # noqa: F401  (layers register their meanings, the engine registers itself)
+from spica import _renamed, engine, layers  # noqa: F401  (layers register their rules, the engine itself)
 from spica.deploy import split
 from spica.engine.inputs import to_input_integers
 from spica.errors import SpicaError

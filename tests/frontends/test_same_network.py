@@ -19,7 +19,7 @@ nn, F = torch.nn, torch.nn.functional
 
 
 def weights(*shape, seed=0):
-    """The same numbers for every source."""
+    """Return random numbers, the same for every source."""
     return np.random.default_rng([seed, *shape]).uniform(0.2, 1, shape).astype(np.float32)
 
 
@@ -35,7 +35,7 @@ class Keras:
         return spica.from_keras(self.keras.Model(source, build(self, source)))
 
     def with_weights(self, layer, x, *values):
-        """What a layer gives, with these weights."""
+        """Return what a layer gives, with these weights."""
         y = layer(x)
         layer.set_weights(values)
         return y
@@ -112,7 +112,7 @@ class Keras:
 
 
 class PyTorch:
-    """The same, in functions of PyTorch on tensors with channels first; images in and out stay so."""
+    """Builds the same models of PyTorch's functions; images go in and out with channels first."""
 
     def network(self, build, shape):
         """The network of a module whose weights are its constants."""

@@ -1,4 +1,4 @@
-"""What runs cost on a device."""
+"""The cost model: cycles, traffic and energy of runs on a device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What hardware must know of layers: computed once for a network, by rules that serve new layers too."""
+"""Layer specs: computed once for a network, by rules that serve new layers too."""
 
 from __future__ import annotations
 

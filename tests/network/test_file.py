@@ -18,7 +18,7 @@ from support.profiles import examples
 
 
 def same(a, b) -> bool:
-    """Whether two values, records or arrays are equal in every bit."""
+    """Return whether two values, records or arrays are equal in every bit."""
     if is_dataclass(a):
         return type(a) is type(b) and all(same(getattr(a, f.name), getattr(b, f.name)) for f in fields(a))
     if isinstance(a, np.ndarray):

@@ -64,7 +64,7 @@ def test_every_type_with_weights_has_an_example():
 
 
 def run(layer, x):
-    """What a layer gives for images or, where it is one dense layer, vectors."""
+    """Return what a layer gives for images or, where it is one dense layer, vectors."""
     return Network((Input(name="x", shape=x.shape[1:]), layer), (layer.name,)).forward(x)
 
 

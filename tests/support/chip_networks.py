@@ -111,7 +111,7 @@ def integers(generator, bits: int, *shape: int) -> np.ndarray:
 
 
 def neural(x: TensorType, generator, filters: int, window, weights: int, activations: int, bounded: bool) -> dict:
-    """What follows the accumulator, scaled so that about half of the outputs are events."""
+    """Return the epilogue of a layer, scaled so that about half of the outputs are events."""
     spread = 0.3 * 2 ** (x.bits + weights) * math.sqrt(window[0] * window[1] * x.channels) / 4
     shift = max(round(math.log2(spread)) - activations, 0)
     ceiling = generator.integers(1, int(spread) + 2, filters) if bounded else None

@@ -1,4 +1,4 @@
-"""What every pass must keep to."""
+"""Checks that every pass must stand."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def _same(a: Any, b: Any) -> bool:
 
 @dataclass
 class _File:
-    """What is written of a network so far."""
+    """Entries of a network that are written so far."""
 
     net: Network
     entries: list[dict] = field(default_factory=list)  # the file's layers, as its configuration lists them

@@ -183,7 +183,7 @@ def execute_segment(
 def compute(
     layer: Layer, read: Sequence[NDArray], types: Sequence[TensorType], ops: Reference, memory: Memory | None = None
 ) -> NDArray:
-    """Run one layer: by its float meaning on float tensors, by its integer meaning on integers.
+    """Run one layer: by its float semantics on float tensors, by its integer semantics on integers.
 
     A layer with memory reads and replaces its state in ``memory``.
 

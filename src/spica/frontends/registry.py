@@ -26,7 +26,7 @@ HINTS = {
     "gru": _GATES,
     "lstm": _GATES,
 }
-"""What to use instead of operations that hardware does not have, by name: small letters, without underscores."""
+"""Advice for operations that hardware does not have, by name: small letters, without underscores."""
 
 
 def hint(name: str) -> str | None:

@@ -30,17 +30,17 @@ MOVES: dict[str, Callable[..., Any]] = {
     "_unsafe_view": View.reshape, "mT": View.transpose, "numpy_T": View.permute, "split_with_sizes": View.split,
     "t": View.permute, "view": View.reshape,
 }  # fmt: skip
-"""What only moves elements."""
+"""Operations that only move elements."""
 
 IDENTITIES = {
     "_assert_tensor_metadata", "alias", "clone", "contiguous", "detach", "dropout", "feature_dropout",
     "lift_fresh_copy",
 }  # fmt: skip
-"""What does nothing at inference."""
+"""Operations that do nothing at inference."""
 
 SEVERAL = {"_assert_tensor_metadata", "add", "cat", "div", "getitem", "matmul", "mul", "scaled_dot_product_attention",
            "softmax", "sub"}  # fmt: skip
-"""What may read several tensors, a tensor that is not its first argument, or half-done attention and GELU."""
+"""Operations that may read several tensors, one that is not the first argument, or half-done attention and GELU."""
 
 
 def pair(value: Any) -> Pair:

@@ -28,7 +28,7 @@ WITHOUT_WEIGHTS = tuple(
 not_applicable(kernel_channels, "has no weights", *WITHOUT_WEIGHTS)
 
 DEPTHWISE = (DepthwiseConv2D, DepthwiseConvTranspose2D, DepthwiseBufferTempConv)
-"""Layers whose filters each read one channel, by class; ``weighted.is_depthwise`` asks the layer."""
+"""The classes that ``weighted.is_depthwise`` is true of: a public name of version 0.1, kept until version 0.3."""
 
 __all__ = [
     "DEPTHWISE",

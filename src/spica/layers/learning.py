@@ -22,7 +22,7 @@ POTENTIAL_BITS = 27
 """Value bits of a neuron's potential."""
 
 UNIT = 1024
-"""What stands for 1 in the integers of plasticity and competition."""
+"""The integer that stands for 1 in plasticity and competition."""
 
 
 @record

@@ -74,7 +74,7 @@ def quantize(
         An integer network; its last tensor is de-quantised to float32.
 
     Raises:
-        SpicaError: where an option or a sample is bad, or a layer has no integer meaning.
+        SpicaError: where an option or a sample is bad, or a layer has no integer semantics.
     """
     check_network(net)
     config = QuantizationConfig(

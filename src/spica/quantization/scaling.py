@@ -52,7 +52,7 @@ def equalize(net: Network, reach: dict[str, NDArray[np.float64]]) -> tuple[Netwo
         weights = np.max([read_weights(layers[r]) for r in readers], axis=0)
         gains[name] = _gain(channels, weights, share)
         _scale_tensor(layers, name, gains[name], readers)
-    return replace(net, layers=tuple(layers.values())), gains
+    return net.with_layers(layers.values()), gains
 
 
 def _gain(reach: NDArray, weights: NDArray, share: float) -> NDArray[np.float32]:
@@ -81,7 +81,7 @@ def align_scales(net: Network, steps: dict[str, NDArray[np.float64]]) -> tuple[N
         readers = readers_of(net, name, per_channel=step.ndim > 0)
         if readers is not None and applies(kernel_channels, layers[name]):
             _scale_tensor(layers, name, np.asarray(aligned[name] / step, np.float32), readers)
-    return replace(net, layers=tuple(layers.values())), aligned
+    return net.with_layers(layers.values()), aligned
 
 
 def _scale_tensor(layers: dict[str, Layer], name: str, gain: NDArray[np.float32], readers: Sequence[str]) -> None:

@@ -23,7 +23,7 @@ class Reference:
     threads = 1
 
     def forward(self, layer: Layer, read: Sequence[NDArray], types: Sequence[TensorType]) -> NDArray:
-        """Return a layer's output by its integer meaning."""
+        """Return a layer's output by its integer semantics."""
         return forward_integer(layer, read, types, self)
 
     convolve = staticmethod(primitives.convolve)

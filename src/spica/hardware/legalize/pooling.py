@@ -18,7 +18,7 @@ from spica.network.edit import insert_after, replace_layer
 def _identity(name: str, source: str, x: TensorType, device: Device) -> Conv2D | None:
     """Return a 1x1 convolution that gives what it reads, in the narrowest weights that the device's rules allow.
 
-    It reads the tensor ``source`` of type ``x``; None where that is no image of fixed-point integers.
+    It reads the tensor ``source`` of type ``x``; None unless that is an image of fixed-point integers.
     """
     if len(x.shape) != 3 or x.bits is None or (x.scale != 1).any():
         return None
