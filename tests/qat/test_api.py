@@ -14,7 +14,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import spica
-from spica.layers import Activation, Conv2D, Dense, Flatten, GroupedConv2D, Input, ReLU
+from spica.layers import (
+    Activation,
+    Conv2D,
+    Dense,
+    Dequantize,
+    Flatten,
+    GroupedConv2D,
+    Input,
+    MaxPool,
+    MaxPool2D,
+    ReLU,
+    Requantize,
+)
+from spica.network import Network
 from spica.qat.distillation import probabilities
 from support.float_networks import SAMPLES, float_network
 from support.networks import SEEDS, integer_networks
@@ -29,6 +42,31 @@ def test_evaluation_gives_the_integers_of_the_converted_network(network_and_batc
     model = shaken(spica.trainable(net), np.random.default_rng(seed), size)
     got = model.predict_on_batch(x)
     np.testing.assert_array_equal(got, spica.convert(model).forward(x, engine="reference"))
+
+
+def test_pooled_integers_keep_their_range():
+    """Pooling pads with the lowest integer there is, and still says the range of what it reads."""
+    narrow = Requantize(
+        multiplier=np.array([131]), shift=np.array([4]), bits=8, signed=False, frac_bits=np.array(2), buffer_bits=20
+    )
+    layers = (
+        Input(name="input", shape=(3, 3, 1), bits=8, signed=False),
+        MaxPool2D(name="pool", inputs=("input",), pool=MaxPool(size=(2, 2), strides=(2, 2), padding="same")),
+        Conv2D(
+            name="conv",
+            inputs=("pool",),
+            kernel=np.ones((1, 1, 1, 1), np.int8),
+            weight_bits=1,
+            weight_scale=np.ones(1, np.float32),
+            accumulator_bits=6,
+            requantize=narrow,
+        ),
+        Dequantize(name="output", inputs=("conv",)),
+    )
+    net = Network(layers, outputs=("output",))
+    x = np.arange(0, 252, 28, np.uint8).reshape(1, 3, 3, 1)
+    want = net.forward(x, engine="reference")
+    np.testing.assert_array_equal(spica.trainable(net).predict_on_batch(x), want)
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])

@@ -175,7 +175,11 @@ class Exact(Primitives):
         v, low, high, bits = acc.tensor, epilogue.low, epilogue.high, epilogue.buffer_bits
         if epilogue.multiplier is None or epilogue.shift is None:
             limit = 1 << min(epilogue.value_bits, 31)
-            limits = (0 if epilogue.relu else -limit, limit - 1)
+            if low < high:  # pooling alone says its range here: that of its input
+                limits = max(low, -limit), min(high, limit - 1)
+            else:
+                limits = -limit, limit - 1
+            limits = (max(limits[0], 0), limits[1]) if epilogue.relu else limits
             return Value(acc.shape, to_int32(v, 31), limits, epilogue.dtype)
         if not isinstance(epilogue.multiplier, Learned) and not np.any(epilogue.shift):
             return self._multiplied(acc, epilogue)
