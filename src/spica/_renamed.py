@@ -86,13 +86,13 @@ def _look_up(module: str, name: str) -> Any:
 def register() -> None:
     """Make old names importable, in the packages that are loaded; one loaded later calls this again.
 
-    A package that has something of an old name (``spica.quantize``) keeps it.
+    A package that has something of an old name (``spica.quantize``, a function) keeps it.
     """
     for old in RENAMED:
         package, _, name = f"spica.{old}".rpartition(".")
         if package in sys.modules and f"spica.{old}" not in sys.modules:
             sys.modules[f"spica.{old}"] = module = _Renamed(f"spica.{old}")
-            if name not in vars(sys.modules[package]):
+            if name not in dir(sys.modules[package]):
                 setattr(sys.modules[package], name, module)
     for package in {old.rpartition(".")[0] for old in MOVED} - RENAMED.keys():
         vars(sys.modules[f"spica.{package}"])["__getattr__"] = lambda name, package=package: _look_up(package, name)

@@ -1,5 +1,6 @@
 """The virtual chip: devices as data, their rules, placing networks on them, and what running there costs."""
 
+from spica import _renamed
 from spica.hardware.budget import cost
 from spica.hardware.checking import Finding, Report, check
 from spica.hardware.cost_model.learning import LearningStep, learning_step
@@ -19,3 +20,5 @@ __all__ = [
     "cost", "device_names", "explore", "fix", "learning_step", "load_device", "map_network", "specs",
     "two_digits",
 ]  # fmt: skip
+
+_renamed.register()

@@ -175,11 +175,9 @@ class Exact(Primitives):
         v, low, high, bits = acc.tensor, epilogue.low, epilogue.high, epilogue.buffer_bits
         if epilogue.multiplier is None or epilogue.shift is None:
             limit = 1 << min(epilogue.value_bits, 31)
-            if low < high:  # pooling alone says its range here: that of its input
-                limits = max(low, -limit), min(high, limit - 1)
-            else:
-                limits = -limit, limit - 1
-            limits = (max(limits[0], 0), limits[1]) if epilogue.relu else limits
+            if low == high:  # not said; pooling alone says its own, that of its input
+                low, high = -limit, limit - 1
+            limits = max(low, 0 if epilogue.relu else -limit), min(high, limit - 1)
             return Value(acc.shape, to_int32(v, 31), limits, epilogue.dtype)
         if not isinstance(epilogue.multiplier, Learned) and not np.any(epilogue.shift):
             return self._multiplied(acc, epilogue)
