@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 JOBS   ?= 2
 
-.PHONY: demo test thorough lint types sanitize clean
+.PHONY: demo test thorough fuzz fuzz-long lint types sanitize clean
 
 demo: $(VENV)/.demo
 	$(BIN)/spica demo
@@ -15,6 +15,13 @@ test: $(VENV)/.dev
 # Property tests with 20 times as many cases; no part of "make test".
 thorough: $(VENV)/.dev
 	SPICA_TESTS=thorough $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+# Damaged and hostile files and command lines: minutes, or hours. What is found is kept in fuzz-found.
+fuzz: $(VENV)/.fuzz
+	$(BIN)/python tools/fuzz/run.py --seconds 20
+
+fuzz-long: $(VENV)/.fuzz
+	$(BIN)/python tools/fuzz/run.py --seconds 1200
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -42,4 +49,8 @@ $(VENV)/.demo: $(VENV)/bin/python $(SOURCES)
 
 $(VENV)/.dev: $(VENV)/bin/python $(SOURCES)
 	$(BIN)/python -m pip install --quiet '.[dev]'
+	touch $@
+
+$(VENV)/.fuzz: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet '.[fuzz]'
 	touch $@
