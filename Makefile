@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 JOBS   ?= 2
 
-.PHONY: demo test thorough fuzz fuzz-long lint types sanitize clean
+.PHONY: demo test thorough fuzz fuzz-long mutants lint types sanitize clean
 
 demo: $(VENV)/.demo
 	$(BIN)/spica demo
@@ -17,11 +17,15 @@ thorough: $(VENV)/.dev
 	SPICA_TESTS=thorough $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 # Damaged and hostile files and command lines: minutes, or hours. What is found is kept in fuzz-found.
-fuzz: $(VENV)/.fuzz
+fuzz: $(VENV)/.harden
 	$(BIN)/python tools/fuzz/run.py --seconds 20
 
-fuzz-long: $(VENV)/.fuzz
+fuzz-long: $(VENV)/.harden
 	$(BIN)/python tools/fuzz/run.py --seconds 1200
+
+# Whether the tests see a changed operator in the arithmetic, the output stage and the mapping: an hour.
+mutants: $(VENV)/.harden
+	$(BIN)/python tools/mutants.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -51,6 +55,6 @@ $(VENV)/.dev: $(VENV)/bin/python $(SOURCES)
 	$(BIN)/python -m pip install --quiet '.[dev]'
 	touch $@
 
-$(VENV)/.fuzz: $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet '.[fuzz]'
+$(VENV)/.harden: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet '.[harden]'
 	touch $@
