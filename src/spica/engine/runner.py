@@ -17,7 +17,7 @@ from spica.engine.plan import segments_of
 from spica.errors import SpicaError
 from spica.layers.temporal import Temporal
 from spica.network import Layer, Network, TensorType
-from spica.network.layer import forward_float, forward_stateful, initial_state
+from spica.network.layer import State, forward_float, forward_stateful, initial_state
 from spica.program import Segment
 from spica.semantics.reference import Reference
 
@@ -149,10 +149,11 @@ def execute(
 class Memory:
     """The state of every layer that has one, from frame to frame: a run's or a stream's, never the network's."""
 
-    def __init__(self, net: Network, streams: int = 1) -> None:
-        self.states = {
-            layer.name: initial_state(layer, net.input_types(layer), streams) for layer in net.stateful_layers
-        }
+    def __init__(self, net: Network, streams: int = 1, states: Mapping[str, State] | None = None) -> None:
+        """Start from rest, or from given states, which stay as they are."""
+        if states is None:
+            states = {r.name: initial_state(r, net.input_types(r), streams) for r in net.stateful_layers}
+        self.states = dict(states)
 
 
 def execute_segment(
@@ -199,10 +200,14 @@ def compute(
     """
     if memory is not None and layer.name in memory.states:
         output, memory.states[layer.name] = forward_stateful(layer, read, types, ops, memory.states[layer.name])
-        return output
-    if types[0].is_float:
-        return forward_float(layer, read)
-    return ops.forward(layer, read, types)
+    elif types[0].is_float:
+        with np.errstate(over="ignore", invalid="ignore"):
+            output = forward_float(layer, read)
+    else:
+        return ops.forward(layer, read, types)
+    if types[0].is_float and not np.isfinite(output).all():
+        raise SpicaError(f"{layer.name}: its output goes beyond float32; check its weights and the samples")
+    return output
 
 
 def count_events(counts: Run, layer: Layer, read: Sequence[NDArray]) -> None:

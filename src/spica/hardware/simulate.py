@@ -121,6 +121,8 @@ class MappedNetwork(Schedule):
 class ChipStream(Stream):
     """A stream that runs tile by tile, as the device would; the device's ``statistics`` are those of the last push."""
 
+    _may_rest = False  # empty frames cost a device something too
+
     def __init__(self, chip: MappedNetwork, *, engine: str = "native", threads: int | None = None) -> None:
         super().__init__(chip.network, engine=engine, threads=threads)
         self.chip = chip
@@ -128,10 +130,10 @@ class ChipStream(Stream):
 
     def push(self, frames: ArrayLike) -> NDArray | list[NDArray]:
         """Take the next frames, as ``Stream.push``, and make the device's ``statistics`` theirs."""
-        self._seen = defaultdict(list)
-        self._rest = None  # empty frames cost a device something too
-        outputs = super().push(frames)
-        self.chip.count(self._seen)
+        with self._lock:
+            self._seen = defaultdict(list)
+            outputs = super().push(frames)
+            self.chip.count(self._seen)
         return outputs
 
     def _plan(self, streaming: bool) -> list[Segment]:

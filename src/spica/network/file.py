@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Callable
 from os import PathLike
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,7 +21,7 @@ from safetensors.numpy import save as save_tensors
 from spica.errors import SpicaError
 from spica.network.graph import Network
 from spica.network.schema import decode, encode
-from spica.util.files import write_atomically
+from spica.util.files import read_bytes, write_atomically
 
 SCHEMA = 1
 _BLANK = "0" * 64
@@ -97,12 +96,7 @@ def read_file(path: str | PathLike[str], kind: str, what: str, build: Callable[[
     Raises:
         SpicaError: where the file is missing, damaged, of another format or a newer schema.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise SpicaError(f"{path}: cannot be read ({error.strerror}); check the path") from None
-    except TypeError:
-        raise SpicaError(f"{path!r:.60} is not a path; give the name of a .{kind} file") from None
+    data = read_bytes(path)
     damaged = SpicaError(
         f"{path}: not a whole .{kind} file (damaged, truncated or of another kind); save the {what} again"
     )

@@ -7,12 +7,12 @@ import warnings
 from dataclasses import fields
 from importlib import resources
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from spica.errors import SpicaError
 from spica.hardware.device.rules import MAPPABLE, parse_rule
 from spica.hardware.device.schema import FIGURES, Device
+from spica.util.files import as_path, read_bytes
 
 KEYS: dict[str, type] = dict.fromkeys(("name", "extends", "description", "tier"), str)
 TEXTS = ("np_kinds", "auxiliary", "unsupported")
@@ -37,15 +37,13 @@ def load_device(device: str | PathLike[str] | Device) -> Device:
     """
     if isinstance(device, Device):
         return device
-    name = str(device)
+    name = str(as_path(device))
     if entry := _catalogue().get(name.upper()):
         return _parse(name.upper(), entry.read_text("utf-8"))
     if not name.endswith(".toml"):
         raise SpicaError(f"device {name!r} is unknown; choose from {', '.join(device_names())}, or give a .toml file")
     try:
-        return _parse(name, Path(device).read_text("utf-8"))
-    except OSError as error:
-        raise SpicaError(f"{name}: cannot be read ({error.strerror}); check the path") from None
+        return _parse(name, read_bytes(device).decode())
     except UnicodeDecodeError:
         raise SpicaError(f"{name}: not a text file; give a TOML file") from None
 
