@@ -12,6 +12,7 @@
 #include <array>
 #include <chrono>
 #include <memory>
+#include <mutex>
 #include <numeric>
 #include <optional>
 #include <tuple>
@@ -231,6 +232,8 @@ class Learner {
     for (std::size_t i = 0; i < labels.shape(0); ++i)
       require((labels.data()[i] + 1) * layer_.each <= layer_.neurons, "a label has no neurons");
     nb::gil_scoped_release release;
+    const spica::Running running;
+    const std::lock_guard lock(mutex_);
     spica::learn(layer_, spikes.data(), labels.data(), static_cast<std::int64_t>(spikes.shape(0)));
   }
 
@@ -238,14 +241,17 @@ class Learner {
   State<std::int8_t, 2> kernel_;
   State<std::int16_t, 2> memory_;
   State<std::int64_t, 1> plasticity_, threshold_, learned_;
+  std::mutex mutex_;  // one thread learns at a time
   spica::Learning layer_;
 };
 
 double peak(int threads, std::int64_t rounds) {
   nb::gil_scoped_release release;
-  std::vector<double> done(threads);
+  const spica::Running running;
+  spica::Team team(threads);
+  std::vector<double> done(team.size());
   const auto start = std::chrono::steady_clock::now();
-  spica::run_on_threads(threads, [&](int thread) { done[thread] = spica::isa().peak(rounds); });
+  team.run([&](int thread) { done[thread] = spica::isa().peak(rounds); });
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   return std::accumulate(done.begin(), done.end(), 0.0) / seconds.count();
 }

@@ -119,6 +119,8 @@ void Program::run_group(const Frame& frame, Worker& worker, const std::vector<Ar
 }
 
 std::vector<std::pair<std::string, double>> Program::seconds() const {
+  const Running running;
+  const std::lock_guard lock(mutex_);
   std::vector<std::pair<std::string, double>> spent;
   for (std::size_t i = 0; i < ops_.size(); ++i) {
     double total = 0;
@@ -129,11 +131,14 @@ std::vector<std::pair<std::string, double>> Program::seconds() const {
 }
 
 std::vector<std::int64_t> Program::run(const std::vector<Array>& inputs, const std::vector<Array>& outputs, int samples,
-                                       int threads, bool count) {
+                                       int wanted_threads, bool count) {
   require(inputs.size() == inputs_.size() && outputs.size() == outputs_.size(),
           "a program runs with as many inputs and outputs as it was made for");
   if (samples < 1) return std::vector<std::int64_t>(counters_);
+  const Running running;
   const std::lock_guard lock(mutex_);
+  Team team(wanted_threads);
+  const int threads = team.size();
   const bool together = samples < threads;  // whether the threads share each group
   const int arenas = together ? 1 : threads;
   const int most = static_cast<int>(
@@ -153,7 +158,7 @@ std::vector<std::int64_t> Program::run(const std::vector<Array>& inputs, const s
 
   std::atomic<int> next{0};
   Barrier barrier(threads);
-  run_on_threads(threads, [&](int thread) {
+  team.run([&](int thread) {
     auto frame = [&](int arena, int group) {
       return Frame{arenas_[arena].data(), capacity, std::min(capacity, samples - group * capacity)};
     };

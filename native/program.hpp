@@ -30,7 +30,7 @@ class Program {
   void finalize(const std::vector<int>& inputs, const std::vector<int>& outputs, std::vector<Real> reals);
   // Takes samples through all operations; returns the non-zero values of every counter, or zeros unless `count`.
   std::vector<std::int64_t> run(const std::vector<Array>& inputs, const std::vector<Array>& outputs, int samples,
-                                int threads, bool count);
+                                int wanted_threads, bool count);
 
   const std::vector<int>& inputs() const { return inputs_; }
   const std::vector<int>& outputs() const { return outputs_; }
@@ -54,7 +54,7 @@ class Program {
   int counters_ = 0;
   std::ptrdiff_t sample_bytes_ = 0;
 
-  std::mutex mutex_;  // one run at a time
+  mutable std::mutex mutex_;  // one run at a time
   std::vector<Aligned<std::uint8_t>> arenas_;
   std::vector<Worker> workers_;
 };

@@ -1,12 +1,16 @@
 // A thread pool whose threads spin for a moment before they sleep.
 #include "thread_pool.hpp"
 
+#include <algorithm>
 #include <condition_variable>
+#include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
+#include <vector>
 
 #if defined(__unix__) || defined(__APPLE__)
-#include <unistd.h>
+#include <pthread.h>
 #endif
 #if defined(__linux__)
 #include <sched.h>
@@ -34,14 +38,6 @@ bool spin(Ready ready) {
   return false;
 }
 
-int process() {
-#if defined(__unix__) || defined(__APPLE__)
-  return static_cast<int>(getpid());
-#else
-  return 0;
-#endif
-}
-
 // Moves the calling thread off the processor of `other`. The scheduler wakes a thread where it ran last, even where the
 // one that waits for it runs now, and would leave both there for longer than most jobs last.
 void leave([[maybe_unused]] int other) {
@@ -64,50 +60,122 @@ int processor() {
 #endif
 }
 
-// Lives as long as its process, and so do its threads.
+// Threads that a machine with fewer processors gives all the same, so that tests see several.
+constexpr int always_allowed = 16;
+
+// Lives as long as its process, and so do its threads. A worker sleeps on its own, so those that a job does not need
+// are left alone.
 class ThreadPool {
  public:
-  void run(int threads, const std::function<void(int)>& work) {
-    for (; workers_ < threads - 1; ++workers_)
-      std::thread([this, index = workers_ + 1, seen = job_.load()] { serve(index, seen); }).detach();
-    work_ = &work;
-    threads_ = threads;
-    caller_ = processor();
-    left_.store(workers_);
-    {
-      const std::lock_guard lock(mutex_);
-      job_.fetch_add(1);
+  // Makes workers until so many threads can work together, or the system gives no more; returns how many can.
+  int reserve(int threads) {
+    const int processors = static_cast<int>(std::thread::hardware_concurrency());
+    threads = std::min(threads, std::max(processors, always_allowed));
+    while (static_cast<int>(workers_.size()) < threads - 1) {
+      workers_.push_back(std::make_unique<Worker>());
+      try {
+        const int index = static_cast<int>(workers_.size());
+        std::thread([this, index, worker = workers_.back().get()] { serve(index, *worker); }).detach();
+      } catch (const std::system_error&) {
+        workers_.pop_back();
+        break;
+      }
     }
-    wake_.notify_all();
+    return std::min(threads, static_cast<int>(workers_.size()) + 1);
+  }
+
+  void run(int threads, const std::function<void(int)>& work) {
+    work_ = &work;
+    caller_ = processor();
+    left_.store(threads - 1);
+    for (int i = 0; i < threads - 1; ++i) {
+      {
+        const std::lock_guard lock(workers_[i]->mutex);
+        workers_[i]->jobs.fetch_add(1);
+      }
+      workers_[i]->wake.notify_one();
+    }
     work(0);
     while (!spin([&] { return left_.load() == 0; })) std::this_thread::yield();
   }
 
  private:
-  void serve(int index, unsigned seen) {
-    for (;;) {
-      if (!spin([&] { return job_.load() != seen; })) {
-        std::unique_lock lock(mutex_);
-        wake_.wait(lock, [&] { return job_.load() != seen; });
+  struct Worker {
+    std::mutex mutex;
+    std::condition_variable wake;
+    std::atomic<unsigned> jobs{0};  // so many were given
+  };
+
+  void serve(int index, Worker& worker) {
+    for (unsigned done = 0;; ++done) {
+      const auto more = [&] { return worker.jobs.load() != done; };
+      if (!spin(more)) {
+        std::unique_lock lock(worker.mutex);
+        worker.wake.wait(lock, more);
       }
-      ++seen;
-      if (index < threads_) {
-        leave(caller_);
-        (*work_)(index);
-      }
+      leave(caller_);
+      (*work_)(index);
       left_.fetch_sub(1);
     }
   }
 
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::atomic<unsigned> job_{0};
+  std::vector<std::unique_ptr<Worker>> workers_;
   std::atomic<int> left_{0};
   const std::function<void(int)>* work_ = nullptr;
-  int workers_ = 0, threads_ = 0, caller_ = -1;
+  int caller_ = -1;
 };
 
+// What runs share. A fork waits until none is under way, so that the child finds everything at rest, and gives the
+// child a new one, as threads do not survive it.
+struct Shared {
+  std::mutex one_job;
+  ThreadPool pool;
+  std::mutex mutex;  // of what follows
+  std::condition_variable changed;
+  int running = 0;
+  bool forking = false;
+};
+
+Shared* make_shared();
+
+Shared*& shared() {
+  static Shared* one = make_shared();
+  return one;
+}
+
+Shared* make_shared() {
+#if defined(__unix__) || defined(__APPLE__)
+  const auto before = [] {
+    std::unique_lock lock(shared()->mutex);
+    shared()->changed.wait(lock, [] { return !shared()->forking; });
+    shared()->forking = true;
+    shared()->changed.wait(lock, [] { return shared()->running == 0; });
+  };
+  const auto parent = [] {
+    const std::lock_guard lock(shared()->mutex);
+    shared()->forking = false;
+    shared()->changed.notify_all();
+  };
+  const auto child = [] { shared() = new Shared; };
+  pthread_atfork(before, parent, child);
+#endif
+  return new Shared;
+}
+
 }  // namespace
+
+Running::Running() {
+  Shared& s = *shared();
+  std::unique_lock lock(s.mutex);
+  s.changed.wait(lock, [&] { return !s.forking; });
+  ++s.running;
+}
+
+Running::~Running() {
+  Shared& s = *shared();
+  const std::lock_guard lock(s.mutex);
+  if (--s.running == 0 && s.forking) s.changed.notify_all();
+}
 
 void Barrier::wait() {
   const int round = round_.load();
@@ -119,17 +187,15 @@ void Barrier::wait() {
   while (!spin([&] { return round_.load() != round; })) std::this_thread::yield();
 }
 
-void run_on_threads(int threads, const std::function<void(int)>& work) {
-  if (threads <= 1) return work(0);
-  static std::mutex one_job;
-  static ThreadPool* pool = nullptr;
-  static int owner = -1;
-  const std::lock_guard lock(one_job);
-  if (owner != process()) {  // threads do not survive a fork, so the child makes its own
-    pool = new ThreadPool;
-    owner = process();
-  }
-  pool->run(threads, work);
+Team::Team(int wanted) {
+  if (wanted <= 1) return;
+  one_job_ = std::unique_lock(shared()->one_job);
+  size_ = shared()->pool.reserve(wanted);
+}
+
+void Team::run(const std::function<void(int)>& work) {
+  if (size_ == 1) work(0);
+  else shared()->pool.run(size_, work);
 }
 
 }  // namespace spica

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <functional>
+#include <mutex>
 
 namespace spica {
 
@@ -17,7 +18,26 @@ class Barrier {
   std::atomic<int> arrived_{0}, round_{0};
 };
 
-// Calls work(0) to work(threads - 1), each on a thread of its own, and returns when all are done. One job at a time.
-void run_on_threads(int threads, const std::function<void(int)>& work);
+// Held by whoever computes; fork() waits until nobody does.
+class Running {
+ public:
+  Running();
+  ~Running();
+  Running(const Running&) = delete;
+  Running& operator=(const Running&) = delete;
+};
+
+// As many threads as were wanted, or as there are; they are one team's at a time.
+class Team {
+ public:
+  explicit Team(int wanted);
+  int size() const { return size_; }
+  // Calls work(0) to work(size - 1), each on a thread of its own, and returns when all are done.
+  void run(const std::function<void(int)>& work);
+
+ private:
+  std::unique_lock<std::mutex> one_job_;
+  int size_ = 1;
+};
 
 }  // namespace spica

@@ -24,6 +24,7 @@ class Sample {
   Sample(Learning& layer, const std::uint8_t* spikes) : layer_(layer), spikes_(spikes) {}
 
   void learn(std::int64_t label) {
+    if (!std::memchr(spikes_, 1, layer_.inputs)) return;  // a sample without spikes teaches nothing
     const std::int64_t winner = find_winner(label);
     if (layer_.memory) remember(winner);
     else swap(winner);

@@ -274,7 +274,7 @@ def test_elbow_finds_how_many_ways_a_class_looks():
         ({"weights_per_neuron": 400}, "1 to 384"),
         ({"weights_per_neuron": 9, "classes": 0}, "at least 1"),
         ({"weights_per_neuron": 9, "competition": 1.5}, "competition is 1.5"),
-        ({"weights_per_neuron": 9, "rule": "magic"}, "choose swap or prototype"),
+        ({"weights_per_neuron": 9, "rule": "magic"}, "choose from swap, prototype"),
     ],
 )
 def test_bad_options_are_refused(options, message):
@@ -289,7 +289,7 @@ def test_bad_calls_are_refused(learner):
         (lambda: learner.fit(x, y[:3]), "one class number a sample"),
         (lambda: learner.fit(x, y, epochs=0), "at least 1"),
         (lambda: learner.add_classes(0), "at least 1"),
-        (lambda: learner.forget(3), "no class 3"),
+        (lambda: learner.forget(3), "label is 3"),
         (lambda: spica.learn(extractor(bits=4), 3, weights_per_neuron=9), "must be binary spikes"),
     ):
         with pytest.raises(spica.SpicaError, match=message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from functools import singledispatch
 from typing import Any
@@ -16,14 +17,18 @@ from spica.learning.propose import propose_weights
 from spica.learning.rules import RULES, STATE, State, random_kernel
 from spica.network import Layer, Network
 from spica.network.graph import accuracy
+from spica.util.arguments import check_choice, check_integer, check_number
 
 LAYER = "learning"
+SHARES = {"initial_plasticity": 1.0, "min_plasticity": 0.1, "plasticity_decay": 0.25, "competition": 0.0}
+DEFAULTS: dict[str, Any] = {"neurons_per_class": 1, "rule": "swap", "seed": 0} | SHARES
 
 
 class Learner:
     """A classifier in scikit-learn's manner whose last layer learns from single samples, as the chip does.
 
     ``spica.learn`` makes it. Samples are the integers that the network reads; labels are numbers of classes, from 0.
+    Threads may share a learner: it learns for one of them at a time.
     """
 
     def __init__(self, network: Network) -> None:
@@ -34,19 +39,22 @@ class Learner:
         self._network: Network | None = network
         self._ends, self._outputs = network.layers[position + 1 :], network.outputs
         self._state = State(layer)
+        self._lock = threading.RLock()
 
     @property
     def network(self) -> Network:
         """Return the integer network as it is now, to be saved, mapped and run; ``spica.learn`` opens it again."""
-        if self._network is None:
-            layers = (*self._features.layers, self.layer, *self._ends)
-            self._network = self._features.with_layers(layers, self._outputs)
-        return self._network
+        with self._lock:
+            if self._network is None:
+                layers = (*self._features.layers, self.layer, *self._ends)
+                self._network = self._features.with_layers(layers, self._outputs)
+            return self._network
 
     @property
     def layer(self) -> LearningDense:
         """Return the learning layer as it is now."""
-        return self._state.record()
+        with self._lock:
+            return self._state.record()
 
     @property
     def classes(self) -> int:
@@ -61,8 +69,9 @@ class Learner:
 
     def fit(self, x: ArrayLike, y: ArrayLike | None = None, *, epochs: int = 1, **options: Any) -> Learner:
         """Forget everything, then learn samples in their order; see ``partial_fit``."""
-        self._become(blank(self.layer, range(self.classes)))
-        return self.partial_fit(x, y, epochs=epochs, **options)
+        with self._lock:
+            self._become(blank(self.layer, range(self.classes)))
+            return self.partial_fit(x, y, epochs=epochs, **options)
 
     def partial_fit(self, x: ArrayLike, y: ArrayLike | None = None, *, epochs: int = 1, **options: Any) -> Learner:
         """Learn more samples, one after the other.
@@ -76,23 +85,25 @@ class Learner:
         Raises:
             SpicaError: for labels that do not fit.
         """
-        if epochs < 1:
-            raise SpicaError(f"epochs is {epochs}, but must be at least 1")
+        epochs = check_integer("epochs", epochs)
         spikes = self.features(x, **options)
-        labels = None if y is None else self._labels(len(spikes), y)
-        self._network = None
-        for _ in range(epochs):
-            if options.get("engine") == "reference":
-                for i, sample in enumerate(spikes):
-                    self._state.learn(sample, None if labels is None else int(labels[i]))
-            else:
-                self._state.learn_all(spikes, labels)
-        return self
+        with self._lock:
+            labels = None if y is None else self._labels(len(spikes), y)
+            self._network = None
+            for _ in range(epochs):
+                if options.get("engine") == "reference":
+                    state = State(self.layer)  # an interrupt leaves the learner as it was before this epoch
+                    for i, sample in enumerate(spikes):
+                        state.learn(sample, None if labels is None else int(labels[i]))
+                    self._state = state
+                else:
+                    self._state.learn_all(spikes, labels)
+            return self
 
     def potentials(self, x: ArrayLike, **options: Any) -> NDArray[np.int64]:
         """Return the largest potential of each class's neurons ``(N, classes)``: what the network gives."""
         spikes, each = self.features(x, **options).astype(np.float32), self._state.layer.neurons_per_class
-        sums = spikes @ self._state.kernel.astype(np.float32)  # exact: no sum passes 2**24
+        sums = spikes @ self._connections()
         return sums.reshape(len(spikes), -1, each).max(axis=2).astype(np.int64)
 
     def predict(self, x: ArrayLike, **options: Any) -> NDArray[np.int64]:
@@ -114,30 +125,37 @@ class Learner:
 
     def winners(self, x: ArrayLike, **options: Any) -> NDArray[np.int64]:
         """Return the neuron of largest potential for every sample; its class is ``winner // neurons_per_class``."""
-        return (self.features(x, **options).astype(np.float32) @ self._state.kernel.astype(np.float32)).argmax(axis=1)
+        return (self.features(x, **options).astype(np.float32) @ self._connections()).argmax(axis=1)
 
     def add_classes(self, count: int = 1) -> Learner:
         """Add neurons for more classes; those that are there stay as they are."""
-        if count < 1:
-            raise SpicaError(f"cannot add {count} classes; add at least 1")
-        layer, each = self.layer, self.layer.neurons_per_class
-        neurons = layer.kernel.shape[1]
-        more, first = count * each, neurons // each
-        wide: dict[str, Any] = {"names": (*layer.names, *map(str, range(first, first + count))) if layer.names else ()}
-        for name in STATE:
-            values = getattr(layer, name)
-            columns = more if values.shape[-1] else 0  # a memory without any stays so
-            wide[name] = np.pad(values, [*[(0, 0)] * (values.ndim - 1), (0, columns)])
-        wider = replace(layer, **wide)
-        self._become(blank(wider, range(first, first + count)))
+        count = check_integer("count", count)
+        with self._lock:
+            layer, each = self.layer, self.layer.neurons_per_class
+            neurons = layer.kernel.shape[1]
+            more, first = count * each, neurons // each
+            wide: dict[str, Any] = {
+                "names": (*layer.names, *map(str, range(first, first + count))) if layer.names else ()
+            }
+            for name in STATE:
+                values = getattr(layer, name)
+                columns = more if values.shape[-1] else 0  # a memory without any stays so
+                wide[name] = np.pad(values, [*[(0, 0)] * (values.ndim - 1), (0, columns)])
+            wider = replace(layer, **wide)
+            self._become(blank(wider, range(first, first + count)))
         return self
 
     def forget(self, label: int) -> Learner:
         """Reset the neurons of a class to what they were before they learned; the class keeps its number."""
-        if not 0 <= label < self.classes:
-            raise SpicaError(f"there is no class {label} to forget; classes are 0 to {self.classes - 1}")
-        self._become(blank(self.layer, range(label, label + 1)))
+        with self._lock:
+            label = check_integer("label", label, 0, self.classes - 1)
+            self._become(blank(self.layer, range(label, label + 1)))
         return self
+
+    def _connections(self) -> NDArray[np.float32]:
+        """Return the kernel as float32, in which its sums are exact: none passes 2**24."""
+        with self._lock:
+            return self._state.kernel.astype(np.float32)
 
     def _labels(self, samples: int, y: ArrayLike) -> NDArray[np.int64]:
         labels = np.asarray(y)
@@ -168,36 +186,44 @@ def learn(
     network: Network,
     classes: int | None = None,
     *,
-    neurons_per_class: int = 1,
+    neurons_per_class: int | None = None,
     weights_per_neuron: int | None = None,
     samples: ArrayLike | None = None,
-    rule: str = "swap",
-    initial_plasticity: float = 1.0,
-    min_plasticity: float = 0.1,
-    plasticity_decay: float = 0.25,
-    competition: float = 0.0,
-    seed: int = 0,
+    rule: str | None = None,
+    initial_plasticity: float | None = None,
+    min_plasticity: float | None = None,
+    plasticity_decay: float | None = None,
+    competition: float | None = None,
+    seed: int | None = None,
 ) -> Learner:
     """Give an integer network a last layer that learns on the chip.
 
     Args:
         network: an integer network. A last fully connected layer is replaced; what it read must be binary spikes
-            (``spica.quantize(..., activations={"name": 1})``). A network that ends in a learning layer goes on with it.
+            (``spica.quantize(..., activations={"name": 1})``). A network that ends in a learning layer goes on with it
+            as it was made, without further options.
         classes: how many classes to have neurons for.
-        neurons_per_class: neurons of each class; more help where a class looks in several ways.
+        neurons_per_class: neurons of each class, 1 by default; more help where a class looks in several ways.
         weights_per_neuron: connections of each neuron; by default proposed from ``samples``.
         samples: what the network reads, to propose it: 1.2 times the median number of spikes.
-        rule: "swap", the published one, or "prototype".
-        initial_plasticity: share of what a sample asks for that is done at first, 0 to 1.
-        min_plasticity: the same, at least.
-        plasticity_decay: share of its plasticity that a neuron loses with each sample that it learns, 0 to 1.
-        competition: share of a winner's potential that becomes its threshold, 0 to 1, so that others win next.
-        seed: of the first connections and of everything drawn by lot.
+        rule: "swap", the published one and the default, or "prototype".
+        initial_plasticity: share of what a sample asks for that is done at first, 0 to 1; 1 by default.
+        min_plasticity: the same, at least; 0.1 by default.
+        plasticity_decay: share of its plasticity that a neuron loses with each sample that it learns; 0.25 by default.
+        competition: share of a winner's potential that becomes its threshold, so that others win next; 0 by default.
+        seed: of the first connections and of everything drawn by lot; 0 by default.
 
     Raises:
         SpicaError: where the network's features are not binary, or an option is bad.
     """
+    options = {"neurons_per_class": neurons_per_class, "rule": rule, "initial_plasticity": initial_plasticity,
+               "min_plasticity": min_plasticity, "plasticity_decay": plasticity_decay, "competition": competition,
+               "seed": seed}  # fmt: skip
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if learning_layer(network) is not None:
+        given |= {"classes": classes, "weights_per_neuron": weights_per_neuron}
+        if unread := [name for name, value in given.items() if value is not None]:
+            raise SpicaError(f"{network.name} goes on learning as it was made; {unread[0]} would change nothing")
         return Learner(network)
     layers, source = features_of(network)
     features = network.with_layers(layers, [source])
@@ -206,18 +232,9 @@ def learn(
         if samples is None:
             raise SpicaError("give weights_per_neuron, or samples to propose it from")
         weights_per_neuron = propose_weights(features, samples)
-    shares = {
-        "initial_plasticity": initial_plasticity, "min_plasticity": min_plasticity,
-        "plasticity_decay": plasticity_decay, "competition": competition,
-    }  # fmt: skip
-    _check_rule(rule, shares)
-    if classes is None or classes < 1 or neurons_per_class < 1 or not 1 <= weights_per_neuron <= inputs:
-        raise SpicaError(f"classes and neurons_per_class must be at least 1, weights_per_neuron 1 to {inputs}")
-    fields = {name: round(value * UNIT) for name, value in shares.items()}
-    layer = _new_layer(
-        source, inputs, classes, neurons_per_class=neurons_per_class, weights_per_neuron=weights_per_neuron,
-        rule=rule, seed=seed, **fields,
-    )  # fmt: skip
+    fields = _checked(DEFAULTS | given)
+    fields["weights_per_neuron"] = check_integer("weights_per_neuron", weights_per_neuron, 1, inputs)
+    layer = _new_layer(source, inputs, check_integer("classes", classes), **fields)
     end = Dequantize(name=f"{LAYER}/dequantize", inputs=(LAYER,))
     return Learner(network.with_layers([*layers, layer, end], [end.name]))
 
@@ -232,13 +249,14 @@ def _new_layer(source: str, inputs: int, classes: int, **fields: Any) -> Learnin
     return blank(LearningDense(name=LAYER, inputs=(source,), **fields), range(classes))
 
 
-def _check_rule(rule: str, shares: dict[str, float]) -> None:
-    """Check that there is a learning rule of this name, and that its options are shares."""
-    for name, value in shares.items():
-        if not 0 <= value <= 1:
-            raise SpicaError(f"{name} is {value!r}, but must be 0 to 1")
-    if rule not in RULES:
-        raise SpicaError(f"rule {rule!r} is unknown; choose {' or '.join(RULES)}")
+def _checked(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a rule as fields of the layer, with shares in 1/1024."""
+    check_choice("rule", options["rule"], RULES)
+    shares = {name: round(check_number(name, options[name], 0, 1) * UNIT) for name in SHARES}
+    neurons = check_integer("neurons_per_class", options["neurons_per_class"])
+    return (
+        options | shares | {"neurons_per_class": neurons, "seed": check_integer("seed", options["seed"], 0, 2**64 - 1)}
+    )
 
 
 def _check_binary(features: Network, source: str) -> int:

@@ -46,11 +46,13 @@ class State:
         """Learn samples (N, inputs), one after the other, in C++: what ``learn`` does, bit for bit."""
         self._native.learn(spikes, np.full(len(spikes), -1, np.int64) if labels is None else labels)
 
-    def learn(self, spikes: NDArray, label: int | None) -> int:
-        """Learn one sample of binary ``spikes`` (inputs,) and return the neuron that did."""
+    def learn(self, spikes: NDArray, label: int | None) -> int | None:
+        """Learn one sample of binary ``spikes`` (inputs,), return the neuron that did; without spikes there is none."""
         each = self.layer.neurons_per_class
         first, last = (0, self.kernel.shape[1]) if label is None else (label * each, (label + 1) * each)
         active = np.flatnonzero(spikes)
+        if not len(active):
+            return None
         potentials = self.kernel[active, first:last].sum(axis=0, dtype=np.int64) - self.threshold[first:last]
         best = np.flatnonzero(potentials == potentials.max())
         winner = first + int(best[np.argmin(self.learned[first:last][best])])

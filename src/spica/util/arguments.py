@@ -1,0 +1,47 @@
+"""Checking the arguments of public functions: each error says which, what it is, and what it must be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from spica.errors import SpicaError
+
+
+def check_integer(name: str, value: Any, low: int = 1, high: int | None = None) -> int:
+    """Return an integer of Python's or numpy's as Python's; no fraction, truth value or text stands for one.
+
+    Raises:
+        SpicaError: where it is none, or not within ``low`` and ``high``, both included.
+    """
+    good = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not good or int(value) < low or (high is not None and int(value) > high):
+        bounds = f"an integer of at least {low:,}" if high is None else f"an integer from {low:,} to {high:,}"
+        raise SpicaError(f"{name} is {value!r:.60}, but must be {bounds}")
+    return int(value)
+
+
+def check_number(name: str, value: Any, low: float, high: float) -> float:
+    """Return a finite number as Python's float.
+
+    Raises:
+        SpicaError: where it is none, or not within ``low`` and ``high``, both included.
+    """
+    good = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if not good or not isfinite(value) or not low <= value <= high:
+        raise SpicaError(f"{name} is {value!r:.60}, but must be a number from {low:g} to {high:g}")
+    return float(value)
+
+
+def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
+    """Check that a value is one of a few.
+
+    Raises:
+        SpicaError: where it is not; it lists them.
+    """
+    known = list(choices)
+    if not isinstance(value, str | int) or isinstance(value, bool) or value not in known:
+        raise SpicaError(f"{name} {value!r:.60} is unknown; choose from {', '.join(map(str, known))}")
