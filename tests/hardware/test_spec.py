@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -69,6 +70,7 @@ def test_multiply_accumulates_have_one_home():
 class Shifted(WindowedLayer):
     """A convolution that hardware has never heard of."""
 
+    KERNELS: ClassVar = {"kernel": "hwCF"}
     kernel: NDArray
 
 

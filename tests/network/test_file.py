@@ -105,7 +105,7 @@ def edit(where, key, value):
         (edit("conv", "kernel", {"tensor": "absent"}), "header is not that of a network"),
         (edit("conv", "kernel", 7), "c: kernel is 7, but must be"),
         (edit("conv", "strides", [0, 1]), "c: strides"),
-        (edit("input", "shape", []), "is empty"),
+        (edit("input", "shape", []), "needs at least one axis"),
         (edit("net", "outputs", [3]), "header is not that of a network .outputs are .3,., but must be a list of names"),
         (edit("net", "layers", "many"), "header is not that of a network"),
         (edit("meta", "schema", "99"), "schema 99 is newer"),

@@ -64,6 +64,8 @@ def check_samples(net: Network, x: Any) -> dict[str, NDArray]:
 
 def check_array(name: str, kind: TensorType, x: Any) -> NDArray:
     """Return ``x`` as an array ``(N, ...)`` of the type's dtype; refuse anything that would need guessing."""
+    if np.ma.is_masked(x):
+        raise SpicaError(f"{name}: samples are masked, and the mask would be lost; fill or leave out what it hides")
     try:
         array = np.asarray(x)
     except (ValueError, TypeError) as error:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from spica.errors import SpicaError
 from spica.layers.epilogue import ReLU, Requantize, output_epilogue, requantized_type
 from spica.layers.weighted import one_input
+from spica.network.fields import Bits, Scale
 from spica.network.layer import Layer, Ops, forward_float, forward_integer, infer, record
 from spica.network.types import TensorType
 
@@ -98,9 +99,9 @@ class LookUp(Layer):
         function: the activation's name, for people.
     """
 
-    table: NDArray
-    table_bits: int
-    scale: NDArray[np.float32]
+    table: NDArray[np.int64]
+    table_bits: Bits
+    scale: Scale
     function: str
     requantize: Requantize | None = None
 

@@ -7,7 +7,7 @@ as docs/explanation/arithmetic.md says; no public reference of it exists.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,17 +16,18 @@ from spica.errors import SpicaError
 from spica.layers import weighted
 from spica.layers.activation import softmax
 from spica.layers.epilogue import Requantize, output_epilogue, requantized_type, shift_left
-from spica.layers.weighted import WeightedLayer
+from spica.layers.weighted import WeightedLayer, one_input
+from spica.network.fields import LARGEST_VALUE, AccumulatorBits, Bounds, Floats, Size, Values
 from spica.network.layer import Layer, Ops, forward_float, forward_integer, infer, macs, record
-from spica.network.types import TensorType
+from spica.network.types import TensorType, check_size
 from spica.semantics.primitives import NORM_BITS
 
 ACCUMULATOR_BITS = 31
 
 
 def _tokens(layer: Layer, inputs: Sequence[TensorType]) -> TensorType:
-    """Check that the first input is integer tokens ``(T, C)`` with one exponent, and return its type."""
-    x = inputs[0]
+    """Check that the only input is integer tokens ``(T, C)`` with one exponent, and return its type."""
+    x = one_input(layer, inputs)
     if len(x.shape) != 2 or not (x.is_float or x.per_tensor):
         raise SpicaError(f"{layer.name}: needs integer tokens (T, C) with one exponent; got {x}")
     return x
@@ -53,8 +54,8 @@ class TokenEmbedding(Layer):
     """
 
     class_token: bool
-    constants: NDArray
-    extra_bits: int = 0
+    constants: Values
+    extra_bits: Annotated[int, Bounds(0, 16)] = 0
     requantize: Requantize | None = None
 
 
@@ -62,7 +63,7 @@ class TokenEmbedding(Layer):
 def _(layer: TokenEmbedding, inputs: Sequence[TensorType]) -> TensorType:
     x = _tokens(layer, inputs)
     shape = (x.shape[0] + layer.class_token, x.shape[1])
-    if layer.constants.shape != shape or (layer.constants.dtype.kind == "f") != x.is_float:
+    if layer.constants.shape != shape:
         raise SpicaError(
             f"{layer.name}: constants have shape {layer.constants.shape}, but the output has {shape} for an input {x}"
         )
@@ -88,9 +89,9 @@ def _(layer: TokenEmbedding, inputs: Sequence[NDArray], types: Sequence[TensorTy
 class LayerNormalization(Layer):
     """Layer normalisation: ``(x - mean) / deviation * gamma + beta`` for each token. Float only."""
 
-    gamma: NDArray[np.float32]
-    beta: NDArray[np.float32]
-    epsilon: float
+    gamma: Floats
+    beta: Floats
+    epsilon: Annotated[float, Bounds(0, 1e6)]
 
 
 @infer.register
@@ -117,7 +118,7 @@ class MadNormalization(WeightedLayer):
     KERNELS: ClassVar = {"kernel": "C"}
 
     kernel: NDArray[np.int8]
-    accumulator_bits: int = ACCUMULATOR_BITS
+    accumulator_bits: AccumulatorBits = ACCUMULATOR_BITS
 
     def accumulator_shape(self, x: TensorType) -> tuple[int, ...]:
         """Check that the input is integer tokens that 32 bits hold normalised, and return its shape."""
@@ -147,9 +148,9 @@ class Attention(Layer):
         requantize: the output epilogue.
     """
 
-    heads: int
-    multiplier: int = 0
-    shift: int = 0
+    heads: Size
+    multiplier: Annotated[int, Bounds(0, LARGEST_VALUE)] = 0
+    shift: Annotated[int, Bounds(0, 62)] = 0
     requantize: Requantize | None = None
 
 
@@ -160,6 +161,7 @@ def _(layer: Attention, inputs: Sequence[TensorType]) -> TensorType:
     shapes = [_tokens(layer, [x]).shape for x in inputs]
     if len(set(shapes)) > 1 or layer.heads < 1 or shapes[0][1] % layer.heads:
         raise SpicaError(f"{layer.name}: {layer.heads} heads do not fit queries, keys and values of {shapes}")
+    check_size((layer.heads, shapes[0][0], shapes[0][0]), layer.name)
     if any(x.bits is not None and x.bits > 8 for x in inputs):
         raise SpicaError(f"{layer.name}: queries, keys and values have up to 8 bits")
     return _leaves(layer, layer.requantize, inputs[2], shapes[2])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from spica.errors import SpicaError
 from spica.layers import weighted
 from spica.layers.weighted import WindowedLayer
+from spica.network.fields import AccumulatorBits, Bounds, Values, Weights
 from spica.network.layer import Ops, record
 from spica.network.types import TensorType
 from spica.semantics.primitives import Epilogue
@@ -27,8 +28,8 @@ class Conv2D(WindowedLayer):
 
     KERNELS: ClassVar = {"kernel": "hwCF"}
 
-    kernel: NDArray
-    padding_value: NDArray | None = None
+    kernel: Weights
+    padding_value: Annotated[Values, Bounds(-(1 << 31), (1 << 31) - 1)] | None = None
 
     def accumulator_shape(self, x: TensorType) -> tuple[int, ...]:
         """Check the padding value, and return the shape as for any window."""
@@ -53,7 +54,7 @@ class DepthwiseConv2D(WindowedLayer):
 
     KERNELS: ClassVar = {"kernel": "hwC"}
 
-    kernel: NDArray
+    kernel: Weights
 
     def accumulator_grid(self, x: TensorType) -> tuple[NDArray, NDArray]:
         """Return each channel's own exponent and scale, as no channels are summed."""
@@ -74,9 +75,9 @@ class SeparableConv2D(WindowedLayer):
 
     KERNELS: ClassVar = {"depthwise_kernel": "hwC", "kernel": "CF"}
 
-    depthwise_kernel: NDArray
-    kernel: NDArray
-    accumulator_bits: int = 31
+    depthwise_kernel: Weights
+    kernel: Weights
+    accumulator_bits: AccumulatorBits = 31
 
     def accumulate_float(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the products of each channel's windows with its kernel, mixed by the pointwise kernel."""

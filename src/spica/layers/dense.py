@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from spica.layers import weighted
 from spica.layers.weighted import WeightedLayer
+from spica.network.fields import Weights
 from spica.network.layer import Ops, record
 from spica.network.types import TensorType
 
@@ -15,7 +16,7 @@ from spica.network.types import TensorType
 class Dense(WeightedLayer):
     """Matrix product of the last axis with ``kernel`` (C, F). Hardware takes it on vectors ``(C,)`` only."""
 
-    kernel: NDArray
+    kernel: Weights
 
     def accumulator_shape(self, x: TensorType) -> tuple[int, ...]:
         """Return the input's shape with filters in place of channels."""

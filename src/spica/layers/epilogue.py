@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
+from spica.network.fields import LARGEST_VALUE, Bits, Bounds, Exponents, Multipliers, Pads, Shifts, Values, Window
 from spica.network.layer import Layer, Ops, record
 from spica.network.types import TensorType
 from spica.semantics import primitives
@@ -17,7 +18,6 @@ from spica.semantics.primitives import Epilogue, Padding, Pair
 AVERAGE_BITS = 32
 """Value bits to which the sum of a global average saturates."""
 
-LARGEST_MULTIPLIER = (1 << 16) - 1
 WIDEST_BUFFER = 62
 """With these bounds every product and shift stays within 64 bits."""
 
@@ -26,9 +26,9 @@ WIDEST_BUFFER = 62
 class MaxPool:
     """Max pooling fused into a layer, before its activation."""
 
-    size: tuple[int, int] = (2, 2)
-    strides: tuple[int, int] = (2, 2)
-    padding: str | tuple[tuple[int, int], tuple[int, int]] = "valid"
+    size: Window = (2, 2)
+    strides: Window = (2, 2)
+    padding: str | Pads = "valid"
 
 
 @record
@@ -40,7 +40,7 @@ class GlobalAverage:
 class ReLU:
     """Rectifier, bounded above if ``max_value`` is given (integers on the accumulator's grid once quantised)."""
 
-    max_value: NDArray | None = None
+    max_value: Annotated[Values, Bounds(0, LARGEST_VALUE, "channel")] | None = None
 
 
 @record
@@ -50,12 +50,12 @@ class Requantize:
     ``floor(acc * multiplier * 2**-shift + 0.5)``, saturated to ``bits``; the result has ``frac_bits``.
     """
 
-    multiplier: NDArray[np.int64]
-    shift: NDArray[np.int64]
-    bits: int
+    multiplier: Multipliers
+    shift: Shifts
+    bits: Bits
     signed: bool
-    frac_bits: NDArray[np.int64]
-    buffer_bits: int = 32
+    frac_bits: Exponents
+    buffer_bits: Annotated[int, Bounds(1, WIDEST_BUFFER)] = 32
 
 
 def averaged(scale: NDArray, count: int) -> NDArray[np.float32]:
@@ -69,17 +69,10 @@ def averaged(scale: NDArray, count: int) -> NDArray[np.float32]:
 def requantized_type(where: str, out: Requantize, shape: tuple[int, ...]) -> TensorType:
     """Check an output stage and return the type of its output."""
     left = min(max(0, -int(out.shift.min())), primitives.LARGEST_LEFT_SHIFT)
-    if not 1 <= out.bits <= 32 or not 1 <= out.buffer_bits <= WIDEST_BUFFER - left:
+    if out.buffer_bits > WIDEST_BUFFER - left:
         raise SpicaError(
-            f"{where}: output bits must be 1 to 32 and buffer bits 1 to {WIDEST_BUFFER - left}; "
-            f"got {out.bits} and {out.buffer_bits}"
+            f"{where}: buffer_bits is {out.buffer_bits}, but with these shifts at most {WIDEST_BUFFER - left}"
         )
-    if any(a.dtype.kind not in "iu" for a in (out.multiplier, out.shift, out.frac_bits)):
-        raise SpicaError(f"{where}: the output stage must hold integers")
-    if out.multiplier.min() < 0 or out.multiplier.max() > LARGEST_MULTIPLIER:
-        raise SpicaError(f"{where}: the output stage's multipliers must be 0 to {LARGEST_MULTIPLIER}")
-    if any(a.ndim > 1 or (a.ndim == 1 and len(a) != shape[-1]) for a in (out.multiplier, out.shift, out.frac_bits)):
-        raise SpicaError(f"{where}: the output stage must have one entry, or one for each of {shape[-1]} channels")
     return TensorType(shape, out.bits, out.signed, out.frac_bits)
 
 

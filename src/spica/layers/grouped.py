@@ -13,6 +13,7 @@ from spica.errors import SpicaError
 from spica.layers import weighted
 from spica.layers.convolution import Conv2D
 from spica.layers.weighted import WindowedLayer
+from spica.network.fields import Size, Weights
 from spica.network.layer import Ops, forward_integer, infer, record
 from spica.network.types import TensorType
 from spica.semantics.primitives import Epilogue
@@ -27,8 +28,8 @@ class GroupedConv2D(WindowedLayer):
 
     KERNELS: ClassVar = {"kernel": "hwCF"}
 
-    kernel: NDArray
-    groups: int
+    kernel: Weights
+    groups: Size
 
     @property
     def parts(self) -> list[tuple[range, slice]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spica.errors import SpicaError
+from spica.network.fields import Bits, Scale, Sizes
 from spica.network.layer import Layer, infer, record
 from spica.network.types import TensorType
 
@@ -22,19 +22,17 @@ class Input(Layer):
         scale: real value of one step of them (float32 scalar), as the float network saw its samples.
     """
 
-    shape: tuple[int, ...]
+    shape: Sizes
     inputs: tuple[str, ...] = ()
-    bits: int | None = None
+    bits: Bits | None = None
     signed: bool = False
-    scale: NDArray[np.float32] | None = None
+    scale: Scale | None = None
 
 
 @infer.register
 def _(layer: Input, inputs: Sequence[TensorType]) -> TensorType:
-    if not layer.shape or any(size < 1 for size in layer.shape):
-        raise SpicaError(f"{layer.name}: an input of shape {layer.shape} is empty; every axis must be at least 1")
-    if layer.bits is not None and not 1 <= layer.bits <= 32:
-        raise SpicaError(f"{layer.name}: inputs of {layer.bits} bits are not supported; use 1 to 32")
+    if not layer.shape:
+        raise SpicaError(f"{layer.name}: an input needs at least one axis behind the batch")
     if layer.bits is None:
         return TensorType(layer.shape)
     scale = np.ones((), np.float32) if layer.scale is None else layer.scale

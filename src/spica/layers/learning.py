@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
 from spica.layers import weighted
+from spica.network.fields import LARGEST_VALUE, Bounds, Size
 from spica.network.layer import Layer, Ops, forward_integer, infer, macs, record
 from spica.network.types import TensorType
 from spica.semantics.primitives import Epilogue
@@ -23,6 +25,8 @@ POTENTIAL_BITS = 27
 
 UNIT = 1024
 """The integer that stands for 1 in plasticity and competition."""
+
+Share = Annotated[int, Bounds(0, UNIT)]
 
 
 @record
@@ -47,18 +51,18 @@ class LearningDense(Layer):
     """
 
     kernel: NDArray[np.int8]
-    neurons_per_class: int
-    weights_per_neuron: int
+    neurons_per_class: Size
+    weights_per_neuron: Size
     rule: str
-    initial_plasticity: int
-    min_plasticity: int
-    plasticity_decay: int
-    competition: int
-    plasticity: NDArray[np.int64]
-    threshold: NDArray[np.int64]
-    learned: NDArray[np.int64]
+    initial_plasticity: Share
+    min_plasticity: Share
+    plasticity_decay: Share
+    competition: Share
+    plasticity: Annotated[NDArray[np.int64], Bounds(0, UNIT)]
+    threshold: Annotated[NDArray[np.int64], Bounds(-LARGEST_VALUE, LARGEST_VALUE)]
+    learned: Annotated[NDArray[np.int64], Bounds(0, LARGEST_VALUE)]
     memory: NDArray[np.int16]
-    seed: int
+    seed: Annotated[int, Bounds(0, (1 << 64) - 1)]
     names: tuple[str, ...] = ()
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from spica.errors import SpicaError
 from spica.layers import weighted
+from spica.network.fields import Floats, Pads
 from spica.network.layer import Layer, forward_float, infer, record
 from spica.network.types import TensorType
 
@@ -17,16 +18,16 @@ from spica.network.types import TensorType
 class Scale(Layer):
     """``x * scale + offset`` for each channel: batch normalisation at inference, or input rescaling."""
 
-    scale: NDArray[np.float32]
-    offset: NDArray[np.float32]
+    scale: Floats
+    offset: Floats
 
 
 @infer.register
 def _(layer: Scale, inputs: Sequence[TensorType]) -> TensorType:
     x = weighted.one_input(layer, inputs)
     for name, values in (("scale", layer.scale), ("offset", layer.offset)):
-        if values.shape != (x.channels,) or not np.isfinite(values).all():
-            raise SpicaError(f"{layer.name}: {name} must be {x.channels} finite numbers, one for each channel")
+        if values.shape != (x.channels,):
+            raise SpicaError(f"{layer.name}: {name} must be {x.channels} numbers, one for each channel")
     if not x.is_float:
         raise SpicaError(f"{layer.name}: a Scale is float only; fold it with spica.passes.prepare before quantising")
     return x
@@ -41,15 +42,13 @@ def _(layer: Scale, inputs: Sequence[NDArray]) -> NDArray:
 class ZeroPad(Layer):
     """Zero padding around an image, ``((top, bottom), (left, right))``."""
 
-    padding: tuple[tuple[int, int], tuple[int, int]]
+    padding: Pads
 
 
 @infer.register
 def _(layer: ZeroPad, inputs: Sequence[TensorType]) -> TensorType:
     x = weighted.one_input(layer, inputs)
     weighted.check_rank(layer, x, 3)
-    if min(map(min, layer.padding)) < 0:
-        raise SpicaError(f"{layer.name}: padding {layer.padding} must not be negative")
     if not x.is_float:
         raise SpicaError(f"{layer.name}: a ZeroPad is float only; fold it with spica.passes.prepare before quantising")
     height, width = (size + sum(pad) for size, pad in zip(x.shape, layer.padding))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
 from spica.layers import weighted
+from spica.network.fields import LARGEST_SCALE, Bits, Bounds, Exponents, Scales, ZeroPoints
 from spica.network.layer import Layer, Ops, forward_float, forward_integer, infer, record
 from spica.network.types import TensorType
 
@@ -24,10 +26,10 @@ class Quantize(Layer):
         zero_point: integer added to each channel; only where ``signed`` is false.
     """
 
-    bits: int
+    bits: Annotated[int, Bounds(1, 31)]
     signed: bool
-    frac_bits: NDArray[np.int64]
-    zero_point: NDArray[np.int64] | None = None
+    frac_bits: Exponents
+    zero_point: ZeroPoints | None = None
 
 
 @infer.register
@@ -61,20 +63,15 @@ class QuantizeLinear(Layer):
         zero_point: scalar or one a channel.
     """
 
-    bits: int
+    bits: Bits
     signed: bool
-    scale: NDArray[np.float32]
-    zero_point: NDArray[np.int64]
+    scale: Annotated[NDArray[np.float32], Bounds(1e-30, LARGEST_SCALE, "channel")]
+    zero_point: ZeroPoints
 
 
 @infer.register
 def _(layer: QuantizeLinear, inputs: Sequence[TensorType]) -> TensorType:
     x = weighted.one_input(layer, inputs)
-    for name, values in (("scale", layer.scale), ("zero_point", layer.zero_point)):
-        if values.shape not in ((), (x.channels,)):
-            raise SpicaError(f"{layer.name}: {name} must have one entry, or one for each of {x.channels} channels")
-    if not (layer.scale > 0).all():
-        raise SpicaError(f"{layer.name}: its scales must be positive")
     return TensorType(x.shape, layer.bits, layer.signed)
 
 
@@ -94,14 +91,12 @@ def _(layer: QuantizeLinear, inputs: Sequence[NDArray], types: Sequence[TensorTy
 class Rescaling(Layer):
     """Multiply the scale of the integers, which stay as they are, by one factor or one for each channel."""
 
-    scale: NDArray[np.float32]
+    scale: Scales
 
 
 @infer.register
 def _(layer: Rescaling, inputs: Sequence[TensorType]) -> TensorType:
     x = weighted.one_input(layer, inputs)
-    if layer.scale.shape not in ((), (x.channels,)):
-        raise SpicaError(f"{layer.name}: its scale must be one number, or one for each of {x.channels} channels")
     return x if x.is_float else replace(x, scale=x.scale * layer.scale)
 
 

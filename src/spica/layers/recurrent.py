@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +15,15 @@ from numpy.typing import NDArray
 from spica.errors import SpicaError
 from spica.layers import weighted
 from spica.layers.epilogue import Requantize, output_epilogue, requantized_type
+from spica.network.fields import Bounds, Floats, Multipliers, Shifts
 from spica.network.layer import Layer, Ops, State, forward_stateful, infer, macs, record, state_types
 from spica.network.types import TensorType
 from spica.semantics.primitives import Epilogue
 
 BUFFER_BITS = 31
+
+Factors = Annotated[NDArray[np.int64], Bounds(-(1 << 15), (1 << 15) - 1)]
+"""Integers of 16 bits."""
 
 
 @record
@@ -33,13 +38,13 @@ class StatefulRecurrent(Layer):
         input_bits: value bits to which the input saturates after each of the two.
     """
 
-    a_real: NDArray[np.int64]
-    a_imag: NDArray[np.int64]
-    a_frac_bits: tuple[int, int]
+    a_real: Factors
+    a_imag: Factors
+    a_frac_bits: Annotated[tuple[int, int], Bounds(0, 31)]
     requantize: Requantize
-    input_multiplier: NDArray[np.int64]
-    input_shift: NDArray[np.int64]
-    input_bits: int
+    input_multiplier: Multipliers
+    input_shift: Shifts
+    input_bits: Annotated[int, Bounds(1, BUFFER_BITS)]
 
 
 @infer.register
@@ -79,8 +84,8 @@ class DiagonalRecurrence(Layer):
         a_real, a_imag: the factor of each channel (float32), of magnitude below 1.
     """
 
-    a_real: NDArray[np.float32]
-    a_imag: NDArray[np.float32]
+    a_real: Floats
+    a_imag: Floats
 
 
 @infer.register

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
 from spica.layers.weighted import one_input
+from spica.network.fields import Bounds, Count, Size, Sizes
 from spica.network.layer import Layer, Ops, forward_float, forward_integer, infer, record
 from spica.network.types import TensorType
 from spica.semantics.reference import Reference
@@ -35,7 +37,7 @@ class Flatten(Moves):
 class Reshape(Moves):
     """Reshape to ``shape``, without the batch axis."""
 
-    shape: tuple[int, ...]
+    shape: Sizes
 
 
 @infer.register
@@ -100,7 +102,7 @@ def _(layer: Concatenate, inputs: Sequence[NDArray], types: Sequence[TensorType]
 class Permute(Moves):
     """Permute axes; ``axes`` counts from 0 and leaves the batch out."""
 
-    axes: tuple[int, ...]
+    axes: Annotated[tuple[int, ...], Bounds(0, 8)]
 
 
 @infer.register
@@ -128,10 +130,10 @@ class Take(Moves):
         keep_axis: whether the axis stays where one position is taken.
     """
 
-    axis: int
-    start: int
-    stop: int
-    step: int = 1
+    axis: Count
+    start: Count
+    stop: Size
+    step: Size = 1
     keep_axis: bool = True
 
 

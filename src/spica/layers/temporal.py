@@ -16,16 +16,17 @@ from numpy.typing import NDArray
 
 from spica.layers import weighted
 from spica.layers.weighted import WeightedLayer
+from spica.network.fields import AccumulatorBits, Weights
 from spica.network.layer import Ops, State, forward_float, forward_integer, forward_stateful, record, state_types
-from spica.network.types import TensorType
+from spica.network.types import TensorType, check_size
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Temporal(WeightedLayer):
     """Layer with a buffer of frames; its accumulators, as both forward functions, are those of windows (N, T, P, C)."""
 
-    kernel: NDArray
-    accumulator_bits: int = 31
+    kernel: Weights
+    accumulator_bits: AccumulatorBits = 31
 
     @property
     def frames(self) -> int:
@@ -35,6 +36,7 @@ class Temporal(WeightedLayer):
     def accumulator_shape(self, x: TensorType) -> tuple[int, ...]:
         """Return the shape of a frame with the layer's filters."""
         weighted.check_rank(self, x, 3)
+        check_size((self.frames, *x.shape), self.name)
         return (*x.shape[:2], self.filters)
 
     def accumulate_float(self, x: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from spica.errors import SpicaError
 from spica.layers import weighted
 from spica.layers.weighted import NO_PADDING, WeightedLayer
+from spica.network.fields import Pads, Weights, Window
 from spica.network.layer import Ops, record
 from spica.network.types import TensorType
 from spica.semantics import primitives
@@ -31,9 +32,9 @@ class Transposed(WeightedLayer):
             much; ``((top, bottom), (left, right))`` crops as much from what the kernel reaches.
     """
 
-    kernel: NDArray
-    strides: tuple[int, int] = (2, 2)
-    padding: str | Padding = "same"
+    kernel: Weights
+    strides: Window = (2, 2)
+    padding: str | Pads = "same"
 
     @property
     def mirrored(self) -> NDArray:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 from math import prod
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,17 +29,15 @@ from spica.layers.epilogue import (
     requantized_type,
     shift_left,
 )
-from spica.network.layer import Layer, Ops, forward_float, forward_integer, infer, macs
+from spica.network.fields import LARGEST_VALUE, AccumulatorBits, Bounds, Pads, Scales, Values, Window
+from spica.network.layer import Layer, Ops, check_together, forward_float, forward_integer, infer, macs
 from spica.network.rules import refuse
-from spica.network.types import TensorType
+from spica.network.types import TensorType, check_size
 from spica.semantics import primitives
 from spica.semantics.primitives import Epilogue, Padding, Pair
 
 ACCUMULATOR_BITS = 27
 """Value bits of the accumulators of the hardware's processors (one more holds the sign)."""
-
-WIDEST_ACCUMULATOR = 46
-"""With this bound and those of the epilogue every product and shift stays within 64 bits."""
 
 NO_PADDING = ((0, 0), (0, 0))
 
@@ -66,13 +64,13 @@ class WeightedLayer(Layer):
 
     KERNELS: ClassVar[dict[str, str]] = {"kernel": "CF"}
 
-    bias: NDArray | None = None
+    bias: Annotated[Values, Bounds(-LARGEST_VALUE, LARGEST_VALUE, "each")] | None = None
     pool: MaxPool | GlobalAverage | None = None
     activation: ReLU | None = None
     weight_bits: int | None = None
-    weight_scale: NDArray[np.float32] | None = None
+    weight_scale: Scales | None = None
     requantize: Requantize | None = None
-    accumulator_bits: int = ACCUMULATOR_BITS
+    accumulator_bits: AccumulatorBits = ACCUMULATOR_BITS
 
     @property
     def kernels(self) -> dict[str, NDArray]:
@@ -115,8 +113,8 @@ class WindowedLayer(WeightedLayer):
         padding: "same" (TensorFlow's rule), "valid", or ``((top, bottom), (left, right))``.
     """
 
-    strides: tuple[int, int] = (1, 1)
-    padding: str | tuple[tuple[int, int], tuple[int, int]] = "same"
+    strides: Window = (1, 1)
+    padding: str | Pads = "same"
 
     @property
     def window(self) -> Pair:
@@ -154,7 +152,6 @@ class WindowedLayer(WeightedLayer):
 @infer.register
 def _(layer: WeightedLayer, inputs: Sequence[TensorType]) -> TensorType:
     x = one_input(layer, inputs)
-    check_kernels(layer)
     shape = layer.accumulator_shape(x)
     for field, channels in kernel_channels(layer).items():
         if (count := int(channels.max()) + 1) != x.channels:
@@ -240,8 +237,9 @@ WEIGHT_RANGE = {1: (-1, 1), 2: (-2, 1), 4: (-8, 7), 8: (-128, 127)}
 """Smallest and largest weight of each width; one bit holds -1 and +1, without zero."""
 
 
-def check_kernels(layer: WeightedLayer) -> None:
-    """Check the rank, type and range of a layer's kernels, and what is asked of an integer layer besides."""
+@check_together.register
+def _(layer: WeightedLayer) -> None:
+    """Check the rank and the range of the kernels, and that an integer layer has what it needs."""
     where, bits = layer.name, layer.weight_bits
     if bits is not None and bits not in WEIGHT_RANGE:
         raise SpicaError(f"{where}: weight_bits is {bits}, but must be 1, 2, 4 or 8")
@@ -251,17 +249,11 @@ def check_kernels(layer: WeightedLayer) -> None:
             raise SpicaError(f"{where}: {field} has shape {kernel.shape}, but must have {ndim} axes, none empty")
         if bits is None and kernel.dtype != np.float32:
             raise SpicaError(f"{where}: {field} is {kernel.dtype}, but a float layer's must be float32")
-        if bits is None and not np.isfinite(kernel).all():
-            raise SpicaError(f"{where}: {field} holds NaN or infinity; check the training")
         low, high = WEIGHT_RANGE[bits or 8]
         if bits is not None and (kernel.dtype != np.int8 or kernel.min() < low or kernel.max() > high):
             raise SpicaError(f"{where}: {field} must be int8 within [{low}, {high}] for {bits} bits")
     if bits is not None and layer.weight_scale is None:
         raise SpicaError(f"{where}: an integer layer needs weight_scale")
-    if bits is not None and not 1 <= layer.accumulator_bits <= WIDEST_ACCUMULATOR:
-        raise SpicaError(
-            f"{where}: accumulator_bits is {layer.accumulator_bits}, but must be 1 to {WIDEST_ACCUMULATOR}"
-        )
 
 
 def check_rank(layer: Layer, x: TensorType, rank: int) -> None:
@@ -281,11 +273,8 @@ def one_input(layer: Layer, inputs: Sequence[TensorType]) -> TensorType:
 
 def convolved_shape(layer: Layer, x: TensorType, kernel: Pair, strides: Pair, padding: str | Padding) -> Pair:
     """Return the height and width after sliding a window over ``x``, or raise ``SpicaError`` where it does not fit."""
-    if min(strides) < 1:
-        raise SpicaError(f"{layer.name}: strides {strides} must be at least 1")
     pads = primitives.resolve_padding(padding, (x.shape[0], x.shape[1]), kernel, strides, layer.name)
-    if min(min(p) for p in pads) < 0:
-        raise SpicaError(f"{layer.name}: padding {pads} must not be negative")
+    check_size((x.shape[0] + sum(pads[0]), x.shape[1] + sum(pads[1]), *x.shape[2:]), layer.name)
     height, width = (primitives.output_size(s, k, t, p) for s, k, t, p in zip(x.shape, kernel, strides, pads))
     if height < 1 or width < 1:
         raise SpicaError(
@@ -302,14 +291,6 @@ def output_type(layer: WeightedLayer, x: TensorType, shape: tuple[int, ...]) -> 
     """Return the type of a layer's output, given its input and the shape of its accumulators."""
     frac_bits, scale = layer.accumulator_grid(x)
     filters, pool = shape[-1], layer.pool
-    if layer.bias is not None and layer.bias.shape != (filters,):
-        raise SpicaError(f"{layer.name}: bias has shape {layer.bias.shape}, but there are {filters} filters")
-    if (layer.weight_bits is None) != x.is_float:
-        have, need = ("integers", "float32") if layer.weight_bits else ("float32", "integers")
-        raise SpicaError(f"{layer.name}: it has {have} as weights but {need} as input; quantise the whole network")
-    bound = None if layer.activation is None else layer.activation.max_value
-    if layer.weight_bits and any(a is not None and a.dtype.kind not in "iu" for a in (layer.bias, bound)):
-        raise SpicaError(f"{layer.name}: its bias and the bound of its activation must be integers, as its weights are")
     if pool is not None and len(shape) != 3:
         raise SpicaError(f"{layer.name}: pooling needs an image, but the output has shape {shape}")
     average = 1

@@ -7,15 +7,19 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spica.errors import SpicaError
-from spica.network.layer import Layer, infer, macs, state_types
-from spica.network.schema import check_fields
-from spica.network.types import TensorType
+from spica.network.layer import Layer, check_together, infer, macs, state_types
+from spica.network.schema import check_arrays, check_fields
+from spica.network.types import TensorType, check_type
 from spica.util.renamed import renamed
+
+_checked: WeakSet[Layer] = WeakSet()
+"""Layers whose fields were checked, in whatever network: they never change."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,12 +59,19 @@ class Network:
         for layer in self.layers:
             if not isinstance(layer, Layer):
                 raise SpicaError(f"{self.name}: {layer!r:.60} is not a layer record")
-            check_fields(layer, str(layer.name))
+            if layer not in _checked:
+                check_fields(layer, f"{layer.name!s:.80}")
+                check_together(layer)
             if layer.name in types:
                 raise SpicaError(f"{layer.name}: two layers have this name; names must be unique")
             if missing := [i for i in layer.inputs if i not in types]:
                 raise SpicaError(f"{layer.name}: its input {missing[0]!r} is not written by any earlier layer")
-            types[layer.name] = infer(layer, [types[i] for i in layer.inputs])
+            inputs = [types[i] for i in layer.inputs]
+            if inputs:
+                check_arrays(layer, layer.name, getattr(layer, "filters", inputs[0].channels), inputs[0].is_float)
+            types[layer.name] = kind = infer(layer, inputs)
+            check_type(kind, layer.name)
+            _checked.add(layer)
         return types
 
     @cached_property

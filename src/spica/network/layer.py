@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from spica.errors import SpicaError
+from spica.network.fields import settle
 from spica.network.types import TensorType
 
 RECORDS: dict[str, type[Any]] = {}
@@ -26,7 +27,8 @@ R = TypeVar("R", bound=type)
 
 @dataclass_transform(frozen_default=True, eq_default=False, kw_only_default=True)
 def record(cls: R) -> R:
-    """Make a class a frozen dataclass and register it, so that networks and their files may hold it."""
+    """Make a class a frozen dataclass of plain values and register it, so that networks and their files may hold it."""
+    cls.__post_init__ = settle  # type: ignore[attr-defined]
     cls = dataclass(frozen=True, eq=False, kw_only=True)(cls)  # type: ignore[assignment]
     RECORDS[cls.__name__] = cls
     return cls
@@ -99,6 +101,15 @@ class Ops(Protocol):
 
     def attend(self, q: NDArray, k: NDArray, v: NDArray, heads: int, multiplier: int, shift: int) -> NDArray:
         """Compute multi-head attention on integers."""
+
+
+@singledispatch
+def check_together(layer: Any) -> None:
+    """Check what the fields of a layer must be together; each by itself is checked by its declaration.
+
+    Raises:
+        SpicaError: naming the layer and a field.
+    """
 
 
 @singledispatch

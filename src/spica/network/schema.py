@@ -6,23 +6,24 @@ A record is a class in ``RECORDS``, or in another table that is given as ``recor
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from functools import cache
+from math import isfinite
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
+from spica.network.fields import Declared, declared
 from spica.network.layer import RECORDS
 
 Records = Mapping[str, type[Any]]
 
 
 def check_fields(value: Any, where: str, records: Records = RECORDS) -> None:
-    """Check every field of a record, and of the records in it, against its declared type.
+    """Check every field of a record, and of the records in it, against its declaration (``spica.network.fields``).
 
     Args:
         value: the record.
@@ -32,20 +33,71 @@ def check_fields(value: Any, where: str, records: Records = RECORDS) -> None:
     Raises:
         SpicaError: naming the field.
     """
-    for name, hint in _hints(value.__class__).items():
+    for name, field in declared(value.__class__).items():
         content = getattr(value, name)
-        if not _has_type(content, hint):
-            declared = hint.__name__ if isinstance(hint, type) else str(hint)
-            raise SpicaError(f"{where}: {name} is {content!r:.60}, but must be {declared:.80}")
+        _check(content, f"{where}: {name}", field)
         for inner in content if isinstance(content, tuple) else (content,):
             if records.get(type(inner).__name__) is type(inner):
                 check_fields(inner, where, records)
 
 
-@cache
-def _hints(cls: Hashable) -> dict[str, Any]:
-    hints = get_type_hints(cls)
-    return {f.name: hints[f.name] for f in fields(cls)}  # type: ignore[arg-type]
+def check_arrays(value: Any, where: str, channels: int, is_float: bool) -> None:
+    """Check the arrays of a record, and of those in it, against what the layer reads.
+
+    Args:
+        value: the record.
+        where: what errors begin with, such as a layer's name.
+        channels: how many entries arrays have that have one for each channel.
+        is_float: whether the layer computes with real numbers; what can be of both kinds must be of the same.
+
+    Raises:
+        SpicaError: naming the field.
+    """
+    for name, field in declared(value.__class__).items():
+        content, entries = getattr(value, name), field.bounds.entries if field.bounds else "any"
+        if isinstance(content, np.ndarray) and len(field.dtypes) > 1 and (content.dtype.kind == "f") != is_float:
+            reads = "real numbers" if is_float else "integers"
+            raise SpicaError(f"{where}: {name} is of {content.dtype}, but it reads {reads}; quantise the whole network")
+        shapes: dict[str, list[tuple]] = {"one": [()], "channel": [(), (channels,)], "each": [(channels,)]}
+        allowed = shapes.get(entries)
+        if isinstance(content, np.ndarray) and allowed is not None and content.shape not in allowed:
+            words = {"one": "one entry", "channel": f"one entry, or one for each of {channels} channels"}
+            need = words.get(entries, f"one entry for each of {channels} channels")
+            raise SpicaError(f"{where}: {name} has shape {content.shape}, but must have {need}")
+        if RECORDS.get(type(content).__name__) is type(content):
+            check_arrays(content, where, channels, is_float)
+
+
+def _check(value: Any, what: str, field: Declared) -> None:
+    if not _has_type(value, field.hint):
+        given = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else f"{value!r:.60}"
+        raise SpicaError(f"{what} is {given}, but must be {_words(field)}")
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise SpicaError(f"{what} holds NaN or infinity, but must be finite; check the training, or the file")
+        ends = (value.min(), value.max()) if value.size and field.bounds else ()
+    else:
+        ends = tuple(_numbers(value))
+    for end in ends:
+        if isinstance(end, float) and not isfinite(end):
+            raise SpicaError(f"{what} is {end}, but must be finite")
+        if field.bounds and not field.bounds.low <= end <= field.bounds.high:
+            given = f"holds {end}" if isinstance(value, np.ndarray) else f"is {value!r:.60}"
+            raise SpicaError(f"{what} {given}, but must be {field.bounds.low:,} to {field.bounds.high:,}")
+
+
+def _words(field: Declared) -> str:
+    """Say what a field must be."""
+    if field.dtypes:
+        return "an array of " + " or ".join(map(str, field.dtypes))
+    return f"{field.hint.__name__ if isinstance(field.hint, type) else field.hint!s:.80}"
+
+
+def _numbers(value: Any) -> list[Any]:
+    """Return a number, or those in a tuple of them."""
+    if isinstance(value, tuple):
+        return [number for inner in value for number in _numbers(inner)]
+    return [value] if isinstance(value, int | float) and not isinstance(value, bool) else []
 
 
 def _has_type(value: Any, hint: Any) -> bool:
@@ -59,9 +111,10 @@ def _has_type(value: Any, hint: Any) -> bool:
         inner = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
         return len(value) == len(inner) and all(map(_has_type, value, inner))
     if hint is int:
-        return isinstance(value, int | np.integer) and not isinstance(value, bool)
+        return isinstance(value, int) and not isinstance(value, bool)
     if origin is np.ndarray:
-        return isinstance(value, np.ndarray | np.generic)
+        (scalar,) = get_args(arguments[1])
+        return isinstance(value, np.ndarray) and (not isinstance(scalar, type) or value.dtype == scalar)
     return isinstance(value, origin or hint)
 
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spica.errors import SpicaError
+from spica.network.fields import MOST_VALUES
+
+WIDEST_ALIGNED = 62
+"""Bits of an integer, with the shift that aligns it to other channels, that 64 bits hold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,3 +88,32 @@ class TensorType:
     def __str__(self) -> str:
         fmt = "float32" if self.bits is None else f"{'int' if self.signed else 'uint'}{self.bits}"
         return f"{fmt}[{'x'.join(map(str, self.shape))}]"
+
+
+def check_size(shape: tuple[int, ...], where: str) -> None:
+    """Check that what a layer makes of one sample can be held.
+
+    Raises:
+        SpicaError: beginning with ``where``, the layer's name.
+    """
+    if prod(shape) > MOST_VALUES:
+        sizes = "x".join(map(str, shape))
+        raise SpicaError(
+            f"{where}: makes {sizes} values of one sample; {MOST_VALUES:,} are the most; use smaller inputs"
+        )
+
+
+def check_type(kind: TensorType, where: str) -> None:
+    """Check that a tensor is of a size that can be held, and that its integers stand for finite real numbers.
+
+    Raises:
+        SpicaError: beginning with ``where``, the name of the layer that writes it.
+    """
+    check_size(kind.shape, where)
+    if kind.bits is None:
+        return
+    if kind.bits + int(np.ptp(kind.frac_bits)) > WIDEST_ALIGNED:
+        raise SpicaError(f"{where}: its channels' exponents are too far apart ({np.ptp(kind.frac_bits)} bits) to align")
+    with np.errstate(over="ignore"):
+        if not np.isfinite(kind.to_float(np.reshape(kind.range, (2, *[1] * len(kind.shape))))).all():
+            raise SpicaError(f"{where}: its output {kind} holds integers that stand for numbers beyond float32")

@@ -26,8 +26,9 @@ from spica.frontends.quantizeml.rules import Graph, input_layer, refuse_damage
 from spica.frontends.quantizeml.spellings import WEIGHTED, WEIGHTED_BY_LAYER, WeightedSpelling
 from spica.frontends.registry import Operations
 from spica.layers.epilogue import AVERAGE_BITS
-from spica.layers.weighted import ACCUMULATOR_BITS, WIDEST_ACCUMULATOR, largest
+from spica.layers.weighted import ACCUMULATOR_BITS, largest
 from spica.network import Network
+from spica.network.fields import WIDEST_ACCUMULATOR
 
 DOMAIN, VERSION = "com.brainchip", 1
 ACTIVATION_BITS = 11  # of the integers that index an activation's table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +51,8 @@ def _grown(net: Network, layer: Convolution, size: Pair) -> Convolution | None:
         zeros.append((more, new - old - more))
     if min(min(pair) for pair in zeros) < 0:
         return None
-    grown = replace(layer, kernel=np.pad(layer.kernel, (*zeros, *[(0, 0)] * (layer.kernel.ndim - 2))), padding="same")
+    kernel: Any = np.pad(layer.kernel, (*zeros, *[(0, 0)] * (layer.kernel.ndim - 2)))
+    grown = replace(layer, kernel=kernel, padding="same")
     old_shape, new_shape = (weighted.convolved_shape(r, x, r.window, r.strides, r.padding) for r in (layer, grown))
     return grown if new_shape == old_shape else None
 
