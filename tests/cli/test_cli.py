@@ -78,7 +78,7 @@ def test_check_exits_with_1_where_rules_are_broken(files, monkeypatch, capsys):
     ("arguments", "message"),
     [
         (["check", "{}/absent.spica"], "absent.spica: cannot be read"),
-        (["check", "{}/x.npy"], "x.npy: not a whole .spica file"),
+        (["check", "{}/x.npy"], "x.npy: is an array of numpy, not a .spica file"),
         (["check", "{}/digits.spica", "--device", "AKD9000"], "AKD9000"),
         (["run", "{}/digits.spica", "--samples", "{}/absent.npy", "-o", "{}/o.npy"], "absent.npy: cannot be read"),
         (["run", "{}/digits.spica", "--samples", "{}/digits.spica", "-o", "{}/o.npy"], "is not a .npy or .npz file"),

@@ -102,7 +102,7 @@ def edit(where, key, value):
         (edit("conv", "strides", {"one": 1}), "unknown record None"),
         (edit("conv", "strides", [1, "2"]), r"c: strides is \(1, '2'\), but must be tuple\[int, int\]"),
         (edit("conv", "strides", [1, 2, 3]), r"c: strides is \(1, 2, 3\), but must be tuple\[int, int\]"),
-        (edit("conv", "kernel", {"tensor": "absent"}), "header is not that of a network"),
+        (edit("conv", "kernel", {"tensor": "absent"}), "the file lacks its 'absent'; it is damaged"),
         (edit("conv", "kernel", 7), "c: kernel is 7, but must be"),
         (edit("conv", "strides", [0, 1]), "c: strides"),
         (edit("input", "shape", []), "needs at least one axis"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import zipfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,27 +12,39 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from spica.errors import SpicaError
+from spica.errors import SpicaError, printable
+from spica.util.files import check_readable, open_archive, refuse_damage
 
 Json = Annotated[bool, typer.Option("--json", help="Print the facts as JSON and nothing else.")]
 
 
 def emit(facts: dict[str, Any], text: str, as_json: bool) -> None:
-    """Print a result: its facts for a script, or its text for a person."""
-    typer.echo(json.dumps(facts, indent=2) if as_json else text)
+    """Print a result: its facts for a script, or its text for a person.
+
+    JSON has no NaN and no infinity, so what is not finite is null there.
+    """
+    typer.echo(json.dumps(_finite(facts), indent=2) if as_json else "\n".join(map(printable, text.split("\n"))))
+
+
+def _finite(value: Any) -> Any:
+    """Return plain data with ``None`` for numbers that are not finite."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_array(path: Path) -> NDArray:
     """Return the array in a ``.npy`` file, or the only one in an ``.npz`` file."""
-    try:
-        loaded = np.load(path, allow_pickle=False)
-    except OSError as error:
-        raise SpicaError(f"{path}: cannot be read ({error.strerror or error}); check the path") from None
-    except (ValueError, EOFError):
-        raise SpicaError(f"{path}: is not a .npy or .npz file of numbers; write it with numpy.save") from None
-    if isinstance(loaded, np.ndarray):
-        return loaded
-    with loaded:
-        if len(loaded.files) != 1:
-            raise SpicaError(f"{path}: holds {len(loaded.files)} arrays; save the one that is meant as a .npy file")
-        return loaded[loaded.files[0]]
+    source, damage = check_readable(path), "is not a .npy or .npz file of numbers; write it with numpy.save"
+    with refuse_damage(str(path), damage), open(source, "rb") as file:
+        if not zipfile.is_zipfile(file):
+            file.seek(0)
+            return np.lib.format.read_array(file, allow_pickle=False)
+        with open_archive(str(path), file) as archive:
+            names = archive.namelist()
+            if len(names) != 1:
+                raise SpicaError(f"{path}: holds {len(names)} arrays; save the one that is meant as a .npy file")
+            with archive.open(names[0]) as member:
+                return np.lib.format.read_array(member, allow_pickle=False)

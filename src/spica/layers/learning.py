@@ -20,6 +20,8 @@ from spica.semantics.primitives import Epilogue
 MEMORY_BITS = 8
 """Bits of what a neuron remembers of an input."""
 
+RULES = ("swap", "prototype")
+
 POTENTIAL_BITS = 27
 """Value bits of a neuron's potential."""
 
@@ -85,7 +87,9 @@ def _(layer: LearningDense, inputs: Sequence[TensorType]) -> TensorType:
     state = (layer.plasticity, layer.threshold, layer.learned)
     if any(a.shape != (neurons,) or a.dtype.kind not in "iu" for a in state):
         raise SpicaError(f"{where}: plasticity, threshold and learned must be integers, one a neuron")
-    if layer.memory.shape[0] != rows or layer.memory.shape[1] not in (0, neurons):
+    if layer.rule not in RULES:
+        raise SpicaError(f"{where}: rule {layer.rule!r:.40} is unknown; choose from {', '.join(RULES)}")
+    if layer.memory.shape != (rows, neurons if layer.rule == "prototype" else 0):
         raise SpicaError(f"{where}: its memory {layer.memory.shape} does not fit its kernel {layer.kernel.shape}")
     if layer.names and len(layer.names) * layer.neurons_per_class != neurons:
         raise SpicaError(f"{where}: {len(layer.names)} names do not fit {neurons // layer.neurons_per_class} classes")

@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from spica.errors import SpicaError
 from spica.layers import Dense, Dequantize, LearningDense
-from spica.layers.learning import UNIT
+from spica.layers.learning import RULES, UNIT
 from spica.learning.propose import propose_weights
-from spica.learning.rules import RULES, STATE, State, random_kernel
+from spica.learning.rules import STATE, State, random_kernel
 from spica.network import Layer, Network
 from spica.network.graph import accuracy
 from spica.util.arguments import check_choice, check_integer, check_number

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from spica import _native
 from spica.layers.learning import MEMORY_BITS, UNIT, LearningDense
 
-RULES = ("swap", "prototype")
 STATE = ("kernel", "memory", "plasticity", "threshold", "learned")
 """The fields of a learning layer that samples change."""
 

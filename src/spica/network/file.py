@@ -11,17 +11,17 @@ import json
 import re
 from collections.abc import Callable
 from os import PathLike
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from spica.errors import SpicaError
 from spica.network.graph import Network
 from spica.network.schema import decode, encode
-from spica.util.files import read_bytes, write_atomically
+from spica.util.files import read_bytes, refuse_damage, write_atomically
 
 SCHEMA = 1
 _BLANK = "0" * 64
@@ -68,6 +68,26 @@ def _parts(net: Network) -> tuple[str, dict[str, np.ndarray]]:
     return json.dumps(header, separators=(",", ":")), tensors
 
 
+_OTHER_FORMATS = {
+    b"PK": "a ZIP archive, such as a .keras model",
+    b"\x89HDF": "an HDF5 file, such as a Keras .h5 model",
+    b"\x93NUMPY": "an array of numpy",
+    b"TFL3": "a TFLite model",
+    b"\x89PNG": "a picture",
+}
+_DAMAGED = "not a whole .{kind} file (damaged, truncated or of another kind); save the {what} again"
+
+
+def _other_format(path: Path, data: bytes) -> str | None:
+    """Return what a file is that some other tool wrote, and what makes a network of it."""
+    kind = next((words for start, words in _OTHER_FORMATS.items() if data[:8].find(start) in (0, 4)), None)
+    if path.suffix == ".onnx":
+        kind = "an ONNX model"
+    return kind and (
+        f"is {kind}, not a .spica file; spica quantize, spica.from_keras and spica.from_quantizeml make networks"
+    )
+
+
 # -- files of records in general ---------------------------------------------------------------------------------
 
 
@@ -97,16 +117,14 @@ def read_file(path: str | PathLike[str], kind: str, what: str, build: Callable[[
         SpicaError: where the file is missing, damaged, of another format or a newer schema.
     """
     data = read_bytes(path)
-    damaged = SpicaError(
-        f"{path}: not a whole .{kind} file (damaged, truncated or of another kind); save the {what} again"
-    )
+    damaged = SpicaError(f"{path}: {_other_format(Path(path), data) or _DAMAGED.format(kind=kind, what=what)}")
     found = _DIGEST.search(data)
     if found is None:
         raise damaged
     blanked = data[: found.start(1)] + _BLANK.encode() + data[found.end(1) :]
     if hashlib.sha256(blanked).hexdigest().encode() != found.group(1):
         raise damaged
-    try:
+    with refuse_damage(str(path), f"its header is not that of a {what}"):
         (length,) = np.frombuffer(data[:8], "<u8")
         metadata = json.loads(data[8 : 8 + int(length)])["__metadata__"]
         schema = int(metadata["schema"])
@@ -115,7 +133,3 @@ def read_file(path: str | PathLike[str], kind: str, what: str, build: Callable[[
         if schema > SCHEMA:
             raise SpicaError(f"{path}: schema {schema} is newer than this Spica reads ({SCHEMA}); upgrade spica")
         return build(json.loads(metadata[what]), load_tensors(data))
-    except SpicaError:
-        raise
-    except (SafetensorError, KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
-        raise SpicaError(f"{path}: its header is not that of a {what} ({error})") from None

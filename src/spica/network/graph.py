@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from spica.errors import SpicaError
 from spica.network.layer import Layer, check_together, infer, macs, state_types
-from spica.network.schema import check_arrays, check_fields
+from spica.network.schema import check_arrays, check_fields, check_text
 from spica.network.types import TensorType, check_type
 from spica.util.renamed import renamed
 
@@ -43,6 +43,9 @@ class Network:
     name: str = "network"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise SpicaError(f"a network's name is text, not {self.name!r:.60}")
+        check_text(self.name, "a network's name")
         object.__setattr__(self, "layers", tuple(self.layers))
         object.__setattr__(self, "outputs", tuple(self.outputs))
         if not self.layers:

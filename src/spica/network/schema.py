@@ -41,6 +41,14 @@ def check_fields(value: Any, where: str, records: Records = RECORDS) -> None:
                 check_fields(inner, where, records)
 
 
+def check_text(value: str, what: str) -> None:
+    """Check that text can be written to files and terminals: no halves of characters."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise SpicaError(f"{what} is {value!r:.60}, which is no valid text; give it another name") from None
+
+
 def check_arrays(value: Any, where: str, channels: int, is_float: bool) -> None:
     """Check the arrays of a record, and of those in it, against what the layer reads.
 
@@ -72,6 +80,8 @@ def _check(value: Any, what: str, field: Declared) -> None:
     if not _has_type(value, field.hint):
         given = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else f"{value!r:.60}"
         raise SpicaError(f"{what} is {given}, but must be {_words(field)}")
+    if isinstance(value, str):
+        check_text(value, what)
     if isinstance(value, np.ndarray):
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise SpicaError(f"{what} holds NaN or infinity, but must be finite; check the training, or the file")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spica.errors import SpicaError
+from spica.errors import SpicaError, printable
 from spica.hardware import Exploration, MappedNetwork, Statistics
 from spica.layers import LearningDense
 from spica.report.analysis import Analysis
@@ -32,7 +32,7 @@ def load_pyplot() -> Any:
 
     style: dict[Any, Any] = {"font.size": 9, "svg.fonttype": "none", "axes.edgecolor": QUIET}
     style |= dict.fromkeys(("axes.labelcolor", "text.color", "xtick.color", "ytick.color"), INK)
-    matplotlib.rcParams.update(style | {"axes.spines.top": False, "axes.spines.right": False})
+    matplotlib.rcParams.update(style | {"axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False})
     return Figure
 
 
@@ -265,6 +265,7 @@ def write_figure(figure: Any, path: Path) -> None:
         write_atomically(path, to_svg(figure).encode())
     elif path.suffix == ".png":
         buffer = io.BytesIO()
+        _escape(figure)
         figure.savefig(buffer, format="png", dpi=110)
         write_atomically(path, buffer.getvalue())
     else:
@@ -274,6 +275,13 @@ def write_figure(figure: Any, path: Path) -> None:
 def to_svg(figure: Any) -> str:
     """Return the figure as an ``<svg>`` element."""
     buffer = io.StringIO()
+    _escape(figure)
     figure.savefig(buffer, format="svg")
     text = buffer.getvalue()
     return text[text.index("<svg") :]
+
+
+def _escape(figure: Any) -> None:
+    """Escape what no picture can show in the texts of a figure, line by line: names may hold anything."""
+    for text in figure.findobj(lambda artist: hasattr(artist, "set_text")):
+        text.set_text("\n".join(map(printable, text.get_text().split("\n"))))

@@ -10,6 +10,7 @@ import os
 import stat
 import threading
 import zipfile
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -89,11 +90,34 @@ def check_unpacked(where: str, claimed: int, packed: int) -> None:
         )
 
 
-def check_archive(path: Any) -> None:
-    """Check what the members of a ZIP file claim to unpack to; readers hold them to it."""
-    path = check_readable(path)
-    with zipfile.ZipFile(path) as archive:
-        check_unpacked(str(path), sum(member.file_size for member in archive.infolist()), path.stat().st_size)
+@contextlib.contextmanager
+def open_archive(where: str, file: BinaryIO) -> Iterator[zipfile.ZipFile]:
+    """Open a ZIP file, once it is known that what its members claim to unpack to can be held; reading keeps to that."""
+    with zipfile.ZipFile(file) as archive:
+        check_unpacked(where, sum(member.file_size for member in archive.infolist()), file.seek(0, os.SEEK_END))
+        yield archive
+
+
+@contextlib.contextmanager
+def refuse_damage(where: str, problem: str) -> Iterator[None]:
+    """Turn whatever a reader of files trips over into a ``SpicaError``; the cause stays with it.
+
+    Readers of other formats, and the libraries below them, raise all kinds of errors on damaged files.
+
+    Args:
+        where: the file, or the part of it that is being read.
+        problem: what is wrong, and after a semicolon what to do.
+    """
+    try:
+        yield
+    except SpicaError:
+        raise
+    except KeyError as error:
+        raise SpicaError(f"{where}: the file lacks its {error!s:.80}; it is damaged") from error
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        what, _, advice = problem.partition(";")
+        raise SpicaError(f"{where}: {what} ({reason:.200})" + (f";{advice}" if advice else "")) from error
 
 
 # -- writing ---------------------------------------------------------------------------------------------------------

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import os
 import re
 import zipfile
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
+from math import prod
 from os import PathLike
 from typing import Any, BinaryIO
 
@@ -20,10 +23,11 @@ from spica.errors import SpicaError
 from spica.frontends.ops.weighted import dilated
 from spica.frontends.quantizeml import fixed_point, spellings
 from spica.frontends.quantizeml.fixed_point import BUFFER_BITS, round_and_saturate
-from spica.frontends.quantizeml.rules import Graph, input_layer, refuse_damage
+from spica.frontends.quantizeml.rules import Graph, finite, input_layer
 from spica.frontends.quantizeml.spellings import PlainSpelling, WeightedSpelling
 from spica.frontends.registry import Operations
 from spica.network import Layer, Network, TensorType
+from spica.util.files import check_readable, check_unpacked, open_archive, refuse_damage
 
 Variables = dict[str, dict[str, NDArray]]
 """Weights and ranges, by their layers' names and by their own in the file."""
@@ -38,8 +42,19 @@ def read_keras(path: str | PathLike[str] | BinaryIO) -> Network:
         SpicaError: where the file is not such a model, or a layer has no exact counterpart; it is named.
     """
     model, variables = _load(path)
-    with refuse_damage(str(path), "its list of layers"):
+    with refuse_damage(str(path), "its list of layers cannot be read; the file is damaged"):
+        _check_quantized(str(path), model)
         return _network(str(path), model, variables)
+
+
+def _check_quantized(path: str, model: dict) -> None:
+    """Refuse a model that quantizeml has not quantised, and say what takes it."""
+    kinds = {_class(entry) for entry in model["config"]["layers"]}
+    if not any(kind.startswith("Quantized") or kind == "InputQuantizer" for kind in kinds):
+        raise SpicaError(
+            f"{path}: none of its layers is quantised; load the model with Keras and give it to spica.from_keras, or "
+            "quantise it with quantizeml first"
+        )
 
 
 def _network(path: str, model: dict, variables: Variables) -> Network:
@@ -55,7 +70,7 @@ def _network(path: str, model: dict, variables: Variables) -> Network:
             inputs = (f"{name}_input",)
             _input(KerasLayer(graph, inputs[0], (), settings, {}))
         read = OPERATIONS.find(kind, name)
-        with refuse_damage(name, f"layer {kind}"):
+        with refuse_damage(name, f"layer {kind} cannot be read; the file is damaged"):
             read(KerasLayer(graph, name, inputs, settings, variables.get(name, {})))
         inputs = (graph.writer(f"{name}:0"),)
     ends = config["output_layers"] if functional else [(config["layers"][-1]["config"]["name"], 0, 0)]
@@ -86,23 +101,34 @@ def _load(source: str | PathLike[str] | BinaryIO) -> tuple[dict, Variables]:
         import h5py
     except ImportError:
         raise SpicaError("reading .h5 and .keras files needs h5py; run: pip install 'spica[quantizeml]'") from None
-    try:
-        if zipfile.is_zipfile(source):
-            with zipfile.ZipFile(source) as archive:
-                config = json.loads(archive.read("config.json"))
-                with h5py.File(io.BytesIO(archive.read("model.weights.h5")), "r") as file:
-                    return config, _numbered_variables(config, file["layers"])
-        with h5py.File(source, "r") as file:
-            groups = file["model_weights"]
-            variables = {
-                name: {v.removesuffix(":0"): np.asarray(groups[name][v]) for v in _names(groups[name], "weight_names")}
-                for name in _names(groups, "layer_names")
-            }
-            return json.loads(file.attrs["model_config"]), variables
-    except FileNotFoundError:
-        raise SpicaError(f"{source}: does not exist; check the path") from None
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as error:
-        raise SpicaError(f"{source}: is not a Keras .h5 or .keras model ({error}); save it with model.save") from None
+    with contextlib.ExitStack() as opened:
+        file: Any = source if hasattr(source, "read") else opened.enter_context(open(check_readable(source), "rb"))
+        opened.enter_context(refuse_damage(str(source), "is not a Keras .h5 or .keras model; save it with model.save"))
+        if zipfile.is_zipfile(file):
+            archive = opened.enter_context(open_archive(str(source), file))
+            config = json.loads(archive.read("config.json"))
+            held = opened.enter_context(h5py.File(io.BytesIO(archive.read("model.weights.h5")), "r"))
+            _check_claims(str(source), held, file)
+            return config, _numbered_variables(config, held["layers"])
+        held = opened.enter_context(h5py.File(file, "r"))
+        _check_claims(str(source), held, file)
+        groups = held["model_weights"]
+        variables = {
+            name: {v.removesuffix(":0"): np.asarray(groups[name][v]) for v in _names(groups[name], "weight_names")}
+            for name in _names(groups, "layer_names")
+        }
+        return json.loads(held.attrs["model_config"]), variables
+
+
+def _check_claims(where: str, held: Any, file: BinaryIO) -> None:
+    """Check the sizes that the data sets of an HDF5 file claim, before any is read."""
+    claims = []
+    held.visititems(lambda _, node: claims.append(prod(getattr(node, "shape", None) or ()) * _item_size(node)))
+    check_unpacked(where, sum(claims), file.seek(0, os.SEEK_END))
+
+
+def _item_size(node: Any) -> int:
+    return node.dtype.itemsize if hasattr(node, "dtype") else 0
 
 
 def _numbered_variables(config: dict, groups: Any) -> Variables:
@@ -164,7 +190,7 @@ class KerasLayer:
         found = [a for key, a in self.variables.items() if key == name or key.endswith(f"/{name}")]
         if len(found) != 1:
             raise SpicaError(f"{self.name}: the file holds {len(found)} weights called {name!r}, not one")
-        return np.asarray(found[0], np.float32)
+        return finite(self.name, name, np.asarray(found[0], np.float32))
 
     def require(self, fixed: dict[str, Any]) -> None:
         """Check that images are channels last, and that settings have the values given, the only ones that are read."""

@@ -22,13 +22,14 @@ from numpy.typing import ArrayLike, NDArray
 from spica import layers
 from spica.errors import SpicaError
 from spica.frontends.quantizeml.fixed_point import TABLE_BITS, requantize_from_integers, step_after
-from spica.frontends.quantizeml.rules import Graph, input_layer, refuse_damage
+from spica.frontends.quantizeml.rules import Graph, finite, input_layer
 from spica.frontends.quantizeml.spellings import WEIGHTED, WEIGHTED_BY_LAYER, WeightedSpelling
 from spica.frontends.registry import Operations
 from spica.layers.epilogue import AVERAGE_BITS
 from spica.layers.weighted import ACCUMULATOR_BITS, largest
 from spica.network import Network
 from spica.network.fields import WIDEST_ACCUMULATOR
+from spica.util.files import check_readable, refuse_damage
 
 DOMAIN, VERSION = "com.brainchip", 1
 ACTIVATION_BITS = 11  # of the integers that index an activation's table
@@ -49,7 +50,7 @@ def read_onnx(path: str | PathLike[str]) -> Network:
         SpicaError: where the file is not such a model, or a node has no exact counterpart; it is named.
     """
     model = _load(path)
-    with refuse_damage(str(path), "its graph"):
+    with refuse_damage(str(path), "its graph cannot be read; the file is damaged"):
         return _network(str(path), model)
 
 
@@ -62,15 +63,11 @@ def split_kind(kind: str) -> tuple[str, str]:
 def _load(path: str | PathLike[str]) -> Any:
     try:
         import onnx
-        from google.protobuf.message import DecodeError
     except ImportError:
         raise SpicaError("reading .onnx files needs onnx; run: pip install 'spica[onnx]'") from None
-    try:
-        model = onnx.load(path)
-    except FileNotFoundError:
-        raise SpicaError(f"{path}: does not exist; check the path") from None
-    except (OSError, DecodeError, ValueError) as error:
-        raise SpicaError(f"{path}: is not an ONNX model ({error})") from None
+    source = check_readable(path)
+    with refuse_damage(str(path), "is not an ONNX model"):
+        model = onnx.load(source)
     if not any(o.domain == DOMAIN and o.version == VERSION for o in model.opset_import):
         raise SpicaError(
             f"{path}: is not a model that quantizeml quantised (it does not use {DOMAIN} version {VERSION}); "
@@ -82,7 +79,8 @@ def _load(path: str | PathLike[str]) -> Any:
 def _network(path: str, model: Any) -> Network:
     from onnx import helper, numpy_helper
 
-    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    tensors = model.graph.initializer
+    constants = {tensor.name: finite(path, tensor.name, numpy_helper.to_array(tensor)) for tensor in tensors}
     arguments = {function.name: function.input for function in model.functions}
     inputs = [value for value in model.graph.input if value.name not in constants]
     if len(inputs) != 1:
@@ -105,7 +103,7 @@ def _network(path: str, model: Any) -> Network:
             attributes={a.name: helper.get_attribute_value(a) for a in proto.attribute},
         )
         read = OPERATIONS.find(operation, node.name)
-        with refuse_damage(node.name, f"node {proto.op_type}"):
+        with refuse_damage(node.name, f"node {proto.op_type} cannot be read; the file is damaged"):
             read(node)
     return graph.network([output.name for output in model.graph.output], model.graph.name)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spica.errors import SpicaError
 from spica.layers import Input
@@ -46,17 +45,11 @@ class Graph:
         return Network(tuple(self.layers), tuple(self.writer(tensor) for tensor in outputs), name)
 
 
-@contextmanager
-def refuse_damage(where: str, what: str) -> Iterator[None]:
-    """Turn errors in reading a part of a file, in words ``what``, into a ``SpicaError`` that says ``where``."""
-    try:
-        yield
-    except SpicaError:
-        raise
-    except KeyError as error:
-        raise SpicaError(f"{where}: the file lacks its {error}; it is damaged") from error
-    except (TypeError, ValueError, IndexError, AttributeError, ArithmeticError) as error:
-        raise SpicaError(f"{where}: {what} cannot be read ({error}); the file is damaged") from error
+def finite(where: str, name: str, values: NDArray) -> NDArray:
+    """Return the numbers of a file, which must all be finite."""
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise SpicaError(f"{where}: {name} holds NaN or infinity; check the training, and save the model again")
+    return values
 
 
 def input_layer(name: str, shape: tuple[int, ...], dtype: np.dtype) -> Input:
