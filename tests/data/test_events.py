@@ -23,7 +23,7 @@ def events(seed, count, last):
 @given(SEEDS, st.integers(0, 300), st.integers(1, 40), st.integers(1, 8))
 def test_frames_hold_the_events_of_their_time(seed, count, microseconds, pushes):
     t, x, y, p = events(seed, count, 400)
-    binner, frames = EventBinner(4, 6, microseconds), []
+    binner, frames = EventBinner(4, 6, microseconds, start=0), []
     cuts = np.sort(np.random.default_rng(seed).integers(0, count + 1, pushes - 1))
     for part in np.split(np.arange(count), cuts):
         frames += binner.push(t[part], x[part], y[part], p[part])
@@ -35,7 +35,7 @@ def test_frames_hold_the_events_of_their_time(seed, count, microseconds, pushes)
 
 
 def test_pixels_count_up_to_255_and_pauses_give_empty_frames():
-    binner = EventBinner(2, 2, 10)
+    binner = EventBinner(2, 2, 10, start=0)
     zeros = np.zeros(300, int)
     binner.push([], [], [], [])
     (first, *pause) = [*binner.push(zeros, zeros, zeros, zeros), *binner.push([95], [1], [1], [1])]
@@ -59,7 +59,7 @@ def test_pixels_count_up_to_255_and_pauses_give_empty_frames():
 def test_events_that_cannot_be_are_refused(pushed, message):
     with pytest.raises(SpicaError, match=message):
         EventBinner(4, 6, 10).push(*pushed)
-    with pytest.raises(SpicaError, match="height, width and microseconds must be at least 1; got"):
+    with pytest.raises(SpicaError, match="microseconds is 0, but must be an integer from 1"):
         EventBinner(4, 6, 0)
 
 
@@ -68,6 +68,22 @@ def test_events_of_the_past_are_refused():
     binner.push([25], [0], [0], [0])
     with pytest.raises(SpicaError, match="out of order"):
         binner.push([24], [0], [0], [0])
+
+
+def test_the_first_frame_begins_with_the_first_event_whatever_the_clock():
+    binner, now = EventBinner(4, 6, 10), 1_700_000_000_000_000
+    (first,) = binner.push([now, now + 9, now + 10], [0, 1, 2], [0, 0, 0], [0, 0, 0])
+    assert first.sum() == 2 and binner.flush().sum() == 1
+
+
+def test_times_that_would_fill_memory_are_refused_and_change_nothing():
+    binner = EventBinner(4, 6, 1)
+    for times in ([0, 1 << 40], [5, 3], [0, 1 << 62]):
+        with pytest.raises(SpicaError, match="events span|out of order"):
+            binner.push(times, [0, 0], [0, 0], [0, 0])
+    with pytest.raises(SpicaError, match="t of events reaches"):
+        binner.push(np.array([1 << 63], np.uint64), [0], [0], [0])
+    assert len(binner.push([7, 8], [0, 0], [0, 0], [0, 0])) == 1
 
 
 def test_a_still_picture_has_no_events_and_a_moving_one_its_edges():

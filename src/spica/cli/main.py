@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 
 import typer
@@ -28,10 +30,20 @@ for command in COMMANDS:
 
 def run() -> None:
     """Run the command line; the entry point of the console script."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a character gets its number
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # here, where it can still be said that it does not work
     except SpicaError as error:
         typer.echo(f"spica: {error}", err=True)
+        sys.exit(2)
+    except OSError as error:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (nothing more can be written to the one there was)
+        typer.echo(f"spica: the output cannot be written ({error.strerror})", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         typer.echo("spica: interrupted", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +15,8 @@ from spica import report
 from spica.cli.network import Labels, NetworkFile, Samples, Threads, load_any, read_labels
 from spica.cli.output import Json, emit, read_array
 from spica.engine.bench import bench as run_bench
-from spica.errors import SpicaError
+from spica.network.fields import MOST_VALUES
+from spica.util.arguments import check_integer
 
 Picture = Annotated[Path | None, typer.Option(help="An .svg or .png file for a picture.")]
 
@@ -31,9 +33,8 @@ def bench(
 ) -> None:
     """Measure time and throughput, and each layer's rate, density and path (dense or events), on this machine."""
     net = load_any(network)
-    if batch < 1:
-        raise SpicaError(f"batch is {batch}, but must be at least 1")
     kind = net.types[net.inputs[0].name]
+    check_integer("batch", batch, 1, MOST_VALUES // math.prod(kind.shape))
     random, shape = np.random.default_rng(0), (batch, *kind.shape)
     if samples is not None:
         x = read_array(samples)

@@ -6,6 +6,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spica.errors import SpicaError
+from spica.util.arguments import check_integer
+
+MOST_FRAMES = 1_000_000
+"""Frames that one push may complete; more are a mistake in the times, and would fill memory."""
+
+LATEST = 1 << 61
+"""Latest time of an event, in microseconds: beyond it sums leave 64 bits."""
 
 
 class EventBinner:
@@ -16,19 +23,19 @@ class EventBinner:
     Args:
         height, width: of the sensor.
         microseconds: length of a frame.
-        start: time at which the first frame begins, in microseconds.
+        start: time at which the first frame begins, in microseconds; by default that of the first event, as clocks
+            of cameras may count from anywhere.
     """
 
-    def __init__(self, height: int, width: int, microseconds: int, start: int = 0) -> None:
-        if min(height, width, microseconds) < 1:
-            raise SpicaError(
-                f"height, width and microseconds must be at least 1; got {height}, {width} and {microseconds}"
-            )
-        self.shape, self.microseconds = (height, width, 2), microseconds
-        self._end = start + microseconds
+    def __init__(self, height: int, width: int, microseconds: int, start: int | None = None) -> None:
+        height, width = check_integer("height", height, 1, 1 << 15), check_integer("width", width, 1, 1 << 15)
+        self.shape, self.microseconds = (height, width, 2), check_integer("microseconds", microseconds, 1, 1 << 50)
+        self._start = None if start is None else check_integer("start", start, -(1 << 61), 1 << 61)
         self._counts, self._empty = np.zeros(self.shape, np.int64), np.zeros(self.shape, np.uint8)
         self._empty.flags.writeable = False
-        self._last = start
+        self._last = self._end = 0  # until it is known when the first frame begins
+        if self._start is not None:
+            self._begin(self._start)
 
     def push(self, t: ArrayLike, x: ArrayLike, y: ArrayLike, p: ArrayLike) -> list[NDArray[np.uint8]]:
         """Take more events and return every frame ``(H, W, 2)`` that they complete, empty ones between included.
@@ -47,11 +54,22 @@ class EventBinner:
         t, x, y, p = (self._column(name, values) for name, values in zip("txyp", (t, x, y, p)))
         if not len(t) == len(x) == len(y) == len(p):
             raise SpicaError(f"events need t, x, y and p alike, but there are {len(t)}, {len(x)}, {len(y)}, {len(p)}")
-        if len(t) and ((np.diff(t) < 0).any() or t[0] < self._last):
-            raise SpicaError("events are out of order; sort them by time")
+        if not len(t):
+            return []
+        if (np.diff(t) < 0).any() or (self._start is not None and t[0] < self._last):
+            raise SpicaError("events are out of order; sort them by time, and unwrap counters that start again")
         for name, values, size in (("x", x, self.shape[1]), ("y", y, self.shape[0]), ("p", p, 2)):
-            if len(t) and (values.min() < 0 or values.max() >= size):
+            if values.min() < 0 or values.max() >= size:
                 raise SpicaError(f"{name} reaches from {values.min()} to {values.max()}, but must be 0 to {size - 1}")
+        if (
+            span := (int(t[-1]) - (int(t[0]) if self._start is None else self._end)) // self.microseconds
+        ) > MOST_FRAMES:
+            raise SpicaError(
+                f"events span {span:,} frames of {self.microseconds:,} us, but a push makes {MOST_FRAMES:,} at most; "
+                "start anew after a long pause, or make frames longer"
+            )
+        if self._start is None:
+            self._begin(int(t[0]))
         frames, done = [], 0
         while done < len(t):
             upto = int(np.searchsorted(t, self._end))
@@ -61,11 +79,16 @@ class EventBinner:
                 frames.append(self._take())
         return frames
 
+    def _begin(self, start: int) -> None:
+        self._start, self._last, self._end = start, start, start + self.microseconds
+
     @staticmethod
     def _column(name: str, values: ArrayLike) -> NDArray[np.int64]:
         array = np.atleast_1d(np.asarray(values))
         if array.ndim != 1 or (array.dtype.kind not in "iub" and array.size):
             raise SpicaError(f"{name} of events is {array.dtype} of shape {array.shape}, but must be integers (N,)")
+        if array.size and array.dtype.kind == "u" and array.max() > LATEST:
+            raise SpicaError(f"{name} of events reaches {array.max()}, but {LATEST} is the most")
         return array.astype(np.int64)
 
     def flush(self) -> NDArray[np.uint8]:

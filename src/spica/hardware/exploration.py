@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import signal
+import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
+from math import prod
 from multiprocessing import get_context
 from os import PathLike
 from typing import Any
@@ -20,6 +22,7 @@ from spica.hardware.device.load import load_device
 from spica.hardware.device.schema import FIGURES, Device
 from spica.hardware.mapping.api import map_network
 from spica.network import Network
+from spica.util.arguments import check_integer
 from spica.util.progress import progress
 from spica.util.table import table
 
@@ -28,6 +31,9 @@ OPTIONS = ("mode", "chips", "passes")
 
 BETTER = ("latency_ms", "energy_uj", "nps", "passes")
 """Figures of which less is better."""
+
+MOST_DESIGNS = 1_000_000
+"""Designs of one call; they are all kept."""
 
 MODELLED = ("latency_ms", "fps", "energy_uj", "power_mw")
 
@@ -118,8 +124,12 @@ def explore(
     for name, values in vary.items():
         if name not in (*FIGURES, *OPTIONS, "sram"):
             raise SpicaError(f"{name!r} cannot be varied; choose from sram, {', '.join((*OPTIONS, *FIGURES))}")
-        if not values:
-            raise SpicaError(f"{name}: no values are given")
+        if isinstance(values, str) or not isinstance(values, Iterable) or not len(values):
+            raise SpicaError(f"{name}: no values are given; give a list of them")
+    count = prod(map(len, vary.values()))
+    if count > MOST_DESIGNS:
+        raise SpicaError(f"{count:,} designs are too many; vary less: {MOST_DESIGNS:,} are the most")
+    workers = check_integer("workers", workers, 1, 1024)
     if samples is not None:
         run = net.run(samples, count=True)
         density = {name: run.events[name] / inputs for name, inputs in run.inputs.items() if inputs}
@@ -139,13 +149,36 @@ def _spread(
             from ray.util.multiprocessing import Pool
         except ImportError:
             raise SpicaError("a cluster needs Ray; run: pip install 'spica[ray]'") from None
+        check_reachable(address)
         with Pool(ray_address=address) as pool:
             yield from pool.imap(task, points)
     elif workers == 1 or len(points) == 1:
         yield from map(task, points)
     else:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as executor:
-            yield from executor.map(task, points)
+        # Interrupts are for this process, which then ends its workers at once, whatever they are at.
+        with get_context("spawn").Pool(min(workers, len(points)), initializer=_ignore_interrupts) as pool:
+            yield from pool.imap(task, points, chunksize=8)
+
+
+def check_reachable(address: str) -> None:
+    """Check that a cluster answers at ``host:port``, with or without ``ray://``; Ray itself would try for minutes.
+
+    Raises:
+        SpicaError: where it does not, or the address is of another form.
+    """
+    if address == "auto":
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise SpicaError(f"address {address!r:.60} is not of the form host:port, ray://host:port or auto")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError as error:
+        raise SpicaError(f"no cluster answers at {address} ({error}); start one with: ray start --head") from None
+
+
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _design(net: Network, device: Device, density: float | Mapping[str, float], values: dict[str, Any]) -> Design:

@@ -21,7 +21,8 @@ from spica.hardware.cost_model.statistics import Statistics
 from spica.hardware.mapping.partition import run_tiles
 from spica.hardware.mapping.placement import Schedule
 from spica.layers.weighted import lowered
-from spica.network.graph import accuracy, classes
+from spica.network import TensorType
+from spica.network.classification import accuracy, classes, count_classes
 from spica.program import Segment
 from spica.semantics.reference import Reference
 
@@ -95,11 +96,15 @@ class MappedNetwork(Schedule):
 
     def predict(self, x: ArrayLike, **options: Any) -> NDArray[np.int64]:
         """Return the class label of every sample, as ``Network.predict``; options as ``forward``."""
-        return classes(self.network, self.forward(x, **options))
+        return classes(self.network.name, self._output, self.forward(x, **options))
 
     def evaluate(self, x: ArrayLike, labels: ArrayLike, **options: Any) -> float:
         """Return the fraction of samples whose predicted class is the label, 0 to 1; options as ``forward``."""
-        return accuracy(self.predict(x, **options), labels)
+        return accuracy(self.predict(x, **options), labels, count_classes(self._output))
+
+    @property
+    def _output(self) -> TensorType:
+        return self.network.types[self.network.outputs[0]]
 
     def estimate(self, density: float | Mapping[str, float]) -> Statistics:
         """Return what a sample would cost whose layers receive a share ``density`` of non-zero values; run none.

@@ -16,7 +16,7 @@ from spica.layers.learning import RULES, UNIT
 from spica.learning.propose import propose_weights
 from spica.learning.rules import STATE, State, random_kernel
 from spica.network import Layer, Network
-from spica.network.graph import accuracy
+from spica.network.classification import accuracy, check_labels
 from spica.util.arguments import check_choice, check_integer, check_number
 
 LAYER = "learning"
@@ -83,12 +83,12 @@ class Learner:
             options: as ``Network.run``; they change nothing but the time it takes.
 
         Raises:
-            SpicaError: for labels that do not fit.
+            SpicaError: for labels that do not fit; ``add_classes`` makes room for more.
         """
         epochs = check_integer("epochs", epochs)
         spikes = self.features(x, **options)
         with self._lock:
-            labels = None if y is None else self._labels(len(spikes), y)
+            labels = None if y is None else check_labels(y, (len(spikes),), self.classes)
             self._network = None
             for _ in range(epochs):
                 if options.get("engine") == "reference":
@@ -121,7 +121,7 @@ class Learner:
 
     def score(self, x: ArrayLike, y: ArrayLike, **options: Any) -> float:
         """Return the fraction of samples whose predicted class is the label."""
-        return accuracy(self.predict(x, **options), y)
+        return accuracy(self.predict(x, **options), y, self.classes)
 
     def winners(self, x: ArrayLike, **options: Any) -> NDArray[np.int64]:
         """Return the neuron of largest potential for every sample; its class is ``winner // neurons_per_class``."""
@@ -156,20 +156,6 @@ class Learner:
         """Return the kernel as float32, in which its sums are exact: none passes 2**24."""
         with self._lock:
             return self._state.kernel.astype(np.float32)
-
-    def _labels(self, samples: int, y: ArrayLike) -> NDArray[np.int64]:
-        labels = np.asarray(y)
-        if labels.shape != (samples,) or labels.dtype.kind not in "iu":
-            raise SpicaError(
-                f"labels have shape {labels.shape} and type {labels.dtype}; give one class number a sample"
-            )
-        known = labels.tolist()  # quicker to look at than an array, where it is one label
-        if known and (min(known) < 0 or max(known) >= self.classes):
-            raise SpicaError(
-                f"labels reach from {min(known)} to {max(known)}, but there are classes 0 to {self.classes - 1}; "
-                "add_classes makes room"
-            )
-        return labels.astype(np.int64, copy=False)
 
     def _become(self, layer: LearningDense) -> None:
         self._state, self._network = State(layer), None

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spica.errors import SpicaError
+from spica.network.classification import accuracy, classes, count_classes
 from spica.network.layer import Layer, check_together, infer, macs, state_types
 from spica.network.schema import check_arrays, check_fields, check_text
 from spica.network.types import TensorType, check_type
@@ -150,15 +151,20 @@ class Network:
         return floats[0] if len(floats) == 1 else floats
 
     def predict(self, x: ArrayLike, **options: Any) -> NDArray[np.int64]:
-        """Return the class of every sample (int64): the index of the largest output.
+        """Return the class of every sample (int64); see ``spica.network.classification.classes``.
 
-        A clip ``(T, ...)`` has one class: outputs of its frames are averaged.
+        It is the index of the largest output, and of one output alone whether it is above 0. A map has a class at each
+        pixel; a clip ``(T, ...)`` has one class: outputs of its frames are averaged.
         """
-        return classes(self, self.forward(x, **options))
+        return classes(self.name, self.types[self.outputs[0]], self.forward(x, **options))
 
     def evaluate(self, x: ArrayLike, labels: ArrayLike, **options: Any) -> float:
-        """Return the fraction of samples whose predicted class is the label, 0 to 1."""
-        return accuracy(self.predict(x, **options), labels)
+        """Return the fraction of samples whose predicted class is the label, 0 to 1.
+
+        Raises:
+            SpicaError: for labels that are not the index of a class each.
+        """
+        return accuracy(self.predict(x, **options), labels, count_classes(self.types[self.outputs[0]]))
 
     # -- looking and keeping ---------------------------------------------------------------------------------
 
@@ -186,25 +192,6 @@ def check_network(net: Any, fix: str = "spica.from_keras makes one of a model") 
     """Check that ``net`` is a ``Network``; ``fix`` says how to get one."""
     if not isinstance(net, Network):
         raise SpicaError(f"expected a Network, got {type(net).__name__}; {fix}")
-
-
-def classes(net: Network, outputs: NDArray | list[NDArray]) -> NDArray[np.int64]:
-    """Return the index of the largest output of each sample (N,); a clip's outputs are averaged first."""
-    if isinstance(outputs, list):
-        raise SpicaError(f"{net.name} has {len(outputs)} outputs; predict needs one: use forward")
-    clips = outputs.ndim == len(net.types[net.outputs[0]].shape) + 2
-    scores: NDArray = outputs.mean(axis=1) if clips else outputs
-    return scores.reshape(len(scores), -1).argmax(axis=1)
-
-
-def accuracy(predicted: NDArray[np.int64], labels: ArrayLike) -> float:
-    """Return the fraction of predictions that are the label, 0 to 1."""
-    labels = np.asarray(labels)
-    if labels.shape != predicted.shape:
-        raise SpicaError(
-            f"labels have shape {labels.shape} but there are {len(predicted)} samples; give one class index a sample"
-        )
-    return float(np.mean(predicted == labels))
 
 
 Engine = tuple[Callable[..., Any], Callable[..., Any]]

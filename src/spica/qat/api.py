@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from spica.engine.inputs import is_count
 from spica.errors import SpicaError
 from spica.network import Network
 from spica.network.graph import check_network
 from spica.passes import prepare
 from spica.qat.distillation import targets
 from spica.qat.latent_weights import find_latent_weights
+from spica.util.arguments import check_integer, check_number
 from spica.util.keras_backend import load_keras
 
 
@@ -47,8 +47,7 @@ def trainable(quantized: Network, net: Network | None = None, *, sparsity: float
     check_network(quantized, "give the network that spica.quantize made")
     if net is not None:
         check_network(net, "give the float network that spica.quantize read")
-    if not 0 <= sparsity < float("inf"):
-        raise SpicaError(f"sparsity is {sparsity!r}, but must be 0 or more")
+    sparsity = check_number("sparsity", sparsity, 0, 1e6)
     load_keras()
     from spica.qat.model import Trainable
 
@@ -110,16 +109,18 @@ def finetune(
         SpicaError: where an option is bad or a layer cannot be trained.
     """
     keras = load_keras()
-    if not is_count(epochs) or not is_count(batch_size) or not 0 < learning_rate < float("inf"):
-        raise SpicaError("epochs and batch_size must be integers of at least 1, learning_rate above 0")
-    keras.utils.set_random_seed(seed)
+    epochs, batch_size = check_integer("epochs", epochs), check_integer("batch_size", batch_size)
+    learning_rate = check_number("learning_rate", learning_rate, 1e-12, 1e3)
+    keras.utils.set_random_seed(check_integer("seed", seed, 0, 2**32 - 1))
     model = trainable(quantized, net, sparsity=sparsity)
     wanted = targets(quantized, net, x, y, distillation)
     samples = np.asarray(x)
     steps = epochs * -(-len(samples) // batch_size)
     model.compile(
         keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps)),
-        keras.losses.CategoricalCrossentropy(from_logits=True),
+        (keras.losses.BinaryCrossentropy if wanted.shape[-1] == 1 else keras.losses.CategoricalCrossentropy)(
+            from_logits=True
+        ),
     )
     callbacks = [] if checkpoint is None else [keras.callbacks.BackupAndRestore(str(checkpoint))]
     show = sys.stderr.isatty() if progress is None else progress

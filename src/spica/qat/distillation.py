@@ -9,7 +9,9 @@ from spica.engine.inputs import check_frames
 from spica.errors import SpicaError
 from spica.layers import Softmax
 from spica.network import Network
+from spica.network.classification import check_labels, count_classes
 from spica.network.layer import forward_float
+from spica.util.arguments import check_number
 
 
 def targets(
@@ -19,8 +21,7 @@ def targets(
 
     The cross-entropy with a mixture of two distributions is the mixture of the two cross-entropies.
     """
-    if not 0 <= distillation <= 1:
-        raise SpicaError(f"distillation is {distillation!r}, but must be 0 to 1")
+    distillation = check_number("distillation", distillation, 0, 1)
     kind = quantized.types[quantized.outputs[0]]
     if len(quantized.outputs) != 1 or len(kind.shape) != 1:
         raise SpicaError(
@@ -41,22 +42,19 @@ def targets(
     if y is None:
         assert taught is not None
         return taught
-    labels = np.asarray(y)
-    if clips and labels.shape == (len(samples),):  # every frame is of its clip's class
-        labels = np.repeat(labels[:, None], samples.shape[1], axis=1)
-    if labels.shape != samples.shape[: 1 + clips] or labels.dtype.kind not in "iu":
-        each = "sample" if not clips else "clip, or frame of it"
-        raise SpicaError(f"labels have shape {labels.shape} and type {labels.dtype}; give one class index a {each}")
-    if labels.min() < 0 or labels.max() >= kind.channels:
-        raise SpicaError(f"labels reach from {labels.min()} to {labels.max()}, but there are {kind.channels} classes")
-    known = np.eye(kind.channels, dtype=np.float32)[labels]
+    whole = clips and np.ndim(y) == 1  # every frame is of its clip's class
+    labels = check_labels(y, samples.shape[: 1 if whole else 1 + clips], count_classes(kind))
+    labels = np.repeat(labels[:, None], samples.shape[1], axis=1) if whole else labels
+    known = np.eye(count_classes(kind), dtype=np.float32)[labels][..., -kind.channels :]  # one logit: of class 1
     return known if taught is None else distillation * taught + np.float32(1 - distillation) * known
 
 
 def probabilities(net: Network, x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the probabilities that a float classifier gives, whether it ends in a softmax or in logits."""
+    """Return the probabilities that a float classifier gives, whether it ends in a softmax, in logits, or in one."""
     outputs = net.forward(x)
     assert not isinstance(outputs, list)
+    if outputs.shape[-1] == 1:
+        return 1 / (1 + np.exp(-outputs))
     if isinstance(net[net.outputs[0]], Softmax):
         return outputs
     return forward_float(Softmax(name="teacher", inputs=("outputs",)), [outputs])

@@ -44,6 +44,11 @@ class Trainable(keras.Model):
         if tuple(x.shape[1 + self.over_time :]) != reads or len(x.shape) != len(reads) + 1 + self.over_time:
             axes = ", ".join(map(str, ("S", "T", *reads) if self.over_time else ("N", *reads)))
             raise SpicaError(f"{self.network.name}: is trained on ({axes}), but is given {tuple(x.shape)}")
+        if "float" in keras.backend.standardize_dtype(x.dtype):
+            raise SpicaError(
+                f"{self.network.name}: is trained on the integers that the network reads, but is given {x.dtype}; "
+                "convert samples with spica.to_input_integers(net, x)"
+            )
         net, length = self.network, x.shape[1] if self.over_time else 1
         run: Any = Differentiable(length) if training else Exact(length)
         if self.over_time:

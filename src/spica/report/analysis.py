@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from spica.errors import SpicaError
 from spica.layers import Dequantize, Input, WeightedLayer
 from spica.network import Network
+from spica.network.classification import accuracy, classes, count_classes
 from spica.network.edit import subgraph
-from spica.network.graph import accuracy, classes
 from spica.passes import prepare
 from spica.report.comparison import LayerDifference, compare, fitted, samples_for
 from spica.report.text import analysis_table
@@ -155,7 +155,7 @@ def _spliced(
     cut = [i for i in dict.fromkeys(i for layer in rest for i in layer.inputs) if i in before]
     cut += [output for output in quantized.outputs if output in before]
     if all(isinstance(layer, Dequantize) for layer in rest):
-        return accuracy(classes(quantized, real[name]), labels)
+        return _score(quantized, real[name], labels)
     values, sources = [], []
     for source in cut:
         kind = quantized.types[source]
@@ -165,7 +165,13 @@ def _spliced(
         step = np.ldexp(kind.scale, -kind.frac_bits.astype(np.int32)).astype(np.float32)
         sources.append(Input(name=source, shape=kind.shape, bits=kind.bits, signed=kind.signed, scale=step))
     spliced = subgraph(quantized, quantized.outputs, sources)
-    return accuracy(classes(spliced, spliced.forward(values if len(values) > 1 else values[0])), labels)
+    return _score(spliced, spliced.forward(values if len(values) > 1 else values[0]), labels)
+
+
+def _score(net: Network, outputs: NDArray | list[NDArray], labels: ArrayLike) -> float:
+    """Return the accuracy of outputs."""
+    kind = net.types[net.outputs[0]]
+    return accuracy(classes(net.name, kind, outputs), labels, count_classes(kind))
 
 
 def _gain(before: NDArray, after: NDArray) -> NDArray:

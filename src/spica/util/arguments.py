@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -25,13 +24,13 @@ def check_integer(name: str, value: Any, low: int = 1, high: int | None = None) 
 
 
 def check_number(name: str, value: Any, low: float, high: float) -> float:
-    """Return a finite number as Python's float.
+    """Return a number as Python's float.
 
     Raises:
         SpicaError: where it is none, or not within ``low`` and ``high``, both included.
     """
     good = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    if not good or not isfinite(value) or not low <= value <= high:
+    if not good or not low <= value <= high:  # NaN is not either
         raise SpicaError(f"{name} is {value!r:.60}, but must be a number from {low:g} to {high:g}")
     return float(value)
 

@@ -17,7 +17,7 @@ from spica.learning import Learner
 from spica.network import Network
 from spica.network.edit import replace_layer
 
-LONGEST_NAME = 24
+LONGEST_NAME, MOST_CLASSES = 24, 100
 
 
 class Lesson:
@@ -64,9 +64,12 @@ class Lesson:
     def teach(self, pixels: Any, name: Any) -> dict[str, Any]:
         """Learn a drawing as an example of a class, which is made if it is new."""
         image = self._image(pixels)
-        if not isinstance(name, str) or not (name := name.strip()) or len(name) > LONGEST_NAME:
+        whole = isinstance(name, str) and 0 < len(name := name.strip()) <= LONGEST_NAME and name.isprintable()
+        if not whole:
             raise SpicaError(f"a class needs a name of 1 to {LONGEST_NAME} characters")
         if name not in self.names:
+            if len(self.names) >= MOST_CLASSES:
+                raise SpicaError(f"there are {MOST_CLASSES} classes, which is as many as the page shows; forget one")
             self.learner.add_classes(1)
             self.names.append(name)
             self.taught.append(0)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import threading
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from spica.apps.teach.lesson import Lesson
-from spica.errors import SpicaError
+from spica.errors import SpicaError, printable
+from spica.util.arguments import check_integer
 
 LOOPBACK = "127.0.0.1"
 LARGEST_REQUEST = 1 << 20
@@ -27,17 +29,18 @@ def serve(lesson: Lesson, path: Path, port: int = 8000) -> HTTPServer:
     Raises:
         SpicaError: where the port is taken.
     """
+    port = check_integer("port", port, 0, 65535)
     try:
         return Server(lesson, path, port)
     except OSError as error:
         raise SpicaError(f"port {port}: {error.strerror}; choose another with --port") from None
 
 
-class Server(HTTPServer):
+class Server(ThreadingHTTPServer):
     """An HTTP server that holds the lesson, the page, and what each address does."""
 
     def __init__(self, lesson: Lesson, path: Path, port: int) -> None:
-        self.lesson = lesson
+        self.lesson, self.lock = lesson, threading.Lock()  # connections have a thread each, the lesson one at a time
         self.page = resources.files("spica.apps.teach").joinpath("page.html").read_bytes()
         self.actions = {
             "/look": lambda asked: lesson.look(asked.get("pixels")),
@@ -52,6 +55,7 @@ class Handler(BaseHTTPRequestHandler):
     """Answers requests of the page."""
 
     server: Server
+    timeout = 10  # seconds that a connection may say nothing
 
     def do_GET(self) -> None:
         """Send the page, or the lesson's state."""
@@ -60,13 +64,16 @@ class Handler(BaseHTTPRequestHandler):
         elif self.path == "/":
             self._send(HTTPStatus.OK, self.server.page, "text/html; charset=utf-8")
         elif self.path == "/state":
-            self._answer(HTTPStatus.OK, self.server.lesson.state())
+            with self.server.lock:
+                state = self.server.lesson.state()
+            self._answer(HTTPStatus.OK, state)
         else:
             self._answer(HTTPStatus.NOT_FOUND, {"error": f"there is no {self.path}"})
 
     def do_POST(self) -> None:
         """Do what the page asks for, and send the result."""
-        size = int(self.headers.get("Content-Length") or 0)
+        length = self.headers.get("Content-Length") or ""
+        size = int(length) if length.isascii() and length.isdecimal() and len(length) < 10 else 0
         # A page of another origin cannot send this type without being asked first, which is never answered.
         if not self._is_local() or self.headers.get_content_type() != "application/json":
             self._answer(HTTPStatus.FORBIDDEN, {"error": "only the page itself may ask"})
@@ -79,9 +86,11 @@ class Handler(BaseHTTPRequestHandler):
                 asked = json.loads(self.rfile.read(size))
                 if not isinstance(asked, dict):
                     raise SpicaError("a request is a JSON object")
-                self._answer(HTTPStatus.OK, self.server.actions[self.path](asked))
-            except (SpicaError, ValueError) as error:
-                self._answer(HTTPStatus.BAD_REQUEST, {"error": str(error)})
+                with self.server.lock:
+                    facts = self.server.actions[self.path](asked)
+                self._answer(HTTPStatus.OK, facts)
+            except (SpicaError, ValueError, RecursionError) as error:
+                self._answer(HTTPStatus.BAD_REQUEST, {"error": printable(str(error))})
 
     def log_message(self, format: str, *args: Any) -> None:
         """Log nothing: requests are not worth a line each."""
@@ -97,6 +106,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
-        self.send_header("Content-Security-Policy", "default-src 'self' 'unsafe-inline'")
+        self.send_header("Content-Security-Policy", "default-src 'self' 'unsafe-inline'; frame-ancestors 'none'")
+        self.send_header("X-Content-Type-Options", "nosniff")
         self.end_headers()
         self.wfile.write(body)

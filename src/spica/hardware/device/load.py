@@ -12,7 +12,7 @@ from typing import Any
 from spica.errors import SpicaError
 from spica.hardware.device.rules import MAPPABLE, parse_rule
 from spica.hardware.device.schema import FIGURES, Device
-from spica.util.files import as_path, read_bytes
+from spica.util.files import as_path, read_bytes, refuse_damage
 
 KEYS: dict[str, type] = dict.fromkeys(("name", "extends", "description", "tier"), str)
 TEXTS = ("np_kinds", "auxiliary", "unsupported")
@@ -76,10 +76,8 @@ def _parse(where: str, text: str) -> Device:
 
 def _checked_keys(where: str, text: str) -> dict[str, Any]:
     """Return a TOML file's table, whose keys are known, in today's spelling, and of the right types."""
-    try:
+    with refuse_damage(where, "not TOML; correct the file"):
         given = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SpicaError(f"{where}: not TOML ({error}); correct the file") from None
     table: dict[str, Any] = {}
     for old, value in given.items():
         if old in OLD_KEYS:
@@ -117,5 +115,5 @@ def _check_order(where: str, table: dict[str, Any]) -> None:
     for key, op_types in table.items():
         if key not in ("after_max_pool", "tables_after"):
             raise SpicaError(f"{where}: order.{key}: not a rule of order; choose from after_max_pool, tables_after")
-        if not isinstance(op_types, list) or not set(op_types) <= set(MAPPABLE):
+        if not isinstance(op_types, list) or not all(kind in MAPPABLE for kind in op_types):
             raise SpicaError(f"{where}: order.{key}: must be a list of op types among {', '.join(MAPPABLE)}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -13,6 +12,7 @@ import numpy as np
 
 from spica.errors import SpicaError
 from spica.hardware.device.rules import Rule
+from spica.util.arguments import check_integer, check_number
 from spica.util.renamed import renamed
 from spica.util.table import table
 
@@ -98,11 +98,16 @@ class Device:
         if self.tier not in TIERS:
             raise SpicaError(f"{self.name}: tier is {self.tier!r}; choose from {', '.join(TIERS)}")
         for name, kind in FIGURES.items():
-            value = getattr(self, name)
-            numeric = type(value) is int or (kind == "float" and type(value) is float)
-            if not (numeric and math.isfinite(value) and (value > 0 or (value == 0 and name in MAY_BE_ZERO))):
-                words = "integer" if kind == "int" else "number"
-                raise SpicaError(f"{self.name}: {name} is {value!r}, but must be a positive {words}")
+            integers = kind == "int"
+            least = 0 if name in MAY_BE_ZERO else 1 if integers else SMALLEST_FIGURE
+            check: Any = check_integer if integers else check_number
+            check(f"{self.name}: {name}", getattr(self, name), least, LARGEST_FIGURES.get(name, LARGEST_FIGURE))
+        ways = (self.input_memory_bytes + self.weight_memory_bytes) // self.scratchpad_step_bytes
+        if ways > MOST_SPLITS:
+            raise SpicaError(
+                f"{self.name}: scratchpad_step_bytes is {self.scratchpad_step_bytes}, which splits memory in {ways:,} "
+                f"ways, but {MOST_SPLITS:,} are the most"
+            )
         if min(self.energy_factor, self.far_energy_factor) < 1 or max(self.cycles_error, self.far_cycles_error) >= 1:
             raise SpicaError(f"{self.name}: energy_factor must be at least 1 and cycles_error below 1, far ones too")
 
@@ -147,3 +152,11 @@ FIGURES = {f.name: str(f.type) for f in fields(Device) if f.type in ("int", "flo
 
 MAY_BE_ZERO = frozenset(("row_cycles", "event_cycles", "output_cycles", "host_ms", "host_input_ns", "host_reload_ns"))
 MAY_BE_ZERO |= {"weight_energy_share", "hop_pj", "chip_link_pj", "reload_pj"}
+
+SMALLEST_FIGURE, LARGEST_FIGURE = 1e-9, 10**9
+LARGEST_FIGURES = dict.fromkeys(("nodes", "mesh_columns", "max_passes", "usual_passes", "max_chips"), 1 << 12)
+LARGEST_FIGURES |= {"nps_per_node": 1 << 8, "input_memory_bytes": 1 << 30, "weight_memory_bytes": 1 << 30}
+"""Bounds that no device comes near; beyond them a file is wrong, and mapping to it would take for ever."""
+
+MOST_SPLITS = 1 << 14
+"""Ways to split an NP's memory that are worth a search."""
