@@ -79,7 +79,7 @@ def test_the_first_frame_begins_with_the_first_event_whatever_the_clock():
 def test_times_that_would_fill_memory_are_refused_and_change_nothing():
     binner = EventBinner(4, 6, 1)
     for times in ([0, 1 << 40], [5, 3], [0, 1 << 62]):
-        with pytest.raises(SpicaError, match="events span|out of order"):
+        with pytest.raises(SpicaError, match=r"events span|out of order"):
             binner.push(times, [0, 0], [0, 0], [0, 0])
     with pytest.raises(SpicaError, match="t of events reaches"):
         binner.push(np.array([1 << 63], np.uint64), [0], [0], [0])

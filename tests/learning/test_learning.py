@@ -286,7 +286,7 @@ def test_bad_calls_are_refused(learner):
     x, y = patterns()
     for call, message in (
         (lambda: learner.fit(x, y + 1), "add_classes makes room"),
-        (lambda: learner.fit(x, y[:3]), "one class number a sample"),
+        (lambda: learner.fit(x, y[:3]), "give one class index"),
         (lambda: learner.fit(x, y, epochs=0), "at least 1"),
         (lambda: learner.add_classes(0), "at least 1"),
         (lambda: learner.forget(3), "label is 3"),

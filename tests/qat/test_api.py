@@ -218,11 +218,11 @@ def test_an_interrupted_call_goes_on_from_its_checkpoint(keras, tmp_path, monkey
     ("change", "message"),
     [
         ({"y": None}, "labels, or the float network"),
-        ({"y": np.zeros(3, np.int64)}, "one class index a sample"),
-        ({"y": np.full(64, 9)}, "3 classes"),
+        ({"y": np.zeros(3, np.int64)}, "give one class index"),
+        ({"y": np.full(64, 9)}, "classes 0 to 2"),
         ({"epochs": 0}, "at least 1"),
         ({"distillation": 2.0}, "0 to 1"),
-        ({"sparsity": -1.0}, "0 or more"),
+        ({"sparsity": -1.0}, "a number from 0"),
     ],
 )
 def test_bad_requests_are_refused(change, message, keras):

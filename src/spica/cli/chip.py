@@ -12,13 +12,16 @@ import spica
 from spica import hardware, report
 from spica.cli.measure import Picture
 from spica.cli.network import NetworkFile
-from spica.cli.output import Json, emit, read_array
+from spica.cli.output import Json, emit, read_array, refuse_unread
 from spica.errors import SpicaError
 from spica.hardware import device_names, load_device
+from spica.hardware.cost_model.activity import TYPICAL_DENSITY
 from spica.hardware.device.schema import FIGURES
 from spica.util.table import table
 
-Density = Annotated[float, typer.Option(help="Share of non-zero values where no samples are given.")]
+Density = Annotated[
+    float | None, typer.Option(help="Share of non-zero values where no samples are given; 0.5 by default.")
+]
 Device = Annotated[str, typer.Option("--device", "-d", help="A device of the catalogue, or a .toml file.")]
 
 
@@ -50,6 +53,7 @@ def check(
     """Check a network against the rules of a device; exit code 1 if it breaks any."""
     net = spica.load(network)
     if fix is None:
+        refuse_unread("without --fix", samples=samples)
         found = spica.check(net, device)
         emit(found.to_dict(), str(found), json)
     else:
@@ -74,14 +78,15 @@ def map(
     fit_memory: Annotated[
         bool, typer.Option("--fit-memory", help="Configure the scratchpads for the network.")
     ] = False,
-    density: Density = 0.5,
+    density: Density = None,
     json: Json = False,
 ) -> None:
     """Map a network to a device, run samples on it, and show what they cost."""
     chip = spica.map(spica.load(network), device, mode=mode, passes=passes, chips=chips, fit_memory=fit_memory)
     if samples is None:
-        statistics = chip.estimate(density)
+        statistics = chip.estimate(TYPICAL_DENSITY if density is None else density)
     else:
+        refuse_unread("where samples are given", density=density)
         chip.forward(read_array(samples))
         statistics = chip.statistics
     emit(statistics.to_dict(), str(statistics), json)
@@ -94,20 +99,24 @@ def explore(
     ],
     device: Device = "AKD1000",
     samples: Annotated[Path | None, typer.Option(help="Inputs whose sparsity in each layer is measured first.")] = None,
-    density: Density = 0.5,
+    density: Density = None,
     picture: Picture = None,
     workers: Annotated[int | None, typer.Option(help="Processes; one for each processor by default.")] = None,
     address: Annotated[str | None, typer.Option(help="A Ray cluster that shares the work, or auto.")] = None,
     json: Json = False,
 ) -> None:
     """Map a network to many variants of a device and show which no other beats."""
+    if samples is not None:
+        refuse_unread("where samples are given", density=density)
+    if address is not None:
+        refuse_unread("where a cluster shares the work", workers=workers)
     found = hardware.explore(
         spica.load(network),
         device,
         dict(parse_values(text) for text in vary),
         samples=None if samples is None else read_array(samples),
-        density=density,
-        workers=workers or os.cpu_count() or 1,
+        density=TYPICAL_DENSITY if density is None else density,
+        workers=workers if workers is not None else os.cpu_count() or 1,
         address=address,
     )
     if picture is not None:

@@ -7,9 +7,23 @@ import os
 import sys
 
 import typer
+from typer.core import TyperCommand
 
 from spica.cli import apps, chip, measure, network, program
 from spica.errors import SpicaError
+
+
+class Command(TyperCommand):
+    """A command that takes each option once, unless it may be repeated: of several, none would know which counts."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Refuse options that are given again, then parse."""
+        *_, given = self.make_parser(ctx).parse_args(list(args))
+        for option in given:
+            if option.param_type_name == "option" and not option.multiple and given.count(option) > 1:
+                raise SpicaError(f"{option.opts[0]} is given {given.count(option)} times; give it once")
+        return super().parse_args(ctx, args)
+
 
 app = typer.Typer(
     name="spica",
@@ -25,7 +39,7 @@ COMMANDS = (
     chip.map, chip.explore,
 )  # fmt: skip
 for command in COMMANDS:
-    app.command()(command)
+    app.command(cls=Command)(command)
 
 
 def run() -> None:

@@ -12,7 +12,7 @@ import typer
 from numpy.typing import NDArray
 
 import spica
-from spica.cli.output import Json, emit, read_array
+from spica.cli.output import Json, emit, read_array, refuse_unread
 from spica.deploy import to_quantizeml
 from spica.errors import SpicaError
 from spica.hardware import cost
@@ -42,7 +42,9 @@ def quantize(
     output: Output,
     weights: Annotated[int, typer.Option(help="Bits of the weights.")] = 8,
     activations: Annotated[int, typer.Option(help="Bits of the activations.")] = 8,
-    first_layer_weights: Annotated[int, typer.Option(help="Bits of the weights that read the input.")] = 8,
+    first_layer_weights: Annotated[
+        int | None, typer.Option(help="Bits of the weights that read the input; 8 by default.")
+    ] = None,
     per_channel_activations: Annotated[bool, typer.Option(help="A step for each channel (second generation).")] = False,
     ranges: Annotated[
         str, typer.Option(help="How ranges are chosen: mse, max, percentile, average or entropy.")
@@ -51,16 +53,18 @@ def quantize(
         str | None,
         typer.Option(help="Choose bits layer by layer under nps=, memory= (KiB), energy= (uJ) or latency= (ms)."),
     ] = None,
-    device: Annotated[str, typer.Option(help="The device that the budget is for.")] = "AKD1000",
+    device: Annotated[str | None, typer.Option(help="The device of the budget; AKD1000 by default.")] = None,
     json: Json = False,
 ) -> None:
     """Quantise a float network after training, with samples to calibrate on."""
     net, x = load_any(model), read_array(samples)
     if budget is None:
+        refuse_unread("without --budget", device=device)
         facts: dict[str, Any] = {"weights": weights, "activations": activations}
-        bits, text = {**facts, "first_layer_weights": first_layer_weights}, ""
+        bits, text = {**facts, "first_layer_weights": first_layer_weights or 8}, ""
     else:
-        found = _recipe(net, x, budget, device, tuple(w for w in (8, 4, 2) if w <= weights))
+        refuse_unread("with --budget, which chooses bits layer by layer", first_layer_weights=first_layer_weights)
+        found = _recipe(net, x, budget, device or "AKD1000", tuple(w for w in (8, 4, 2) if w <= weights))
         facts, text = {"recipe": found.to_dict()}, f"{found}\n"
         bits = {"weights": found.bits, "activations": found.activations}
     integer = spica.quantize(net, x, **bits, per_channel_activations=per_channel_activations, ranges=ranges)

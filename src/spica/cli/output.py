@@ -35,6 +35,13 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def refuse_unread(when: str, **options: Any) -> None:
+    """Refuse options that were given though nothing reads them ``when`` the others are as they are."""
+    for name, value in options.items():
+        if value is not None:
+            raise SpicaError(f"--{name.replace('_', '-')} changes nothing {when}; leave it out")
+
+
 def read_array(path: Path) -> NDArray:
     """Return the array in a ``.npy`` file, or the only one in an ``.npz`` file."""
     source, damage = check_readable(path), "is not a .npy or .npz file of numbers; write it with numpy.save"

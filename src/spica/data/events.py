@@ -61,15 +61,14 @@ class EventBinner:
         for name, values, size in (("x", x, self.shape[1]), ("y", y, self.shape[0]), ("p", p, 2)):
             if values.min() < 0 or values.max() >= size:
                 raise SpicaError(f"{name} reaches from {values.min()} to {values.max()}, but must be 0 to {size - 1}")
-        if (
-            span := (int(t[-1]) - (int(t[0]) if self._start is None else self._end)) // self.microseconds
-        ) > MOST_FRAMES:
+        begin = int(t[0]) if self._start is None else self._end
+        if (span := (int(t[-1]) - begin) // self.microseconds) > MOST_FRAMES:
             raise SpicaError(
                 f"events span {span:,} frames of {self.microseconds:,} us, but a push makes {MOST_FRAMES:,} at most; "
                 "start anew after a long pause, or make frames longer"
             )
         if self._start is None:
-            self._begin(int(t[0]))
+            self._begin(begin)
         frames, done = [], 0
         while done < len(t):
             upto = int(np.searchsorted(t, self._end))

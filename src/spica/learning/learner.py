@@ -69,9 +69,10 @@ class Learner:
 
     def fit(self, x: ArrayLike, y: ArrayLike | None = None, *, epochs: int = 1, **options: Any) -> Learner:
         """Forget everything, then learn samples in their order; see ``partial_fit``."""
+        spikes, labels, epochs = self._read(x, y, epochs, options)
         with self._lock:
             self._become(blank(self.layer, range(self.classes)))
-            return self.partial_fit(x, y, epochs=epochs, **options)
+            return self._learn(spikes, labels, epochs, options)
 
     def partial_fit(self, x: ArrayLike, y: ArrayLike | None = None, *, epochs: int = 1, **options: Any) -> Learner:
         """Learn more samples, one after the other.
@@ -85,10 +86,22 @@ class Learner:
         Raises:
             SpicaError: for labels that do not fit; ``add_classes`` makes room for more.
         """
-        epochs = check_integer("epochs", epochs)
-        spikes = self.features(x, **options)
+        spikes, labels, epochs = self._read(x, y, epochs, options)
+        return self._learn(spikes, labels, epochs, options)
+
+    def _read(
+        self, x: ArrayLike, y: ArrayLike | None, epochs: int, options: dict[str, Any]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None, int]:
+        """Return spikes, labels and epochs, all checked before anything is learned or forgotten."""
+        epochs, spikes = check_integer("epochs", epochs), self.features(x, **options)
+        if y is None:
+            return spikes, None, epochs
+        return spikes, check_labels(y, (len(spikes),), self.classes, "; add_classes makes room"), epochs
+
+    def _learn(
+        self, spikes: NDArray[np.uint8], labels: NDArray[np.int64] | None, epochs: int, options: dict[str, Any]
+    ) -> Learner:
         with self._lock:
-            labels = None if y is None else check_labels(y, (len(spikes),), self.classes)
             self._network = None
             for _ in range(epochs):
                 if options.get("engine") == "reference":

@@ -37,13 +37,14 @@ def classes(name: str, kind: TensorType, outputs: NDArray | list[NDArray]) -> ND
     return found.reshape(-1) if found[0].size == 1 else found
 
 
-def check_labels(labels: Any, shape: tuple[int, ...], count: int) -> NDArray[np.int64]:
+def check_labels(labels: Any, shape: tuple[int, ...], count: int, advice: str = "") -> NDArray[np.int64]:
     """Return labels as int64, once it is known that each is the index of a class.
 
     Args:
         labels: one for each of what is labelled.
         shape: of what is labelled: ``(N,)``, or ``(N, H, W)`` for maps.
         count: number of classes.
+        advice: what to do about classes that there are not.
 
     Raises:
         SpicaError: for labels of another shape, words, fractions, missing ones, and classes that there are not.
@@ -62,7 +63,9 @@ def check_labels(labels: Any, shape: tuple[int, ...], count: int) -> NDArray[np.
             f"{shape if len(shape) > 1 else shape[0]}"
         )
     if array.size and (array.min() < 0 or array.max() >= count):
-        raise SpicaError(f"labels reach from {array.min()} to {array.max()}, but there are classes 0 to {count - 1}")
+        raise SpicaError(
+            f"labels reach from {array.min()} to {array.max()}, but there are classes 0 to {count - 1}{advice}"
+        )
     return array.astype(np.int64, copy=False)
 
 

@@ -15,13 +15,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from spica.engine.inputs import check_frames
 from spica.errors import SpicaError
-from spica.layers import Dequantize, Input
+from spica.layers import Dequantize, Input, WeightedLayer
 from spica.layers.weighted import kernel_channels
 from spica.network import Layer, Network, TensorType
 from spica.network.graph import check_network
 from spica.network.layer import infer
 from spica.network.rules import applies, refusal
 from spica.passes import prepare
+from spica.quantization import rounding
 from spica.quantization.bias_correction import correct_bias
 from spica.quantization.calibration import calibrate
 from spica.quantization.config import Bits, QuantizationConfig
@@ -59,10 +60,11 @@ def quantize(
             of type uint8, int8 or int16 (sound, say) are what the integer network will read; real ones are given an
             8-bit scale (``spica.to_input_integers`` applies it). For a network with memory: frames in order, or clips
             ``(S, T, ...)``.
-        weights: bits of the weights, 1, 2, 4 or 8; or bits by layer name, 8 where a layer is not named.
-        activations: bits of the activations between layers, 1, 2, 4 or 8, or bits by layer name. Below eight they are
-            unsigned.
-        first_layer_weights: bits of the weights that read the input, where ``weights`` is one number.
+        weights: bits of the weights, 1, 2, 4 or 8; or bits by layer name, with "*" for those that are not named (8
+            without it).
+        activations: bits of the activations between layers, 1, 2, 4 or 8, or bits by layer name in the same way. Below
+            eight they are unsigned. A layer that only moves values names what it moves.
+        first_layer_weights: bits of the weights that read the input, where these are not named.
         per_channel_activations: whether each channel has a step of its own (second generation only).
         ranges: how ranges are chosen from the samples: "mse", "max", "percentile", "average" or "entropy".
         equalization: whether channels of one tensor are scaled towards equal ranges, and the next weights back.
@@ -121,12 +123,28 @@ def _quantize_layers(
         made = quantize_layer(layer, context)
         if config.bias_correction and applies(kernel_channels, layer):
             made = [correct_bias(layer, made[0], context)]
+        if isinstance(made[0], WeightedLayer):
+            _warn_of_bias(made[0], context)
         for part in made:
             types[part.name] = infer(part, [types[i] for i in part.inputs])
         calibration.advance(layer, [(part, [types[i] for i in part.inputs]) for part in made])
         quantized += made
     ends = [Dequantize(name=f"{name}/dequantize", inputs=(name,)) for name in net.outputs]
     return net.with_layers([*quantized, *ends], (end.name for end in ends))
+
+
+def _warn_of_bias(layer: WeightedLayer, context: LayerContext) -> None:
+    """Warn where rounding the bias may move the output by more than two of its steps."""
+    if layer.bias is None or context.target is None:
+        return
+    plain = replace(layer, pool=None, activation=None, requantize=None, bias=None)
+    error = rounding.bias_error(layer.bias) * rounding.step_of(infer(plain, context.inputs))
+    if (worst := float(np.max(error / rounding.step_of(context.target)))) > 2:
+        warnings.warn(
+            f"{layer.name}: its bias is so large that rounding it to 8 bits may move the output by {worst:.3g} steps; "
+            "take the offset off the samples (x - mean), and out of the network, before quantising",
+            stacklevel=5,
+        )
 
 
 def _check(original: Network, net: Network, config: QuantizationConfig) -> None:

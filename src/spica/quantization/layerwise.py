@@ -7,6 +7,7 @@ needed. Layers run when somebody asks for what they give, so options that ask fo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from spica.engine.runner import compute, make_ops
 from spica.layers import WeightedLayer
 from spica.network import Layer, Network, TensorType
+from spica.network.edit import replace_layer, subgraph
 from spica.network.layer import forward_stateful, initial_state
 from spica.quantization.gptq import second_moments
 
@@ -34,6 +36,7 @@ class LayerwiseCalibration:
 
         ``gptq`` tells whether weights are to be rounded by second moments.
         """
+        self._net, self._real = net, real
         source = net.inputs[0].name
         frame = net.types[source].shape
         pixels = int(np.prod(real.shape[1:-1]))
@@ -50,6 +53,19 @@ class LayerwiseCalibration:
         """Return what a layer reads in the float network."""
         self._run_waiting()
         return self._floats[layer.inputs[0]]
+
+    def largest_sums(self, layer: WeightedLayer) -> NDArray[np.float64]:
+        """Return the largest magnitude of each filter's sums ``(F,)`` on all samples, before and after its bias."""
+        plain = replace(layer, pool=None, activation=None, requantize=None, bias=None)
+        net = replace_layer(subgraph(self._net, [layer.name]), layer.name, plain)
+        in_order = bool(net.stateful_layers) and self.streams == 1  # one stream of frames, which is not cut
+        size = len(self._real) if in_order else MOST_SAMPLES
+        ends = []
+        for start in range(0, len(self._real), size):
+            sums = np.asarray(net.forward(self._real[start : start + size])).reshape(-1, layer.filters)
+            ends += [sums.min(axis=0), sums.max(axis=0)]
+        found = np.stack(ends).astype(np.float64)
+        return np.abs(found if layer.bias is None else np.concatenate([found, found + layer.bias])).max(axis=0)
 
     def second_moments(self, layer: WeightedLayer, kind: TensorType) -> NDArray[np.float64] | None:
         """Return second moments of what a layer's weights read in the integer network, if weights are rounded so."""

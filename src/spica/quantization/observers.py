@@ -93,6 +93,10 @@ def _closest_step(counts: NDArray[np.int64], width: float, maximum: float, level
     """Return the step whose integers are distributed most like the values; clipping points as in ``_best_step``."""
     tops = np.maximum(np.ceil(maximum / width * np.linspace(1.0, 0.05, 96)).astype(np.int64), levels + 1)
     steps, losses = tops * width / levels, []
+    counts = counts.copy()
+    counts[0] = 0  # zeros stay zeros on every grid; a rectifier makes so many that they would outvote the rest
+    if not counts.any():
+        return maximum / levels
     for top in np.minimum(tops, BINS):
         kept = counts[:top].astype(np.float64)
         wanted = kept.copy()

@@ -124,6 +124,12 @@ def quantize_bias(bias: NDArray, step: NDArray, value_bits: int = BIAS_BITS) -> 
     return np.clip(np.rint(np.ldexp(exact, -shift)), -limit, limit - 1).astype(np.int64) << shift
 
 
+def bias_error(bias: NDArray, value_bits: int = BIAS_BITS) -> NDArray[np.float64]:
+    """Return how far, on the accumulator's grid, ``quantize_bias`` may have rounded biases of these sizes."""
+    shift = np.maximum(np.ceil(np.log2(np.maximum(np.abs(bias), 1))) - value_bits, 0)
+    return np.exp2(shift) / 2
+
+
 def quantize_relu(relu: ReLU | None, step: NDArray, target: TensorType | None) -> ReLU | None:
     """Return a rectifier on an accumulator of ``step``; a bound that the output saturates below is dropped."""
     if relu is None or relu.max_value is None:

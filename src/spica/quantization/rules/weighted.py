@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spica.errors import SpicaError
-from spica.layers import Conv2D, GlobalAverage, WeightedLayer
+from spica.layers import Conv2D, GlobalAverage, WeightedLayer, weighted
 from spica.layers.weighted import WEIGHT_RANGE
 from spica.network import Layer, TensorType
 from spica.network.layer import infer
@@ -32,6 +34,7 @@ def quantize_weighted(layer: WeightedLayer, context: LayerContext) -> list[Layer
         outer = outer * step[0]
     average = _averaged_pixels(layer, x)
     scale = rounding.weight_scale(last, bits)
+    scale = _with_room(layer, context, bits, scale, outer)
     if target is not None:
         wide = rounding.multiplier_bits(scale * outer / average, x.frac_bits.max(), target)
         scale = rounding.representable(scale, outer / average, wide)
@@ -48,6 +51,34 @@ def quantize_weighted(layer: WeightedLayer, context: LayerContext) -> list[Layer
     activation = rounding.quantize_relu(layer.activation, step, target)
     requantize = rounding.output_stage(acc.scale / np.float32(average), acc.frac_bits, target)
     return [replace(integer, bias=bias, pool=layer.pool, activation=activation, requantize=requantize)]
+
+
+HEADROOM = 0.97
+"""Share of an accumulator that sums on the samples may take: steps and biases are adjusted a little afterwards."""
+
+
+def _with_room(
+    layer: WeightedLayer, context: LayerContext, bits: int, scale: NDArray[np.float32], outer: NDArray
+) -> NDArray[np.float32]:
+    """Return coarser steps for filters whose sums on the samples would saturate the accumulator, and say so."""
+    (x,), room = context.inputs, HEADROOM * 2.0**layer.accumulator_bits
+    *inner, (_, last) = layer.kernels.items()
+    taps = sum(int(kernel.shape[0] * kernel.shape[1]) for _, kernel in inner) or 1
+    weights = np.abs(rounding.quantize_weights(last, bits, scale).astype(np.int64)).reshape(-1, last.shape[-1])
+    finest = weighted.largest(x) << int(np.ptp(x.frac_bits))
+    if (weights.sum(axis=0) * finest * (taps * 127 if inner else 1)).max() < room:
+        return scale  # whatever the samples, no sum can
+    sums = context.calibration.largest_sums(layer)
+    step = np.broadcast_to(np.ldexp(scale * outer, -x.frac_bits.max()), sums.shape)
+    factor = np.maximum(sums / (room * step), 1)
+    if (factor > 1).any():
+        warnings.warn(
+            f"{layer.name}: on these samples the sums of {int((factor > 1).sum())} of {len(factor)} filters pass its "
+            f"{layer.accumulator_bits}-bit accumulators, so their weights get steps up to {factor.max():.3g} times as "
+            "coarse",
+            stacklevel=2,
+        )
+    return (scale * factor).astype(np.float32)
 
 
 def _averaged_pixels(layer: WeightedLayer, x: TensorType) -> int:
