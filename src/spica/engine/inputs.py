@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from spica.errors import SpicaError
 from spica.network import Network, TensorType
 from spica.network.graph import check_network
+from spica.util.arguments import is_masked
 
 
 def as_clips(net: Network, x: Any) -> NDArray | None:
@@ -64,7 +65,7 @@ def check_samples(net: Network, x: Any) -> dict[str, NDArray]:
 
 def check_array(name: str, kind: TensorType, x: Any) -> NDArray:
     """Return ``x`` as an array ``(N, ...)`` of the type's dtype; refuse anything that would need guessing."""
-    if np.ma.is_masked(x):
+    if is_masked(x):
         raise SpicaError(f"{name}: samples are masked, and the mask would be lost; fill or leave out what it hides")
     try:
         array = np.asarray(x)

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from spica.errors import SpicaError
 from spica.network.types import TensorType
+from spica.util.arguments import is_masked
 
 
 def count_classes(kind: TensorType) -> int:
@@ -49,7 +50,7 @@ def check_labels(labels: Any, shape: tuple[int, ...], count: int, advice: str = 
     Raises:
         SpicaError: for labels of another shape, words, fractions, missing ones, and classes that there are not.
     """
-    if np.ma.is_masked(labels):
+    if is_masked(labels):
         raise SpicaError("labels are masked, and the mask would be lost; leave out the samples that it hides")
     try:
         array = np.asarray(labels)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from os import PathLike
 from typing import Any
 from weakref import WeakSet
@@ -17,6 +16,7 @@ from spica.network.classification import accuracy, classes, count_classes
 from spica.network.layer import Layer, check_together, infer, macs, state_types
 from spica.network.schema import check_arrays, check_fields, check_text
 from spica.network.types import TensorType, check_type
+from spica.util.cached import cached_property
 from spica.util.renamed import renamed
 
 _checked: WeakSet[Layer] = WeakSet()

@@ -93,14 +93,17 @@ def _check(value: Any, what: str, field: Declared) -> None:
             raise SpicaError(f"{what} is {end}, but must be finite")
         if field.bounds and not field.bounds.low <= end <= field.bounds.high:
             given = f"holds {end}" if isinstance(value, np.ndarray) else f"is {value!r:.60}"
-            raise SpicaError(f"{what} {given}, but must be {field.bounds.low:,} to {field.bounds.high:,}")
+            low, high = (f"{e:,}" if isinstance(e, int) else f"{e:g}" for e in (field.bounds.low, field.bounds.high))
+            raise SpicaError(f"{what} {given}, but must be {low} to {high}")
 
 
 def _words(field: Declared) -> str:
     """Say what a field must be."""
     if field.dtypes:
         return "an array of " + " or ".join(map(str, field.dtypes))
-    return f"{field.hint.__name__ if isinstance(field.hint, type) else field.hint!s:.80}"
+    kinds = get_args(field.hint) if get_origin(field.hint) in (Union, UnionType) else (field.hint,)
+    names = ["None" if kind is type(None) else kind.__name__ if isinstance(kind, type) else str(kind) for kind in kinds]
+    return f"{' or '.join(names):.80}"
 
 
 def _numbers(value: Any) -> list[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from math import prod
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from spica.errors import SpicaError
 from spica.network.fields import MOST_VALUES
+from spica.util.cached import cached_property
 
 WIDEST_ALIGNED = 62
 """Bits of an integer, with the shift that aligns it to other channels, that 64 bits hold."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from spica.layers.temporal import Temporal, window_shape
@@ -19,6 +18,7 @@ from spica.network.layer import forward_integer, forward_stateful, state_types
 from spica.program.ir import Events, Program, State
 from spica.program.native import NativeProgram
 from spica.program.trace import Tracer, Untraceable, Value, port, tensor_of
+from spica.util.cached import cached_property
 
 
 @dataclass(frozen=True, eq=False)

@@ -63,10 +63,8 @@ class QuantizationConfig:
         Raises:
             SpicaError: naming the first that is or has not, and those that do.
         """
-        weighted, stages = (
-            {layer.name for layer in weighted_layers(net)},
-            {r.name for r in net if has_output_stage(r, net)},
-        )
+        weighted = [layer.name for layer in weighted_layers(net)]
+        stages = [layer.name for layer in net if has_output_stage(layer, net)]
         for option, values, known in (("weights", self.weights, weighted), ("activations", self.activations, stages)):
             for name in values.keys() - {"*"} if isinstance(values, Mapping) else ():
                 if name not in net.types:

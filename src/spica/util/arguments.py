@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -44,3 +45,9 @@ def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
     known = list(choices)
     if not isinstance(value, str | int) or isinstance(value, bool) or value not in known:
         raise SpicaError(f"{name} {value!r:.60} is unknown; choose from {', '.join(map(str, known))}")
+
+
+def is_masked(value: Any) -> bool:
+    """Return whether an array hides values, which converting it would show again."""
+    masked = sys.modules.get("numpy.ma")  # whoever made such an array has loaded it; nobody else need
+    return masked is not None and bool(masked.is_masked(value))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from spica.errors import SpicaError
 from spica.hardware.device.rules import Rule
 from spica.util.arguments import check_integer, check_number
+from spica.util.cached import cached_property
 from spica.util.renamed import renamed
 from spica.util.table import table
 

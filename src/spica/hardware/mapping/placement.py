@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +12,7 @@ from spica.hardware.device.schema import Device
 from spica.hardware.spec import LayerSpec, OpType
 from spica.network import Network
 from spica.semantics.primitives import Padding
+from spica.util.cached import cached_property
 from spica.util.renamed import renamed
 
 
