@@ -130,6 +130,6 @@ def test_read_only_samples_are_read():
 
 def test_evaluate_checks_labels():
     x = np.zeros((3, 5, 5, 1), np.uint8)
-    assert small_network().predict(x).shape == (3,)
-    with pytest.raises(spica.SpicaError, match="give one class index a sample"):
+    assert small_network().predict(x).shape == (3, 5, 5)  # a map has a class at each pixel
+    with pytest.raises(spica.SpicaError, match=r"labels have shape \(2,\) .* for each of \(3, 5, 5\)"):
         small_network().evaluate(x, [1, 2])

@@ -354,7 +354,10 @@ def test_what_is_trained_is_checked(float_net, quantized, keras):
         (lambda: model.predict(integers[..., :1], verbose=0), "samples have shape"),
         (lambda: model.fit(integers.astype(np.int64) * 100, each, verbose=0), "samples reach from"),
         (lambda: finetune(quantized, integers[0], LABELS[:6]), "is trained on clips"),
-        (lambda: finetune(quantized, integers, LABELS[:5]), "one class index a clip, or frame of it"),
+        (
+            lambda: finetune(quantized, integers, LABELS[:5]),
+            "labels have shape .5,. and type int64; give one class index",
+        ),
     ):
         with pytest.raises(spica.SpicaError, match=message):
             call()

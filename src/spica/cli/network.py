@@ -17,7 +17,7 @@ from spica.deploy import to_quantizeml
 from spica.errors import SpicaError
 from spica.hardware import cost
 from spica.quantization import Recipe
-from spica.util.files import write_atomically
+from spica.util.files import check_readable, open_archive, refuse_damage, write_atomically
 
 NetworkFile = Annotated[Path, typer.Argument(help="A .spica file.", metavar="NETWORK")]
 Samples = Annotated[Path, typer.Option("--samples", help="Inputs as a .npy array, batch axis first.")]
@@ -172,8 +172,9 @@ def load_any(path: Path) -> spica.Network:
     keras = load_keras()
     importlib.import_module("spica.keras")  # registers its layers with Keras
 
-    if not path.is_file():
-        raise SpicaError(f"{path}: does not exist; check the path")
+    source, damage = check_readable(path), "is not a whole .keras file; save the model again"
+    with refuse_damage(str(path), damage), open(source, "rb") as file, open_archive(str(path), file):
+        pass  # what it claims to unpack to can be held
     try:
         model = keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises whatever its many deserialisers raise

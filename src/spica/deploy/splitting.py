@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from spica.errors import SpicaError
 from spica.frontends.keras import from_keras
 from spica.network import Network
+from spica.util.keras_backend import load_keras
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,9 @@ def split(model: Any) -> Split:
     Raises:
         SpicaError: where not even the first layer can be taken, and the host would do everything.
     """
-    import keras
+    keras = load_keras()
+    if not isinstance(model, keras.Model):
+        raise SpicaError(f"expected a keras.Model, got {type(model).__name__}; spica.split cuts Keras models only")
 
     try:
         return Split(from_keras(model), None, ())

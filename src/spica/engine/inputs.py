@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from spica.errors import SpicaError
 from spica.network import Network, TensorType
 from spica.network.graph import check_network
-from spica.util.arguments import is_masked
+from spica.util.arguments import is_integer, is_masked
 
 
 def as_clips(net: Network, x: Any) -> NDArray | None:
@@ -34,7 +34,7 @@ def check_frames(net: Network, kind: TensorType, x: Any) -> NDArray:
 
 def is_count(value: Any) -> bool:
     """Return whether ``value`` is an integer of at least 1, of Python's or numpy's."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= 1
+    return is_integer(value) and int(value) >= 1
 
 
 def check_batch_size(batch_size: int) -> None:

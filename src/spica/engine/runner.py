@@ -20,6 +20,7 @@ from spica.network import Layer, Network, TensorType
 from spica.network.layer import State, forward_float, forward_stateful, initial_state
 from spica.program import Segment
 from spica.semantics.reference import Reference
+from spica.util.arguments import check_choice
 
 ENGINES = ("native", "reference")
 BATCH = 32
@@ -229,6 +230,5 @@ def make_ops(engine: str, threads: int | None) -> Reference:
     threads = threads if threads is not None else os.cpu_count() or 1
     if not is_count(threads) or threads > MOST_THREADS:
         raise SpicaError(f"threads is {threads!r}, but must be an integer from 1 to {MOST_THREADS}")
-    if engine not in ENGINES:
-        raise SpicaError(f"engine {engine!r} is unknown; choose from {', '.join(ENGINES)}")
+    check_choice("engine", engine, ENGINES)
     return Native(threads) if engine == "native" else Reference()

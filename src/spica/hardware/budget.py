@@ -12,6 +12,7 @@ from spica.hardware.device.schema import Device
 from spica.hardware.mapping.api import map_network
 from spica.hardware.spec import specs
 from spica.network import Network
+from spica.util.arguments import check_choice
 
 QUANTITIES = {
     "nps": "neural processors in use",
@@ -34,8 +35,7 @@ def cost(
     Raises:
         SpicaError: for another quantity, or where samples are missing.
     """
-    if quantity not in QUANTITIES:
-        raise SpicaError(f"cost {quantity!r} is unknown; choose from {', '.join(QUANTITIES)}")
+    check_choice("cost", quantity, QUANTITIES)
     if quantity in ("energy", "latency") and samples is None:
         raise SpicaError(f"{quantity} depends on the events in samples; give samples")
 

@@ -15,6 +15,7 @@ from spica.hardware.device.schema import Device
 from spica.hardware.spec import OpType, specs
 from spica.layers import Flatten, LookUp, Reshape
 from spica.network import Layer, Network
+from spica.network.graph import check_network
 from spica.util.renamed import renamed
 from spica.util.table import table
 
@@ -78,6 +79,7 @@ def check(net: Network, device: str | PathLike[str] | Device) -> Report:
         SpicaError: for a float network, or an unknown device.
     """
     device = load_device(device)
+    check_network(net)
     if not net.is_integer:
         raise SpicaError(
             f"{net.name}: is a float network, but {device.name} computes with integers; "

@@ -22,6 +22,7 @@ from spica.hardware.device.load import load_device
 from spica.hardware.device.schema import FIGURES, Device
 from spica.hardware.mapping.api import map_network
 from spica.network import Network
+from spica.network.graph import check_network
 from spica.util.arguments import check_integer
 from spica.util.progress import progress
 from spica.util.table import table
@@ -119,7 +120,8 @@ def explore(
     Raises:
         SpicaError: for a name that cannot be varied. A design that cannot be says why in the result.
     """
-    if not vary:
+    check_network(net)
+    if not isinstance(vary, Mapping) or not vary:
         raise SpicaError("nothing is varied; give figures and their values, such as nodes=1,2,4")
     for name, values in vary.items():
         if name not in (*FIGURES, *OPTIONS, "sram"):

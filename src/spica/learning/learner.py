@@ -17,6 +17,7 @@ from spica.learning.propose import propose_weights
 from spica.learning.rules import STATE, State, random_kernel
 from spica.network import Layer, Network
 from spica.network.classification import accuracy, check_labels
+from spica.network.graph import check_network
 from spica.util.arguments import check_choice, check_integer, check_number
 
 LAYER = "learning"
@@ -219,6 +220,7 @@ def learn(
                "min_plasticity": min_plasticity, "plasticity_decay": plasticity_decay, "competition": competition,
                "seed": seed}  # fmt: skip
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    check_network(network, "spica.quantize makes one of a float network")
     if learning_layer(network) is not None:
         given |= {"classes": classes, "weights_per_neuron": weights_per_neuron}
         if unread := [name for name, value in given.items() if value is not None]:

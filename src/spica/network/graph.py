@@ -47,6 +47,9 @@ class Network:
         if not isinstance(self.name, str):
             raise SpicaError(f"a network's name is text, not {self.name!r:.60}")
         check_text(self.name, "a network's name")
+        for field in ("layers", "outputs"):
+            if isinstance(getattr(self, field), str) or not isinstance(getattr(self, field), Iterable):
+                raise SpicaError(f"{self.name}: {field} is {getattr(self, field)!r:.60}, but must be a tuple of them")
         object.__setattr__(self, "layers", tuple(self.layers))
         object.__setattr__(self, "outputs", tuple(self.outputs))
         if not self.layers:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from spica.engine.inputs import check_frames
 from spica.errors import SpicaError
-from spica.layers import Dequantize, Input, WeightedLayer
+from spica.layers import Dequantize, Input, Scale, WeightedLayer
 from spica.layers.weighted import kernel_channels
 from spica.network import Layer, Network, TensorType
 from spica.network.graph import check_network
@@ -93,6 +93,7 @@ def _run_stages(net: Network, samples: ArrayLike, config: QuantizationConfig, pr
     source = net.inputs[0]
     real = check_frames(net, net.types[source.name], samples)
     integer_source = _quantize_input(source, samples, real)
+    _warn_of_divided_samples(original, real)
     ranges = calibrate(net, real, config, progress)
     if config.equalization and not config.per_channel_activations:
         net, gains = equalize(net, ranges.reach())
@@ -131,6 +132,18 @@ def _quantize_layers(
         quantized += made
     ends = [Dequantize(name=f"{name}/dequantize", inputs=(name,)) for name in net.outputs]
     return net.with_layers([*quantized, *ends], (end.name for end in ends))
+
+
+def _warn_of_divided_samples(net: Network, real: NDArray[np.float32]) -> None:
+    """Warn where a network divides its samples by 255 or so, and they look as if that had been done already."""
+    first = [layer for layer in net if layer.inputs[:1] == (net.inputs[0].name,)]
+    factors = [float(np.abs(layer.scale).max()) for layer in first if isinstance(layer, Scale)]
+    if factors and max(factors) < 1 / 100 and np.abs(real).max() <= 1:
+        warnings.warn(
+            f"{first[0].name}: the network multiplies its samples by {max(factors):.2g}, but none is above "
+            f"{np.abs(real).max():.2g}: give them as the network reads them, before any division",
+            stacklevel=4,
+        )
 
 
 def _warn_of_bias(layer: WeightedLayer, context: LayerContext) -> None:

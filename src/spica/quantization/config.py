@@ -13,6 +13,7 @@ from spica.layers.weighted import weighted_layers
 from spica.network import Layer, Network, TensorType
 from spica.quantization.observers import METHODS
 from spica.quantization.rules import has_output_stage
+from spica.util.arguments import check_choice
 
 WEIGHT_BITS = (1, 2, 4, 8)
 ACTIVATION_BITS = (1, 2, 4, 8)
@@ -45,6 +46,8 @@ class QuantizationConfig:
             ("first_layer_weights", self.first_layer_weights, WEIGHT_BITS),
             ("activations", self.activations, ACTIVATION_BITS),
         ):
+            if isinstance(values, Mapping) and option == "first_layer_weights":
+                raise SpicaError(f"{option}={values!r:.40}: choose from {', '.join(map(str, allowed))} bits")
             if isinstance(values, np.integer):
                 object.__setattr__(self, option, int(values))
             for name, value in (values if isinstance(values, Mapping) else {"": values}).items():
@@ -54,8 +57,7 @@ class QuantizationConfig:
         for option in ("per_channel_activations", "equalization", "reconstruction", "bias_correction"):
             if not isinstance(getattr(self, option), bool):
                 raise SpicaError(f"{option}={getattr(self, option)!r:.40}: choose True or False")
-        if self.ranges not in METHODS:
-            raise SpicaError(f"ranges={self.ranges!r}: choose {', '.join(map(repr, METHODS))}")
+        check_choice("ranges", self.ranges, METHODS)
 
     def check_names(self, net: Network) -> None:
         """Check that the layers whose bits are given are in a network, and have what the bits are for.

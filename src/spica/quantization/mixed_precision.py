@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from spica.engine.inputs import check_frames
 from spica.errors import SpicaError
 from spica.layers.weighted import weighted_layers
 from spica.network import Network
+from spica.network.graph import check_network
 from spica.passes import prepare
 from spica.quantization.api import quantize
+from spica.quantization.rules import has_output_stage
+from spica.util.arguments import check_number
 from spica.util.progress import progress as show
 from spica.util.table import table
 
@@ -100,8 +104,15 @@ def recipe(
     Raises:
         SpicaError: where even the narrowest network is over the budget.
     """
+    check_network(net)
+    budget = check_number("budget", budget, 0, 1e18)
+    if not callable(cost):
+        raise SpicaError(f"cost is {cost!r:.60}, but must be a function of a network; spica.hardware.cost makes one")
+    if not isinstance(widths, Sequence) or not widths or sorted(set(widths), reverse=True) != list(widths):
+        raise SpicaError(f"widths is {widths!r:.60}, but must be bits from the widest down, such as (8, 4, 2)")
     prepared = prepare(net)
     layers = [layer.name for layer in weighted_layers(prepared)]
+    check_frames(prepared, prepared.types[prepared.inputs[0].name], samples)
     known = np.asarray(samples)
     wanted = _outputs(prepared, known[:MEASURED].astype(np.float32))
 
@@ -154,7 +165,7 @@ def _activations(prepared: Network, bits: dict[str, int]) -> dict[str, int]:
     for layer in prepared:
         read = [found[name] for name in layer.inputs]
         found[layer.name] = bits.get(layer.name, max(read, default=8))
-    return {name: b for name, b in found.items() if prepared[name].inputs}
+    return {layer.name: found[layer.name] for layer in prepared if has_output_stage(layer, prepared)}
 
 
 def _outputs(net: Network, x: NDArray) -> NDArray[np.float64]:

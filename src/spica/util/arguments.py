@@ -11,14 +11,18 @@ import numpy as np
 from spica.errors import SpicaError
 
 
+def is_integer(value: Any) -> bool:
+    """Return whether a value is an integer of Python's or numpy's; no truth value is."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def check_integer(name: str, value: Any, low: int = 1, high: int | None = None) -> int:
     """Return an integer of Python's or numpy's as Python's; no fraction, truth value or text stands for one.
 
     Raises:
         SpicaError: where it is none, or not within ``low`` and ``high``, both included.
     """
-    good = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not good or int(value) < low or (high is not None and int(value) > high):
+    if not is_integer(value) or int(value) < low or (high is not None and int(value) > high):
         bounds = f"an integer of at least {low:,}" if high is None else f"an integer from {low:,} to {high:,}"
         raise SpicaError(f"{name} is {value!r:.60}, but must be {bounds}")
     return int(value)

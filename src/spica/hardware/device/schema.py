@@ -153,7 +153,7 @@ FIGURES = {f.name: str(f.type) for f in fields(Device) if f.type in ("int", "flo
 MAY_BE_ZERO = frozenset(("row_cycles", "event_cycles", "output_cycles", "host_ms", "host_input_ns", "host_reload_ns"))
 MAY_BE_ZERO |= {"weight_energy_share", "hop_pj", "chip_link_pj", "reload_pj"}
 
-SMALLEST_FIGURE, LARGEST_FIGURE = 1e-9, 10**9
+SMALLEST_FIGURE, LARGEST_FIGURE = 1e-9, 10**15
 LARGEST_FIGURES = dict.fromkeys(("nodes", "mesh_columns", "max_passes", "usual_passes", "max_chips"), 1 << 12)
 LARGEST_FIGURES |= {"nps_per_node": 1 << 8, "input_memory_bytes": 1 << 30, "weight_memory_bytes": 1 << 30}
 """Bounds that no device comes near; beyond them a file is wrong, and mapping to it would take for ever."""

@@ -21,6 +21,7 @@ from spica.hardware.simulate import MappedNetwork
 from spica.hardware.spec import specs
 from spica.layers.weighted import lowered
 from spica.network import Network
+from spica.util.arguments import check_choice, is_integer
 
 MODES = ("minimal", "all", "fastest")
 
@@ -90,13 +91,12 @@ def _fit_memory(net: Network, device: Device) -> Device:
 
 
 def _check_options(device: Device, mode: str, passes: int | None, chips: int) -> None:
-    if mode not in MODES:
-        raise SpicaError(f"mode {mode!r} is unknown; choose from {', '.join(MODES)}")
-    if not isinstance(chips, int) or not 1 <= chips <= device.max_chips:
+    check_choice("mode", mode, MODES)
+    if not is_integer(chips) or not 1 <= chips <= device.max_chips:
         raise SpicaError(f"chips is {chips!r}, but {device.name} works in groups of 1 to {device.max_chips}")
     if passes is not None and mode != "fastest":
         raise SpicaError(f"passes can be given in the fastest mode only, not in the mode {mode!r}")
-    if passes is not None and not (isinstance(passes, int) and 1 <= passes <= device.max_passes):
+    if passes is not None and not (is_integer(passes) and 1 <= passes <= device.max_passes):
         raise SpicaError(f"passes is {passes!r}, but {device.name} runs networks in 1 to {device.max_passes}")
 
 
