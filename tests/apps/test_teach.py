@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import shutil
+import socket
 import threading
 
 import numpy as np
@@ -151,3 +152,21 @@ def test_the_page_in_a_browser(page, tmp_path):
         assert not [entry for entry in driver.get_log("browser") if "favicon" not in entry["message"]]
     finally:
         driver.quit()
+
+
+def test_a_silent_connection_holds_nobody_up_and_nesting_is_refused(page):
+    with socket.create_connection(("127.0.0.1", page.server_port)):
+        status, facts = ask(page, "/state")
+        assert status == 200 and facts["classes"]
+    assert ask(page, "/look", b"[" * 100_000)[0] == 400
+    connection = http.client.HTTPConnection("127.0.0.1", page.server_port, timeout=30)
+    connection.request("GET", "/")
+    headers = connection.getresponse().headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+
+
+def test_a_page_has_room_for_so_many_classes(page, monkeypatch):
+    monkeypatch.setattr("spica.apps.teach.lesson.MOST_CLASSES", 1)
+    status, answer = ask(page, "/teach", {"pixels": stroke(True), "name": "another"})
+    assert status == 400 and "as many as the page shows" in answer["error"]

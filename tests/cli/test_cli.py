@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import spica
+from spica.cli.output import emit
 from spica.data import load_digits
 from spica.zoo.builders.digits import build_digit_classifier
 from spica.zoo.recipes.digits import shifted
@@ -88,8 +90,20 @@ def test_check_exits_with_1_where_rules_are_broken(files, monkeypatch, capsys):
             ["run", "{}/digits.spica", "--samples", "{}/x.npy", "-o", "{}/o.npy", "--engine", "gpu"],
             "engine 'gpu' is unknown",
         ),
-        (["quantize", "{}/absent.keras", "--samples", "{}/x.npy", "-o", "{}/o.spica"], "absent.keras: does not exist"),
+        (["quantize", "{}/absent.keras", "--samples", "{}/x.npy", "-o", "{}/o.spica"], "absent.keras: cannot be read"),
         (["quantize", "{}/digits.keras", "--samples", "{}/x.npy", "-o", "{}/o.spica", "--weights", "5"], "weights=5"),
+        (["check", "{}/digits.spica", "-d", "AKD1000", "-d", "AKD1500"], "--device is given 2 times; give it once"),
+        (["check", "{}/digits.spica", "--samples", "{}/x.npy"], "--samples changes nothing without --fix"),
+        (["map", "{}/digits.spica", "--samples", "{}/x.npy", "--density", "0.1"], "--density changes nothing where"),
+        (
+            ["quantize", "{}/digits.keras", "--samples", "{}/x.npy", "-o", "{}/o.spica", "--device", "AKD1500"],
+            "--device changes nothing without --budget",
+        ),
+        (["summary", "{}/digits.keras"], "is a ZIP archive, such as a .keras model, not a .spica file; spica quantize"),
+        (["evaluate", "{}/digits.spica", "--samples", "{}/x.npy", "--labels", "{}/x.npy"], "labels have shape"),
+        (["explore", "{}/digits.spica", "--vary", "nodes=1,2", "--workers", "-1"], "workers is -1"),
+        (["explore", "{}/digits.spica", "--vary", "nodes=1", "--address", "nonsense"], "nonsense"),
+        (["bench", "{}/digits.spica", "--batch", "99999999999999999999"], "batch is 99999999999999999999"),
         (["demo", "--epochs", "0", "--out", "{}/demo"], "epochs is 0"),
         (["demo", "--out", "{}/x.npy"], "cannot be made"),
     ],
@@ -181,3 +195,23 @@ def test_the_demo_of_streaming_says_what_it_promises(tmp_path, monkeypatch, caps
     assert 0 < facts["quiet_mw"] < facts["busy_mw"] / 2
     assert facts["engine_empty_frame_us"] < facts["engine_frame_us"]
     assert spica.load(facts["files"]["network"])["temporal"].frames == 5
+
+
+def test_json_has_no_nan_and_terminals_get_no_control_characters(capsys):
+    emit({"a": float("nan"), "b": [float("inf"), 1.5], "c": "\x1b[31m"}, "", True)
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {
+        "a": None,
+        "b": [None, 1.5],
+        "c": "\x1b[31m",
+    }
+    emit({}, "name \x1b]0;owned\x07\ud800\nsecond line", False)
+    assert capsys.readouterr().out == "name \\x1b]0;owned\\x07\\ud800\nsecond line\n"
+
+
+def test_a_full_disk_and_a_narrow_terminal_end_in_words(files):
+    command = [sys.executable, "-c", "from spica.cli.main import run; run()", "summary", str(files / "digits.spica")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONIOENCODING": "latin-1"}
+    assert subprocess.run(command, env=environment, capture_output=True).returncode == 0
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, env=environment, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2 and done.stderr == "spica: the output cannot be written (No space left on device)\n"

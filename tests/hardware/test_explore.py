@@ -10,7 +10,7 @@ import pytest
 from spica import SpicaError
 from spica.cli.main import app
 from spica.hardware import explore, load_device, map_network
-from spica.hardware.exploration import BETTER
+from spica.hardware.exploration import BETTER, check_reachable
 from spica.layers import GlobalAverage
 from support.chip_networks import conv, dense, network, separable
 
@@ -105,3 +105,15 @@ def test_a_ray_cluster_gives_the_same():
     vary = {"nodes": [1, 2, 4]}
     here, there = explore(NET, "AKD1500", vary), explore(NET, "AKD1500", vary, address="local")
     assert here.designs == there.designs
+
+
+def test_grids_and_clusters_that_cannot_be_are_refused_at_once():
+    with pytest.raises(SpicaError, match="10,000,000,000 designs are too many"):
+        explore(NET, "AKD1000", dict.fromkeys(("nodes", "clock_mhz", "static_mw", "sop_pj", "hop_pj"), range(1, 101)))
+    for address, message in (
+        ("nonsense", "not of the form"),
+        ("ray://127.0.0.1:1", "no cluster answers"),
+        ("", "not of"),
+    ):
+        with pytest.raises(SpicaError, match=message):
+            check_reachable(address)

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import spica
+from spica.layers import Conv2D, Dense, Flatten, Input, ReLU, Scale
+from spica.network import Network
 from support.float_networks import SAMPLES, float_network
 
 
@@ -75,7 +77,7 @@ def test_bias_correction_brings_means_closer():
         (SAMPLES, {"weights": 3}, "weights=3: choose from 1, 2, 4, 8 bits"),
         (SAMPLES, {"activations": 16}, "activations=16"),
         (SAMPLES, {"first_layer_weights": "8"}, "first_layer_weights='8'"),
-        (SAMPLES, {"ranges": "best"}, "ranges='best': choose 'mse'"),
+        (SAMPLES, {"ranges": "best"}, "ranges 'best' is unknown; choose from mse"),
         (SAMPLES[:0], {}, "there are no samples"),
         (SAMPLES[:, :5], {}, "samples have shape"),
         (np.full((1, 12, 12, 2), np.nan), {}, "NaN or infinity"),
@@ -138,3 +140,63 @@ def test_bits_by_layer_are_followed_and_unknown_layers_refused():
         spica.quantize(net, SAMPLES, weights={"pointy": 4})
     with pytest.raises(spica.SpicaError, match=r"weights\['point'\]=3"):
         spica.quantize(net, SAMPLES, weights={"point": 3})
+
+
+def test_sums_have_room_on_the_samples_and_it_is_said():
+    r = np.random.default_rng(0)
+    kernel = r.uniform(0.5, 1, (10_000, 4)).astype(np.float32)
+    dense = Dense(name="wide", inputs=("x",), kernel=kernel, bias=np.zeros(4, np.float32))
+    net = Network((Input(name="x", shape=(10_000,)), dense), ("wide",))
+    x = r.integers(150, 256, (32, 10_000)).astype(np.uint8)
+    with pytest.warns(UserWarning, match=r"wide: .* sums of 4 of 4 filters pass its 27-bit"):
+        quantized = spica.quantize(net, x)
+    real, integers = net.forward(x.astype(np.float32)), quantized.forward(x)
+    assert abs(integers - real).max() < 1e-3 * real.max()
+
+
+def test_a_bias_too_large_to_round_is_said_and_the_advice_works():
+    r = np.random.default_rng(0)
+    x = (30_000 + r.normal(0, 100, (128, 16))).round().astype(np.int16)
+
+    def errors(offset: float, samples: np.ndarray) -> float:
+        scale = Scale(
+            name="s", inputs=("x",), scale=np.full(16, 0.01, np.float32), offset=np.full(16, -offset / 100, np.float32)
+        )
+        first, last = (r.normal(size=shape).astype(np.float32) for shape in ((16, 8), (8, 3)))
+        layers = (
+            Input(name="x", shape=(16,)), scale,
+            Dense(name="a", inputs=("s",), kernel=first, bias=np.zeros(8, np.float32), activation=ReLU()),
+            Dense(name="b", inputs=("a",), kernel=last, bias=np.zeros(3, np.float32)),
+        )  # fmt: skip
+        net = Network(layers, ("b",))
+        got = spica.quantize(net, samples).forward(samples)
+        return float(abs(got - net.forward(samples.astype(np.float32))).mean())
+
+    with pytest.warns(UserWarning, match=r"a: its bias is so large .* take the offset off the samples"):
+        before = errors(30_000, x)
+    assert errors(0, (x - 30_000).astype(np.int16)) < before / 10
+
+
+def test_samples_that_were_divided_before_are_said():
+    scale = Scale(name="s", inputs=("x",), scale=np.full(3, 1 / 255, np.float32), offset=np.zeros(3, np.float32))
+    dense = Dense(name="d", inputs=("s",), kernel=np.ones((3, 2), np.float32), bias=np.zeros(2, np.float32))
+    net = Network((Input(name="x", shape=(3,)), scale, dense), ("d",))
+    with pytest.warns(UserWarning, match="s: the network multiplies its samples by 0.0039, but none is above 1"):
+        spica.quantize(net, np.ones((4, 3), np.float32))
+
+
+def test_bits_by_name_have_a_default_and_follow_what_only_moves():
+    net = float_network()
+    qnet = spica.quantize(net, SAMPLES, weights={"*": 4, "dense": 2}, activations={"*": 4})
+    assert qnet["point"].weight_bits == 4 and qnet["dense"].weight_bits == 2 and qnet["first"].weight_bits == 8
+    assert qnet.types["first"].bits == 4
+    with pytest.raises(spica.SpicaError, match="activations: 'dense' has none to be quantised"):
+        spica.quantize(net, SAMPLES, activations={"dense": 1})
+    flat = (
+        Input(name="x", shape=(2, 2, 1)),
+        Conv2D(name="c", inputs=("x",), kernel=np.ones((1, 1, 1, 2), np.float32), activation=ReLU()),
+        Flatten(name="flatten", inputs=("c",)),
+        Dense(name="d", inputs=("flatten",), kernel=np.ones((8, 2), np.float32)),
+    )
+    x = np.random.default_rng(0).integers(0, 256, (8, 2, 2, 1)).astype(np.uint8)
+    assert spica.quantize(Network(flat, ("d",)), x, activations={"flatten": 1}).types["flatten"].bits == 1

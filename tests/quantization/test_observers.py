@@ -32,3 +32,13 @@ def test_ranges_see_an_outlier_each_in_its_way():
     assert tops["max"] == 30
     assert 3 < tops["average"] < 12
     assert tops["percentile"] < 5 and tops["mse"] < 6 and tops["entropy"] < 6
+
+
+def test_zeros_of_a_rectifier_do_not_decide_entropy_ranges():
+    r = np.random.default_rng(0)
+    values = np.maximum(r.normal(size=(1, 20_000)), 0).astype(np.float32)
+    values[:, ::2] = 0
+    histogram = Histogram(None)
+    histogram.update(values[..., None])
+    for levels in (15, 255):
+        assert histogram.step(levels, "entropy")[0] * levels > 0.5 * values.max()

@@ -147,11 +147,11 @@ def _spread(
 ) -> Iterable[Design]:
     """Yield designs in the order of their points, made by a Ray cluster or by processes of this machine."""
     if address is not None:
+        check_reachable(address)
         try:
             from ray.util.multiprocessing import Pool
         except ImportError:
             raise SpicaError("a cluster needs Ray; run: pip install 'spica[ray]'") from None
-        check_reachable(address)
         with Pool(ray_address=address) as pool:
             yield from pool.imap(task, points)
     elif workers == 1 or len(points) == 1:
@@ -168,11 +168,11 @@ def check_reachable(address: str) -> None:
     Raises:
         SpicaError: where it does not, or the address is of another form.
     """
-    if address == "auto":
+    if address in ("auto", "local"):
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
-        raise SpicaError(f"address {address!r:.60} is not of the form host:port, ray://host:port or auto")
+        raise SpicaError(f"address {address!r:.60} is not of the form host:port, ray://host:port, auto or local")
     try:
         socket.create_connection((host, int(port)), timeout=5).close()
     except OSError as error:

@@ -104,12 +104,7 @@ def recipe(
     Raises:
         SpicaError: where even the narrowest network is over the budget.
     """
-    check_network(net)
-    budget = check_number("budget", budget, 0, 1e18)
-    if not callable(cost):
-        raise SpicaError(f"cost is {cost!r:.60}, but must be a function of a network; spica.hardware.cost makes one")
-    if not isinstance(widths, Sequence) or not widths or sorted(set(widths), reverse=True) != list(widths):
-        raise SpicaError(f"widths is {widths!r:.60}, but must be bits from the widest down, such as (8, 4, 2)")
+    budget = _check_arguments(net, cost, budget, widths)
     prepared = prepare(net)
     layers = [layer.name for layer in weighted_layers(prepared)]
     check_frames(prepared, prepared.types[prepared.inputs[0].name], samples)
@@ -157,6 +152,16 @@ def _harm(before: Sensitivity, after: Sensitivity, widest_cost: float) -> float:
     """Return the loss that narrowing a layer adds, for the cost that it saves."""
     # Some costs move in steps, and one layer alone saves nothing: the harm is all there is to go by then.
     return max(after.loss - before.loss, 1e-9) / max(before.cost - after.cost, 1e-3 * widest_cost)
+
+
+def _check_arguments(net: Network, cost: Any, budget: float, widths: Any) -> float:
+    """Check the arguments of ``recipe`` and return the budget."""
+    check_network(net)
+    if not callable(cost):
+        raise SpicaError(f"cost is {cost!r:.60}, but must be a function of a network; spica.hardware.cost makes one")
+    if not isinstance(widths, Sequence) or not widths or sorted(set(widths), reverse=True) != list(widths):
+        raise SpicaError(f"widths is {widths!r:.60}, but must be bits from the widest down, such as (8, 4, 2)")
+    return check_number("budget", budget, 0, 1e18)
 
 
 def _activations(prepared: Network, bits: dict[str, int]) -> dict[str, int]:
