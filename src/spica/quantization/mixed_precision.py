@@ -107,9 +107,8 @@ def recipe(
     budget = _check_arguments(net, cost, budget, widths)
     prepared = prepare(net)
     layers = [layer.name for layer in weighted_layers(prepared)]
-    check_frames(prepared, prepared.types[prepared.inputs[0].name], samples)
-    known = np.asarray(samples)
-    wanted = _outputs(prepared, known[:MEASURED].astype(np.float32))
+    real = check_frames(prepared, prepared.types[prepared.inputs[0].name], samples)
+    known, wanted = np.asarray(samples), _outputs(prepared, real[:MEASURED])
 
     def made(bits: dict[str, int]) -> Network:
         return quantize(net, samples, weights=bits, activations=_activations(prepared, bits), progress=False, **options)
