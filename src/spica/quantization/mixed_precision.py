@@ -106,7 +106,6 @@ def recipe(
     """
     budget = _check_arguments(net, cost, budget, widths)
     prepared = prepare(net)
-    layers = [layer.name for layer in weighted_layers(prepared)]
     real = check_frames(prepared, prepared.types[prepared.inputs[0].name], samples)
     known, wanted = np.asarray(samples), _outputs(prepared, real[:MEASURED])
 
@@ -116,10 +115,10 @@ def recipe(
     def measured(name: str, width: int, network: Network) -> Sensitivity:
         return Sensitivity(layer=name, bits=width, loss=_loss(network, known[:MEASURED], wanted), cost=cost(network))
 
-    bits = dict.fromkeys(layers, widths[0])
+    bits = {layer.name: widths[0] for layer in weighted_layers(prepared)}
     start = measured("", widths[0], made(bits))
     total, tried = start.cost, {}
-    for name, width in show([(n, w) for n in layers for w in widths[1:]], "narrowing layers", progress):
+    for name, width in show([(n, w) for n in bits for w in widths[1:]], "narrowing layers", progress):
         tried[name, width] = measured(name, width, made(bits | {name: width}))
     while total > budget:
         steps = {name: widths[widths.index(b) + 1] for name, b in bits.items() if b != widths[-1]}
