@@ -93,7 +93,6 @@ def test_check_exits_with_1_where_rules_are_broken(files, monkeypatch, capsys):
         (["quantize", "{}/absent.keras", "--samples", "{}/x.npy", "-o", "{}/o.spica"], "absent.keras: cannot be read"),
         (["quantize", "{}/digits.keras", "--samples", "{}/x.npy", "-o", "{}/o.spica", "--weights", "5"], "weights=5"),
         (["check", "{}/digits.spica", "-d", "AKD1000", "-d", "AKD1500"], "--device is given 2 times; give it once"),
-        (["check", "{}/digits.spica", "--samples", "{}/x.npy"], "--samples changes nothing without --fix"),
         (["map", "{}/digits.spica", "--samples", "{}/x.npy", "--density", "0.1"], "--density changes nothing where"),
         (
             ["quantize", "{}/digits.keras", "--samples", "{}/x.npy", "-o", "{}/o.spica", "--device", "AKD1500"],

@@ -47,17 +47,19 @@ def check(
     fix: Annotated[
         Path | None, typer.Option(help="Apply changes that leave the outputs as they are, and save the network here.")
     ] = None,
-    samples: Annotated[Path | None, typer.Option(help="Inputs to compare outputs on; random ones by default.")] = None,
+    samples: Annotated[
+        Path | None, typer.Option(help="Inputs on which to count sums that saturate, and compare outputs after --fix.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Check a network against the rules of a device; exit code 1 if it breaks any."""
     net = spica.load(network)
+    x = None if samples is None else read_array(samples)
     if fix is None:
-        refuse_unread("without --fix", samples=samples)
-        found = spica.check(net, device)
+        found = spica.check(net, device, x)
         emit(found.to_dict(), str(found), json)
     else:
-        fixed = hardware.fix(net, device, None if samples is None else read_array(samples))
+        fixed = hardware.fix(net, device, x)
         fixed.network.save(fix)
         found = fixed.report
         facts = {"changes": list(fixed.changes), "largest_difference": fixed.largest_difference}

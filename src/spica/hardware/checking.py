@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from functools import singledispatch
 from os import PathLike
 from typing import Any
 
+from numpy.typing import ArrayLike
+
+from spica.engine.saturation import saturated_shares
 from spica.errors import SpicaError
 from spica.hardware.device.load import load_device
 from spica.hardware.device.rules import QUANTITIES
@@ -40,11 +43,18 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """The findings of ``check``. Iterating over it gives them, in the network's order."""
+    """The findings of ``check``. Iterating over it gives them, in the network's order.
+
+    Attributes:
+        network, device: their names.
+        findings: the broken rules.
+        saturated: share of the sums that saturate on the samples, by layer; only layers where any does.
+    """
 
     network: str
     device: str
     findings: tuple[Finding, ...]
+    saturated: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -55,28 +65,34 @@ class Report:
         return iter(self.findings)
 
     def __str__(self) -> str:
+        lost = "".join(f"\n{name}: {share:.2%} of its sums saturate on these samples" for name, share in
+                       self.saturated.items())  # fmt: skip
+        if lost:
+            lost += "\nquantise the network again with samples as large as these"
         if self.ok:
-            return f"{self.network} keeps every rule of {self.device}"
+            return f"{self.network} keeps every rule of {self.device}{lost}"
         rows = [("layer", "kind", "what is wrong", "what to do")]
         rows += [(f.layer, f.op_type, f.reason, f.remedy) for f in self.findings]
         broken = f"{len(self.findings)} rule{'s' if len(self.findings) > 1 else ''}"
-        return f"{self.network} breaks {broken} of {self.device}\n" + table(rows, left=4)
+        return f"{self.network} breaks {broken} of {self.device}\n" + table(rows, left=4) + lost
 
     def to_dict(self) -> dict[str, Any]:
         """Return the findings as plain data; "kind" is the old name of "op_type", kept until version 0.3."""
         findings = [asdict(f) | {"kind": f.op_type} for f in self.findings]
-        return {"network": self.network, "device": self.device, "ok": self.ok, "findings": findings}
+        known = {"network": self.network, "device": self.device, "ok": self.ok, "findings": findings}
+        return known | {"saturated": dict(self.saturated)}
 
 
-def check(net: Network, device: str | PathLike[str] | Device) -> Report:
+def check(net: Network, device: str | PathLike[str] | Device, samples: ArrayLike | None = None) -> Report:
     """Check every layer of an integer network against the rules of a device.
 
     Args:
         net: an integer network.
         device: a device, its name in the catalogue, or the path of its file.
+        samples: what the network reads, to count the sums that saturate on them; that breaks no rule.
 
     Raises:
-        SpicaError: for a float network, or an unknown device.
+        SpicaError: for a float network, an unknown device, or samples that do not fit.
     """
     device = load_device(device)
     check_network(net)
@@ -87,7 +103,8 @@ def check(net: Network, device: str | PathLike[str] | Device) -> Report:
         )
     rules = (_supported, _within_limits, _followed_after_max_pool, _order)
     findings = tuple(f for layer in net for rule in rules for f in rule(layer, net, device))
-    return Report(net.name, device.name, findings)
+    shares = {} if samples is None else saturated_shares(net, samples)
+    return Report(net.name, device.name, findings, {name: share for name, share in shares.items() if share})
 
 
 def _supported(layer: Layer, net: Network, device: Device) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from spica.engine.saturation import saturated_shares
 from spica.errors import SpicaError
 from spica.layers import Dequantize, Input, WeightedLayer
 from spica.network import Network
@@ -51,12 +52,14 @@ class LayerAnalysis:
         difference: its output against the float network's.
         activations, weights: histograms of its output and its kernel; ``weights`` is None where it has none.
         accuracy: of the network if everything up to this layer were exact; None without labels.
+        saturated: share of its sums that saturate in the integer network, 0 to 1; None where it sums nothing.
     """
 
     difference: LayerDifference
     activations: Histograms
     weights: Histograms | None
     accuracy: float | None
+    saturated: float | None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -96,6 +99,7 @@ class Analysis:
                 **asdict(r.difference),
                 "divergence": r.activations.divergence,
                 "accuracy_cost": costs.get(r.difference.layer),
+                "saturated": r.saturated,
             }
             for r in self.layers
         ]
@@ -134,13 +138,19 @@ def analyze(
     if labels is not None:
         for name in show(names, "splicing networks", progress):
             accuracies[name] = _spliced(quantized, name, real, integers, labels)
-    layers = []
+    layers, saturated = [], saturated_shares(quantized, samples_for(quantized, x))
     for row in found:
         name = row.layer
         after, _ = fitted(real[name], quantized.types[name].to_float(integers[name]))
         activations, weights = _histograms(real[name], after), _weights(net, quantized, name)
         layers.append(
-            LayerAnalysis(difference=row, activations=activations, weights=weights, accuracy=accuracies.get(name))
+            LayerAnalysis(
+                difference=row,
+                activations=activations,
+                weights=weights,
+                accuracy=accuracies.get(name),
+                saturated=saturated.get(name),
+            )
         )
     of = [None if labels is None else n.evaluate(samples_for(n, x), labels) for n in (net, quantized)]
     return Analysis(network=quantized.name, layers=tuple(layers), float_accuracy=of[0], accuracy=of[1])

@@ -12,14 +12,18 @@ if TYPE_CHECKING:
 
 
 def analysis_table(found: Analysis) -> str:
-    """Return a row for each layer, its cost where it is known, and the accuracies."""
-    costs = found.costs()
-    rows = [("layer", "SQNR dB", "cosine", "KL", *(("costs, points",) if costs else ()))]
+    """Return a row for each layer, what it costs and which of its sums saturate where there is any, and accuracies."""
+    costs, lost = found.costs(), any(row.saturated for row in found.layers)
+    more = [title for title, shown in (("saturated", lost), ("costs, points", costs)) if shown]
+    rows: list[tuple[str, ...]] = [("layer", "SQNR dB", "cosine", "KL", *more)]
     for row in found.layers:
         d = row.difference
-        shown = (d.layer, f"{d.sqnr_db:.1f}", f"{d.cosine:.5f}", f"{row.activations.divergence:.4f}")
+        shown: tuple[str, ...] = (d.layer, f"{d.sqnr_db:.1f}", f"{d.cosine:.5f}", f"{row.activations.divergence:.4f}")
+        shown += (f"{row.saturated or 0:.2%}",) if lost else ()
         rows.append((*shown, *((f"{100 * costs[d.layer]:+.2f}",) if costs else ())))
     lines = [table(rows, left=1)]
+    if lost:
+        lines.append("sums saturate on these samples; quantise again with samples as large as these")
     if found.accuracy is not None and found.float_accuracy is not None:
         lines.append(f"accuracy {found.accuracy:.2%}, float {found.float_accuracy:.2%}")
     return "\n".join(lines)

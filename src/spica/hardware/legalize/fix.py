@@ -59,7 +59,7 @@ def fix(net: Network, device: str | PathLike[str] | Device, samples: ArrayLike |
     x = _random_samples(net) if samples is None else samples
     before, after = (y if isinstance(y, list) else [y] for y in (net.forward(x), fixed.forward(x)))
     apart = max((float(np.abs(a - b).max()) for a, b in zip(before, after) if a.size), default=0.0)
-    return Fixed(fixed, tuple(changes), check(fixed, device), apart, len(before[0]))
+    return Fixed(fixed, tuple(changes), check(fixed, device, samples), apart, len(before[0]))
 
 
 def _next_change(net: Network, device: Device) -> Result:
