@@ -89,6 +89,7 @@ CONV = ("conv2d_1", "config")
         (put("channels_first", *CONV, "data_format"), "has data_format channels_first; only channels_last is read"),
         (put("relu", *CONV, "activation"), "conv2d_1: has the activation 'relu' inside"),
         (put("QuantizedCube", "conv2d_1", "class_name"), "conv2d_1: layer QuantizedCube has no exact.*QuantizedDense"),
+        (put("StatefulRecurrent", "conv2d_1", "class_name"), "conv2d_1: .* still in training form; quantise the whole"),
         (put([["gone", 0, 0, {}]], "conv2d_1", "inbound_nodes"), "'gone:0' is read before it is written"),
         (put([["x"]], "conv2d_1", "inbound_nodes"), "its list of layers cannot be read"),
         (lambda layers, config: config.pop("class_name"), "the file lacks its 'class_name'"),

@@ -8,6 +8,10 @@ from typing import Any
 from spica.errors import SpicaError
 
 _GATES = "hardware has no layer for its products of gates; leave it to the host (spica.split cuts a Keras model)"
+_TRAINING = (
+    "this state-space layer is still in training form; quantise the whole model, as projections and recurrences, with "
+    "quantizeml.models.quantize and save that"
+)
 
 HINTS = {
     "elu": "use ReLU",
@@ -25,6 +29,8 @@ HINTS = {
     "bmm": "call MultiheadAttention with need_weights=False; give products of your own heads (N, heads, T, C)",
     "gru": _GATES,
     "lstm": _GATES,
+    "statefulprojection": _TRAINING,
+    "statefulrecurrent": _TRAINING,
 }
 """Advice for operations that hardware does not have, by name: small letters, without underscores."""
 
