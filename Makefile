@@ -16,12 +16,14 @@ test: $(VENV)/.dev
 thorough: $(VENV)/.dev
 	SPICA_TESTS=thorough $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-# Damaged and hostile files and command lines: minutes, or hours. What is found is kept in fuzz-found.
+# Damaged and hostile files and command lines: minutes, or hours, with commands killed while they write.
+# What is found is kept in fuzz-found.
 fuzz: $(VENV)/.harden
 	$(BIN)/python tools/fuzz/run.py --seconds 20
 
 fuzz-long: $(VENV)/.harden
 	$(BIN)/python tools/fuzz/run.py --seconds 1200
+	$(BIN)/python tools/fuzz/kill.py
 
 # Whether the tests see a changed operator in the arithmetic, the output stage and the mapping: an hour.
 mutants: $(VENV)/.harden
