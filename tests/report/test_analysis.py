@@ -81,7 +81,7 @@ def test_the_command(networks, tmp_path, monkeypatch, capsys):
 
 
 def test_a_recipe_keeps_a_budget_and_is_better_than_the_narrowest():
-    net, memory = float_network(), cost("memory")
+    net, memory = float_network(filters=8), cost("memory")
     wide, narrow = (
         memory(spica.quantize(net, SAMPLES, weights=b, activations=b, first_layer_weights=b)) for b in (8, 2)
     )
