@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 from hypothesis import given
-from tests.support.networks import integer_networks
 
 import spica
 from spica.engine.saturation import Counting, saturated_shares
 from spica.layers import Dense, Input
 from spica.network import Network
+from support.networks import integer_networks
+from support.profiles import examples
 
 
 def dense_network(accumulator_bits: int, bias: np.ndarray) -> Network:
@@ -42,6 +43,7 @@ def test_additions_count():
     assert (ops.saturated[""], ops.sums[""]) == (2, 4)
 
 
+@examples(100)
 @given(integer_networks())
 def test_every_network_can_be_counted(case):
     net, x = case

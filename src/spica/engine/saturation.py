@@ -1,4 +1,4 @@
-"""The share of each layer's sums that saturate on given samples: what a too fine weight step costs, without a word."""
+"""Count the sums of each layer that saturate on samples: what a weight step that is too fine loses."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from spica.network import Network
 from spica.network.fields import WIDEST_ACCUMULATOR
 from spica.program import Segment
 from spica.semantics.primitives import Epilogue, saturate
+from spica.semantics.reference import Reference
 
 
 class Counting(Native):
@@ -34,23 +35,25 @@ class Counting(Native):
 
     def forward(self, layer: Any, read: Any, types: Any) -> NDArray:
         """Run a layer primitive by primitive, so that its sums are seen."""
-        return super(Native, self).forward(layer, read, types)
+        return Reference.forward(self, layer, read, types)
 
     def apply_epilogue(self, acc: NDArray, epilogue: Epilogue) -> NDArray:
         """Compute ``primitives.apply_epilogue``."""
         bits = epilogue.value_bits
         if bits > WIDEST_ACCUMULATOR:  # shifts an input, and sums nothing
             return super().apply_epilogue(acc, epilogue)
-        lost = _beyond(acc, bits)
+        kept = saturate(acc.astype(np.int64), bits)
+        lost = kept != acc
         if epilogue.bias is not None:
-            lost |= _beyond(saturate(acc.astype(np.int64), bits) + epilogue.bias, bits)
+            biased = kept + epilogue.bias
+            lost |= saturate(biased, bits) != biased
         self._count(lost)
         return super().apply_epilogue(acc, epilogue)
 
     def add(self, a: NDArray, b: NDArray, shifts: tuple[NDArray, NDArray], value_bits: int) -> NDArray:
         """Compute ``primitives.add``."""
         left, right = (x.astype(np.int64) << shift for x, shift in zip((a, b), shifts))
-        self._count(_beyond(left, value_bits) | _beyond(right, value_bits) | _beyond(left + right, value_bits))
+        self._count(np.any([saturate(x, value_bits) != x for x in (left, right, left + right)], axis=0))
         return super().add(a, b, shifts, value_bits)
 
     def _count(self, lost: NDArray[np.bool_]) -> None:
@@ -76,7 +79,3 @@ def saturated_shares(net: Network, x: Any) -> dict[str, float]:
 
         execute(check_samples(net, samples), layer_by_layer(net), step, (), BATCH)
     return {layer: ops.saturated[layer] / ops.sums[layer] for layer in ops.sums}
-
-
-def _beyond(x: NDArray, bits: int) -> NDArray[np.bool_]:
-    return (x < -(1 << bits)) | (x >= 1 << bits)

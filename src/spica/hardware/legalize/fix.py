@@ -46,7 +46,8 @@ def fix(net: Network, device: str | PathLike[str] | Device, samples: ArrayLike |
     Args:
         net: an integer network.
         device: a device, its name in the catalogue, or the path of its file.
-        samples: inputs on which outputs before and after are compared; random ones by default.
+        samples: inputs on which outputs before and after are compared, random ones by default; where they are given,
+            sums that saturate on them are counted too.
 
     Raises:
         SpicaError: for a float network, or an unknown device.
