@@ -7,7 +7,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <random>
+#include <thread>
+#include <tuple>
 
+#include "../ops/learning.hpp"
 #include "../program.hpp"
 
 namespace spica {
@@ -173,16 +176,24 @@ bool check_convolutions(std::uint64_t seed) {
 
 using Values = std::vector<std::int32_t>;
 
-// Runs a program of word arrays and compares what it gives with what is wanted.
+// Runs a program of word arrays, for several callers at the same time, and compares what it gives with what is wanted.
 bool gives(Random& random, Program& program, std::vector<Values>& given, const std::vector<Values>& wanted,
            int samples) {
-  std::vector<Values> got;
-  std::vector<Array> in, out;
+  std::vector<Array> in;
   for (auto& values : given) in.push_back({values.data(), 4, true, false});
-  for (auto& values : wanted) got.emplace_back(values.size());
-  for (auto& values : got) out.push_back({values.data(), 4, true, false});
-  program.run(in, out, samples, pick(random, 1, 4), false);
-  return got == wanted;
+  std::vector<std::vector<Values>> got(pick(random, 1, 3), wanted);
+  std::vector<std::thread> callers;
+  for (auto& outputs : got) {
+    std::vector<Array> out;
+    for (auto& values : outputs) {
+      std::fill(values.begin(), values.end(), -1);
+      out.push_back({values.data(), 4, true, false});
+    }
+    callers.emplace_back(
+        [&program, &in, out, samples, threads = pick(random, 1, 4)] { program.run(in, out, samples, threads, false); });
+  }
+  for (auto& caller : callers) caller.join();
+  return std::count(got.begin(), got.end(), wanted) == static_cast<std::ptrdiff_t>(got.size());
 }
 
 // Tokens of `channels` values, one after the other.
@@ -281,28 +292,37 @@ void scan(const ScanParameters& p, const Values& x, int samples, int steps, int 
       }
 }
 
-// Returns whether a scan gives what `scan` of spica/semantics/reference.py says.
+// A scan over `steps` steps: its tensors are x and the state before; the states, and the state after.
+struct ScanProgram {
+  Program program;
+
+  ScanProgram(int steps, int wide, const ScanParameters& p) {
+    const int low = static_cast<int>(p.leave.low), high = static_cast<int>(p.leave.high);
+    const int channels = p.leave.channels;
+    const int x = program.add_tensor(tensor_for(1, steps, channels, -wide, wide));
+    const auto state = [&] { return program.add_tensor(tensor_for(1, 1, channels, low, high)); };
+    const int real = state(), imaginary = state();
+    const int y = program.add_tensor(tensor_for(steps, channels, 2, low, high));
+    const int real_after = state(), imaginary_after = state();
+    const auto tensor = [&](int i) -> const Tensor& { return program.tensor(i); };
+    program.add_op(make_scan(tensor(x), {tensor(real), tensor(imaginary)}, tensor(y),
+                             {tensor(real_after), tensor(imaginary_after)}, p),
+                   {x, real, imaginary, y, real_after, imaginary_after});
+    program.finalize({x, real, imaginary}, {y, real_after, imaginary_after}, std::vector<Real>(3));
+  }
+};
+
+// Returns whether a scan gives what `scan` of spica/semantics/reference.py says, at once and step by step, as a stream.
 bool check_scan(std::uint64_t seed) {
   Random random(seed);
   const int samples = pick(random, 1, 4), steps = pick(random, 1, 9), channels = one_of(random, {1, 5, 33});
   const int low = -(1 << 15), high = (1 << 15) - 1, wide = 1 << 27, bits = one_of(random, {16, 31});
-  Program program;
-  const int x = program.add_tensor(tensor_for(1, steps, channels, -wide, wide));
-  const auto state = [&] { return program.add_tensor(tensor_for(1, 1, channels, low, high)); };
-  const int real = state(), imaginary = state();
-  const int y = program.add_tensor(tensor_for(steps, channels, 2, low, high));
-  const int real_after = state(), imaginary_after = state();
   ScanParameters p{{}, {}, random_epilogue(random, channels), random_epilogue(random, channels), bits};
   p.leave.low = low, p.leave.high = high;
   for (int c = 0; c < channels; ++c) {
     p.real.push_back(pick(random, low, high));
     p.imaginary.push_back(pick(random, low, high));
   }
-  const auto tensor = [&](int i) -> const Tensor& { return program.tensor(i); };
-  program.add_op(make_scan(tensor(x), {tensor(real), tensor(imaginary)}, tensor(y),
-                           {tensor(real_after), tensor(imaginary_after)}, p),
-                 {x, real, imaginary, y, real_after, imaginary_after});
-  program.finalize({x, real, imaginary}, {y, real_after, imaginary_after}, std::vector<Real>(3));
   std::vector<Values> given(3);
   for (int i = 0; i < samples * steps * channels; ++i) given[0].push_back(pick(random, -wide, wide));
   for (int i = 0; i < samples * channels; ++i) {
@@ -311,10 +331,145 @@ bool check_scan(std::uint64_t seed) {
   }
   std::vector<Values> wanted{{}, given[1], given[2]};
   scan(p, given[0], samples, steps, channels, wanted);
-  return gives(random, program, given, wanted, samples);
+  ScanProgram whole(steps, wide, p);
+  if (!gives(random, whole.program, given, wanted, samples)) return false;
+  ScanProgram one(1, wide, p);
+  std::vector<Values> frame{{}, given[1], given[2]};
+  for (int t = 0; t < steps; ++t) {
+    frame[0].clear();
+    for (int i = 0; i < samples * channels; ++i)
+      frame[0].push_back(given[0][(i / channels * steps + t) * channels + i % channels]);
+    std::vector<Values> after{{}, frame[1], frame[2]};
+    scan(p, frame[0], samples, 1, channels, after);
+    if (!gives(random, one.program, frame, after, samples)) return false;
+    frame[1] = after[1], frame[2] = after[2];
+  }
+  return frame[1] == wanted[1] && frame[2] == wanted[2];
 }
 
-bool check_all(std::uint64_t seed) { return check_convolutions(seed) && check_tokens(seed) && check_scan(seed); }
+// A learning layer, and its rules as spica/learning/rules.py has them.
+struct Learner {
+  std::int64_t inputs, neurons, each, weights, min_plasticity, decay, competition;
+  std::uint64_t seed;
+  std::vector<std::int8_t> kernel;
+  std::vector<std::int16_t> memory;
+  std::vector<std::int64_t> plasticity, threshold, learned;
+  static constexpr std::int64_t unit = 1024, limit = 127;
+
+  bool operator==(const Learner&) const = default;
+
+  Learning view() {
+    return {inputs,
+            neurons,
+            kernel.data(),
+            memory.empty() ? nullptr : memory.data(),
+            plasticity.data(),
+            threshold.data(),
+            learned.data(),
+            each,
+            weights,
+            min_plasticity,
+            decay,
+            competition,
+            unit,
+            limit,
+            seed};
+  }
+
+  std::uint64_t lot(std::int64_t neuron, std::int64_t input) const {
+    std::uint64_t z = seed * 0x9E3779B97F4A7C15u + neuron * 0xBF58476D1CE4E5B9u;
+    z += learned[neuron] * 0x94D049BB133111EBu + input * 0xD6E8FEB86659FD93u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+  }
+
+  std::int64_t potential(std::int64_t neuron, const std::uint8_t* spikes) const {
+    std::int64_t sum = 0;
+    for (std::int64_t i = 0; i < inputs; ++i) sum += kernel[neuron * inputs + i] * spikes[i];
+    return sum;
+  }
+
+  void learn(const std::uint8_t* spikes, std::int64_t label) {
+    if (std::count(spikes, spikes + inputs, 1) == 0) return;
+    const std::int64_t first = label < 0 ? 0 : label * each, last = label < 0 ? neurons : first + each;
+    std::int64_t winner = first;
+    const auto value = [&](std::int64_t n) { return std::pair(potential(n, spikes) - threshold[n], -learned[n]); };
+    for (std::int64_t n = first + 1; n < last; ++n)
+      if (value(n) > value(winner)) winner = n;
+    if (memory.empty()) swap(winner, spikes);
+    else remember(winner, spikes);
+    threshold[winner] = potential(winner, spikes) * competition / unit;
+    const std::int64_t before = plasticity[winner];
+    plasticity[winner] = std::max(before - before * decay / unit, min_plasticity);
+    ++learned[winner];
+  }
+
+  void swap(std::int64_t n, const std::uint8_t* spikes) {
+    std::vector<std::int64_t> lists[2];  // connected without a spike, a spike without a connection
+    for (std::int64_t i = 0; i < inputs; ++i)
+      if (kernel[n * inputs + i] != spikes[i]) lists[spikes[i]].push_back(i);
+    const auto most = static_cast<std::int64_t>(std::min(lists[0].size(), lists[1].size()));
+    const std::int64_t count = (most * plasticity[n] + unit - 1) / unit;
+    for (auto& list : lists) {
+      std::sort(list.begin(), list.end(), [&](auto a, auto b) { return lot(n, a) < lot(n, b); });
+      for (std::int64_t k = 0; k < count; ++k) kernel[n * inputs + list[k]] ^= 1;
+    }
+  }
+
+  void remember(std::int64_t n, const std::uint8_t* spikes) {
+    std::vector<std::int64_t> order(inputs);
+    for (std::int64_t i = 0; i < inputs; ++i) {
+      const std::int64_t change = spikes[i] ? plasticity[n] : -(plasticity[n] / 4), step = unit / 16;
+      std::int16_t& m = memory[n * inputs + i];
+      m = static_cast<std::int16_t>(std::clamp(m + change / step - (change % step < 0), -limit, limit));
+      order[i] = i;
+    }
+    const auto rank = [&](std::int64_t i) {
+      return std::tuple(-memory[n * inputs + i], -kernel[n * inputs + i], lot(n, i));
+    };
+    std::sort(order.begin(), order.end(), [&](auto a, auto b) { return rank(a) < rank(b); });
+    std::fill_n(kernel.begin() + n * inputs, inputs, 0);
+    for (std::int64_t k = 0; k < weights; ++k) kernel[n * inputs + order[k]] = 1;
+  }
+};
+
+// Returns whether learning gives what the rules say, for labels and for none.
+bool check_learning(std::uint64_t seed) {
+  Random random(seed);
+  const bool remembers = pick(random, 0, 1);
+  Learner a{};
+  a.inputs = one_of(random, {1, 7, 8, 33, 200}), a.each = pick(random, 1, 3);
+  const int classes = pick(random, 1, 4);
+  a.neurons = classes * a.each, a.weights = pick(random, 1, static_cast<int>(a.inputs));
+  a.decay = pick(random, 0, Learner::unit), a.competition = pick(random, 0, Learner::unit);
+  a.min_plasticity = pick(random, 0, Learner::unit), a.seed = random();
+  a.kernel.resize(a.inputs * a.neurons);
+  for (std::int64_t n = 0; n < a.neurons; ++n) {
+    const auto row = a.kernel.begin() + n * a.inputs;
+    std::fill_n(row, a.weights, 1);
+    std::shuffle(row, row + a.inputs, random);
+    a.plasticity.push_back(pick(random, static_cast<int>(a.min_plasticity), Learner::unit));
+    a.threshold.push_back(pick(random, 0, 20));
+    a.learned.push_back(pick(random, 0, 3));
+  }
+  if (remembers)
+    for (std::int64_t i = 0; i < a.inputs * a.neurons; ++i) a.memory.push_back(pick(random, -127, 127));
+  const int samples = pick(random, 1, 20), density = one_of(random, {0, 5, 50, 100});
+  std::vector<std::uint8_t> spikes(samples * a.inputs);
+  std::vector<std::int64_t> labels(samples);
+  for (auto& spike : spikes) spike = pick(random, 1, 100) <= density;
+  for (auto& label : labels) label = pick(random, -1, classes - 1);
+  Learner b = a;
+  Learning layer = a.view();
+  learn(layer, spikes.data(), labels.data(), samples);
+  for (int i = 0; i < samples; ++i) b.learn(spikes.data() + i * a.inputs, labels[i]);
+  return a == b;
+}
+
+bool check_all(std::uint64_t seed) {
+  return check_convolutions(seed) && check_tokens(seed) && check_scan(seed) && check_learning(seed);
+}
 
 }  // namespace
 }  // namespace spica

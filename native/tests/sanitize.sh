@@ -7,7 +7,7 @@ programs=${PROGRAMS:-300} cxx=${CXX:-g++} out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 kernels=(kernels/{dispatch,pack,portable}.cpp)
 engine=({program,tensor,epilogue,thread_pool}.cpp
-  ops/{accumulators,add,attention,conv,copy,depthwise,lut,norm,pool,scan,sum_pixels,window}.cpp)
+  ops/{accumulators,add,attention,conv,copy,depthwise,learning,lut,norm,pool,scan,sum_pixels,window}.cpp)
 avx512=(-mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni)
 
 x86() {  # x86 NAME FLAGS...

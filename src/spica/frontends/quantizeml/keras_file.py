@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import re
@@ -11,7 +10,6 @@ import zipfile
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
-from math import prod
 from os import PathLike
 from typing import Any, BinaryIO
 
@@ -27,7 +25,8 @@ from spica.frontends.quantizeml.rules import Graph, finite, input_layer
 from spica.frontends.quantizeml.spellings import PlainSpelling, WeightedSpelling
 from spica.frontends.registry import Operations
 from spica.network import Layer, Network, TensorType
-from spica.util.files import check_readable, check_unpacked, open_archive, refuse_damage
+from spica.util.files import check_readable, open_archive, refuse_damage
+from spica.util.hdf5 import open_hdf5
 
 Variables = dict[str, dict[str, NDArray]]
 """Weights and ranges, by their layers' names and by their own in the file."""
@@ -97,38 +96,23 @@ def _inputs(graph: Graph, name: str, nodes: Any) -> tuple[str, ...]:
 
 def _load(source: str | PathLike[str] | BinaryIO) -> tuple[dict, Variables]:
     """Return the model's configuration and its variables."""
-    try:
-        import h5py
-    except ImportError:
-        raise SpicaError("reading .h5 and .keras files needs h5py; run: pip install 'spica[quantizeml]'") from None
     with contextlib.ExitStack() as opened:
         file: Any = source if hasattr(source, "read") else opened.enter_context(open(check_readable(source), "rb"))
         opened.enter_context(refuse_damage(str(source), "is not a Keras .h5 or .keras model; save it with model.save"))
         if zipfile.is_zipfile(file):
             archive = opened.enter_context(open_archive(str(source), file))
             config = json.loads(archive.read("config.json"))
-            held = opened.enter_context(h5py.File(io.BytesIO(archive.read("model.weights.h5")), "r"))
-            _check_claims(str(source), held, file)
+            weights, packed = archive.read("model.weights.h5"), file.seek(0, os.SEEK_END)
+            held = opened.enter_context(open_hdf5(str(source), weights, packed))
             return config, _numbered_variables(config, held["layers"])
-        held = opened.enter_context(h5py.File(file, "r"))
-        _check_claims(str(source), held, file)
+        file.seek(0)
+        held = opened.enter_context(open_hdf5(str(source), file.read()))
         groups = held["model_weights"]
         variables = {
             name: {v.removesuffix(":0"): np.asarray(groups[name][v]) for v in _names(groups[name], "weight_names")}
             for name in _names(groups, "layer_names")
         }
         return json.loads(held.attrs["model_config"]), variables
-
-
-def _check_claims(where: str, held: Any, file: BinaryIO) -> None:
-    """Check the sizes that the data sets of an HDF5 file claim, before any is read."""
-    claims = []
-    held.visititems(lambda _, node: claims.append(prod(getattr(node, "shape", None) or ()) * _item_size(node)))
-    check_unpacked(where, sum(claims), file.seek(0, os.SEEK_END))
-
-
-def _item_size(node: Any) -> int:
-    return node.dtype.itemsize if hasattr(node, "dtype") else 0
 
 
 def _numbered_variables(config: dict, groups: Any) -> Variables:
