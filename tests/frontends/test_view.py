@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from spica.errors import SpicaError
 from spica.frontends.view import View
 
 
@@ -23,3 +25,10 @@ def test_order_is_seen_in_numbers_of_their_own_and_of_before_a_larger_output():
     assert View("image", image.shape, image.numbers.copy()).is_whole()
     assert not View("image", image.shape, image.numbers[::-1]).is_ordered()
     assert not View("image", image.shape, image.numbers[:1]).is_ordered()
+
+
+def test_sizes_that_cannot_be_held_are_refused_before_anything_is_numbered():
+    with pytest.raises(SpicaError, match="big: makes 4294967296x8 values of one sample"):
+        View.whole("big", (1 << 32, 8))
+    with pytest.raises(SpicaError, match="x: makes 800000000 values of one sample"):
+        View.whole("x", (1, 8)).expand((-1, 100_000_000, -1)).reshape((2, -1))

@@ -17,6 +17,8 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from spica.network.types import check_size
+
 Numbers = NDArray[np.int64]
 
 BATCH = 2
@@ -63,6 +65,7 @@ class View:
     @classmethod
     def whole(cls, tensor: str, shape: tuple[int, ...]) -> View:
         """Return all of an output of ``shape`` in its own order, batch first."""
+        check_size(shape, tensor)
         return cls(tensor, shape, count(BATCH * prod(shape)).reshape(BATCH, *shape))
 
     # -- layout moves: each returns a view (or several) and makes no layer; axes count the batch ---------------------
@@ -144,6 +147,7 @@ class View:
         return replace(self, tensor=other.tensor, shape=other.shape)
 
     def _of(self, numbers: Numbers) -> View:
+        check_size((numbers.size // BATCH,), self.label or self.tensor)
         return replace(self, numbers=numbers)
 
     # -- what a layer that reads the view can see ------------------------------------------------------------------
