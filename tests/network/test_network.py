@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import spica
-from spica.layers import Add, Concatenate, Conv2D, Flatten, Input, MaxPool, MaxPool2D, ReLU, Requantize, Reshape
+from spica.layers import Add, Concatenate, Conv2D, Flatten, Input, LookUp, MaxPool, MaxPool2D, ReLU, Requantize, Reshape
 from spica.layers.epilogue import GlobalAverage
 
 IMAGE = Input(name="image", shape=(8, 8, 3))
@@ -50,6 +50,12 @@ def test_a_malformed_integer_layer_is_refused(changes, message):
     layer = replace(integer_conv(**changes), kernel=np.zeros((3, 3, 3, 4), np.int8))
     with pytest.raises(spica.SpicaError, match=f"conv: .*{message}"):
         spica.Network((replace(IMAGE, bits=8), layer), ("conv",))
+
+
+LOOK_UP = LookUp(
+    name="table", inputs=("image",), table=np.zeros(2, np.int64), table_bits=8, scale=np.ones((), np.float32),
+    function="gelu",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -99,6 +105,9 @@ def test_a_malformed_integer_layer_is_refused(changes, message):
         ([IMAGE, replace(conv(), kernel=[[1]])], ["conv"], "conv: kernel is .* but must be"),
         ([IMAGE, conv(pool="max")], ["conv"], "conv: pool is 'max'"),
         ([IMAGE, conv(activation=ReLU(max_value=6.0))], ["conv"], "conv: max_value is 6.0"),
+        ([replace(IMAGE, bits=28, signed=True), LOOK_UP], ["table"], "table: reads integers of 28 bits, .* 16 bits"),
+        ([IMAGE, LOOK_UP], ["table"], "table: a table needs integers"),
+        ([replace(IMAGE, bits=8), LOOK_UP], ["table"], "table: its table must hold 256 integers of 8 bits"),
     ],
 )
 def test_a_malformed_network_is_refused_by_the_name_of_the_layer(layers, outputs, message):

@@ -20,6 +20,7 @@ from typing import Any
 import h5py
 import numpy as np
 import onnx
+import pyfive
 import tomli_w
 from google.protobuf.message import Message
 from safetensors.numpy import load as load_tensors
@@ -160,31 +161,40 @@ def mutate_spica(data: bytes, r: random.Random) -> bytes:
 
 
 def mutate_h5(data: bytes, r: random.Random) -> bytes:
-    """Change an attribute, the JSON in one, or a data set of an HDF5 file."""
-    held = io.BytesIO(data)
-    with h5py.File(held, "r+") as file:
-        nodes: list[Any] = [file]
-        file.visititems(lambda _, node: nodes.append(node))
-        attributes = [(node, key) for node in nodes for key in node.attrs]
-        sets = [node for node in nodes if isinstance(node, h5py.Dataset)]
-        documents = [
-            (n, k) for n, k in attributes if isinstance(n.attrs[k], (str, bytes)) and n.attrs[k][:1] in ("{", b"{")
-        ]
-        way = r.random()
-        if documents and way < 0.55:
-            node, key = r.choice(documents)
-            node.attrs[key] = dumped(mutate_tree(json.loads(node.attrs[key]), r)).encode()
-        elif sets and way < 0.9:
-            node = r.choice(sets)
-            name, parent, value = node.name, node.parent, node[()]
-            del file[name]
-            if r.random() < 0.85 and isinstance(value, np.ndarray | np.generic):
-                parent.create_dataset(name.rpartition("/")[2], data=mutate_array(np.asarray(value), r))
-        elif attributes:
-            node, key = r.choice(attributes)
-            del node.attrs[key]
-            if r.random() < 0.7:
-                node.attrs[key] = r.choice([0, -1, 1.5, "", "x", b"\xff", [1, 2], [b"a", b"b"], "9" * 9])
+    """Change an attribute, the JSON in one, or a data set of an HDF5 file, and write it anew.
+
+    It is read without HDF5's own library, which what was mutated before can make loop for ever.
+    """
+    source = pyfive.File(io.BytesIO(data))
+    nodes: list[Any] = [source]
+    source.visititems(lambda _, node: nodes.append(node))
+    attributes = {(node.name, key): node.attrs[key] for node in nodes for key in node.attrs}
+    sets = {node.name: node[()] for node in nodes if isinstance(node, pyfive.Dataset)}
+    documents = [at for at, value in attributes.items() if isinstance(value, str | bytes) and value[:1] in ("{", b"{")]
+    way = r.random()
+    if documents and way < 0.55:
+        at = r.choice(documents)
+        attributes[at] = dumped(mutate_tree(json.loads(attributes[at]), r)).encode()
+    elif sets and way < 0.9:
+        name = r.choice(sorted(sets))
+        value = sets.pop(name)
+        if r.random() < 0.85:
+            sets[name] = mutate_array(np.asarray(value), r)
+    elif attributes:
+        at = r.choice(sorted(attributes))
+        del attributes[at]
+        if r.random() < 0.7:
+            attributes[at] = r.choice([0, -1, 1.5, "", "x", b"\xff", [1, 2], [b"a", b"b"], "9" * 9])
+    held = io.BytesIO()
+    with h5py.File(held, "w") as file:
+        for node in nodes:
+            if node.name in sets:
+                file.create_dataset(node.name, data=sets[node.name])
+            elif isinstance(node, pyfive.Group):
+                file.require_group(node.name)
+        for (name, key), value in attributes.items():
+            if name in file:
+                file[name].attrs[key] = value
     return held.getvalue()
 
 

@@ -88,6 +88,10 @@ def gelu(x: NDArray) -> NDArray:
     return (x * np.where(x >= 0, 1 - half, half)).astype(np.float32)
 
 
+WIDEST_LOOKUP = 16
+"""Bits of the widest integers that a table is made for."""
+
+
 @record
 class LookUp(Layer):
     """Look-up table, then an output stage.
@@ -106,15 +110,26 @@ class LookUp(Layer):
     requantize: Requantize | None = None
 
 
+def table_inputs(where: str, x: TensorType) -> NDArray[np.int64]:
+    """Return every integer of a type, from the lowest: what a table has entries for.
+
+    Raises:
+        SpicaError: beginning with ``where``, the layer's name, where no table can have so many, or they are no
+            integers of one exponent.
+    """
+    if x.bits is None or not x.per_tensor:
+        raise SpicaError(f"{where}: a table needs integers with one exponent; quantise its input per tensor")
+    if x.bits > WIDEST_LOOKUP:
+        raise SpicaError(f"{where}: reads integers of {x.bits} bits, but a table has {WIDEST_LOOKUP} bits at most")
+    return np.arange(x.range[0], x.range[1] + 1)
+
+
 @infer.register
 def _(layer: LookUp, inputs: Sequence[TensorType]) -> TensorType:
     x = one_input(layer, inputs)
-    if x.is_float or not x.per_tensor:
-        raise SpicaError(f"{layer.name}: a table needs integers with one exponent; quantise its input per tensor")
-    low, high = x.range
-    limit = 1 << (layer.table_bits - 1)
-    if layer.table.shape != (high - low + 1,) or layer.table.min() < -limit or layer.table.max() >= limit:
-        raise SpicaError(f"{layer.name}: its table must hold {high - low + 1} integers of {layer.table_bits} bits")
+    entries, limit = len(table_inputs(layer.name, x)), 1 << (layer.table_bits - 1)
+    if layer.table.shape != (entries,) or layer.table.min() < -limit or layer.table.max() >= limit:
+        raise SpicaError(f"{layer.name}: its table must hold {entries} integers of {layer.table_bits} bits")
     if layer.requantize is None:
         return TensorType(x.shape, layer.table_bits, True, np.zeros((), np.int64), layer.scale)
     return requantized_type(layer.name, layer.requantize, x.shape)

@@ -151,9 +151,8 @@ ACTIVATIONS["silu"] = ACTIVATIONS["swish"]
 """Functions that a table stands for, in float32 as the reference computes them; ``alpha`` is a slope below zero."""
 
 
-def activation_table(function: str, x: TensorType, alpha: float, bits: int) -> tuple[NDArray[np.int64], NDArray]:
-    """Return the integers of ``bits`` that ``function`` gives for each integer of type ``x``, and their scale."""
-    low, high = x.range
-    y = ACTIVATIONS[function](x.to_float(np.arange(low, high + 1)), np.float32(alpha)).astype(np.float32)
+def activation_table(function: str, x: NDArray, alpha: float, bits: int) -> tuple[NDArray[np.int64], NDArray]:
+    """Return the integers of ``bits`` that ``function`` gives for real numbers ``x``, and their scale."""
+    y = ACTIVATIONS[function](x, np.float32(alpha)).astype(np.float32)
     scale = np.asarray(np.abs(y).max() / np.float32((1 << (bits - 1)) - 1), np.float32)
     return round_and_saturate(y / scale, bits - 1), scale

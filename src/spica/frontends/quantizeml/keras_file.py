@@ -1,4 +1,4 @@
-"""Read quantised Keras files of quantizeml (``.h5``, ``.keras``), with h5py and JSON alone."""
+"""Read quantised Keras files of quantizeml (``.h5``, ``.keras``), with an HDF5 reader and JSON alone."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from spica.frontends.quantizeml.fixed_point import BUFFER_BITS, round_and_satura
 from spica.frontends.quantizeml.rules import Graph, finite, input_layer
 from spica.frontends.quantizeml.spellings import PlainSpelling, WeightedSpelling
 from spica.frontends.registry import Operations
+from spica.layers.activation import table_inputs
 from spica.network import Layer, Network, TensorType
 from spica.util.files import check_readable, open_archive, refuse_damage
 from spica.util.hdf5 import open_hdf5
@@ -109,7 +110,7 @@ def _load(source: str | PathLike[str] | BinaryIO) -> tuple[dict, Variables]:
         held = opened.enter_context(open_hdf5(str(source), file.read()))
         groups = held["model_weights"]
         variables = {
-            name: {v.removesuffix(":0"): np.asarray(groups[name][v]) for v in _names(groups[name], "weight_names")}
+            name: {v.removesuffix(":0"): np.asarray(groups[name][v][()]) for v in _names(groups[name], "weight_names")}
             for name in _names(groups, "layer_names")
         }
         return json.loads(held.attrs["model_config"]), variables
@@ -131,7 +132,7 @@ def _numbered_variables(config: dict, groups: Any) -> Variables:
         own = spellings.VARIABLES.get(kind, ("kernel", "bias"))
         for part, names in ((".", own), ("out_quantizer", spellings.OUTPUT_VARIABLES)):
             for index, variable in group[f"{part}/vars"].items() if f"{part}/vars" in group else ():
-                found[names[int(index)]] = np.asarray(variable)
+                found[names[int(index)]] = np.asarray(variable[()])
     return variables
 
 
@@ -293,7 +294,8 @@ def _lookup(layer: KerasLayer) -> None:
         known = ", ".join(sorted(fixed_point.ACTIVATIONS))
         raise SpicaError(f"{layer.name}: activation {function!r} has no table; Spica knows {known}")
     bits = layer.quantizers.get("lut_bitwidth", fixed_point.TABLE_BITS)
-    table, scale = fixed_point.activation_table(function, layer.x, layer.config.get("alpha", 0.2), bits)
+    x = layer.x.to_float(table_inputs(layer.name, layer.x))
+    table, scale = fixed_point.activation_table(function, x, layer.config.get("alpha", 0.2), bits)
     layer.add_requantized(layer.make(layers.LookUp, table=table, table_bits=bits, scale=scale, function=function))
 
 

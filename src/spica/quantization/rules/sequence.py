@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from spica import layers
-from spica.layers.activation import gelu
+from spica.layers.activation import gelu, table_inputs
 from spica.layers.recurrent import BUFFER_BITS, states_of
 from spica.network import Layer, TensorType
 from spica.network.layer import infer, initial_state
@@ -59,7 +59,7 @@ def _(layer: layers.LayerNormalization, context: LayerContext) -> list[Layer]:
 
 @quantize_layer.register
 def _(layer: layers.Attention, context: LayerContext) -> list[Layer]:
-    """layers.Take scores as powers of two; the softmax's own grid takes that of the values to the output."""
+    """Take scores as powers of two; the softmax's own grid takes that of the values to the output."""
     q, k, v = context.inputs
     width = q.channels // layer.heads
     factor = np.log2(np.e) / np.sqrt(width) * float(q.scale * k.scale) * 2.0**EXPONENT_BITS
@@ -73,7 +73,7 @@ def _(layer: layers.Attention, context: LayerContext) -> list[Layer]:
 def _(layer: layers.Gelu, context: LayerContext) -> list[Layer]:
     """Make a table of one entry for every integer of the input, on the finest power-of-two grid that holds them."""
     (x,) = context.inputs
-    values = gelu(x.to_float(np.arange(x.range[0], x.range[1] + 1)))
+    values = gelu(x.to_float(table_inputs(layer.name, x)))
     largest = max(float(np.abs(values).max()), 1e-6)
     frac_bits = int(np.floor(np.log2(((1 << TABLE_BITS - 1) - 1) / largest)))
     table = np.rint(np.ldexp(values.astype(np.float64), frac_bits)).astype(np.int64)
