@@ -9,10 +9,11 @@ import pytest
 
 from spica import SpicaError
 from spica.cli.main import app
-from spica.hardware import explore, load_device, map_network
+from spica.hardware import explore, load_device, map_network, sensitivity
 from spica.hardware.exploration import BETTER, check_reachable
 from spica.layers import GlobalAverage
 from support.chip_networks import conv, dense, network, separable
+from support.command_line import call
 
 NET = network((32, 32, 3), conv(8), conv(16), separable(16), separable(32, pool=GlobalAverage()), dense(4))
 
@@ -117,3 +118,29 @@ def test_grids_and_clusters_that_cannot_be_are_refused_at_once():
     ):
         with pytest.raises(SpicaError, match=message):
             check_reachable(address)
+
+
+def test_sensitivity_names_the_figures_that_costs_hang_on():
+    net = network((32, 32, 3), conv(8, weights=8), conv(16, weights=8, activations=8, bounded=False), bits=8)
+    chip = map_network(net, "AKIDA2-6")
+    found = {i.figure: i for i in sensitivity(chip, 0.4).influences}
+    assert found["clock_mhz"].changes["latency_ms"] == pytest.approx(-1 / 3)
+    assert found["static_mw"].changes["latency_ms"] == 0 and found["static_mw"].changes["power_mw"] > 0.01
+    assert "assumed" in found["static_mw"].source and "energy_factor" not in found
+    raised = chip.device.replace(kernel3_cycles=1.5 * chip.device.kernel3_cycles)
+    more = map_network(net, raised).estimate(0.4).latency_ms / chip.estimate(0.4).latency_ms - 1
+    assert found["kernel3_cycles"].changes["latency_ms"] == pytest.approx(more)
+    strongest = [max(map(abs, i.changes.values())) for i in found.values()]
+    assert strongest == sorted(strongest, reverse=True)
+
+
+def test_the_command_shows_sensitivity_and_refuses_what_it_does_not_read(tmp_path, monkeypatch, capsys):
+    path = str(tmp_path / "net.spica")
+    NET.save(path)
+    _, shown, _ = call(monkeypatch, capsys, "explore", path, "--device", "AKD1500", "--sensitivity")
+    assert "kernel3_cycles" in shown and "half as large again" in shown
+    _, text, _ = call(monkeypatch, capsys, "explore", path, "--device", "AKD1500", "--sensitivity", "--json")
+    assert json.loads(text)["raised"] == 1.5 and json.loads(text)["influences"][0]["figure"]
+    code, _, error = call(monkeypatch, capsys, "explore", path, "--sensitivity", "--vary", "nodes=1,2")
+    assert code and "--vary changes nothing with --sensitivity" in error
+    assert "nothing is varied" in call(monkeypatch, capsys, "explore", path)[2]

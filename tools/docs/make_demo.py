@@ -30,9 +30,9 @@ def table(facts: dict) -> str:
         (f"accuracy on the virtual {facts['device']}, the same integers", f"{facts['accuracy_chip']:.2%}"),
         ("zeros between layers, counted", f"{facts['sparsity']:.1%}"),
         ("neural processors in use", f"{facts['nps']} of 80"),
-        ("rate of a stream, modelled (90 % band)", f"{modelled('fps')} a second"),
-        ("power, modelled (90 % band)", f"{modelled('power_mw')} mW"),
-        ("energy an inference, modelled (90 % band)", f"{modelled('energy_uj')} µJ"),
+        ("rate of a stream, modelled (plausible range)", f"{modelled('fps')} a second"),
+        ("power of the chip, modelled (plausible range)", f"{modelled('power_mw')} mW"),
+        ("energy an inference, modelled (plausible range)", f"{modelled('energy_uj')} µJ"),
         ("time for all of it, training included", f"{facts['seconds']:.0f} s on 2 cores"),
     ]
     lines = [f"| {facts['test_samples']:,} held-out MNIST digits | |", "|---|---|"]

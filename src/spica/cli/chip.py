@@ -97,8 +97,11 @@ def map(
 def explore(
     network: NetworkFile,
     vary: Annotated[
-        list[str], typer.Option(help="A figure of the device and its values: nodes=1,2,4. May be repeated.")
-    ],
+        list[str] | None, typer.Option(help="A figure of the device and its values: nodes=1,2,4. May be repeated.")
+    ] = None,
+    sensitivity: Annotated[
+        bool, typer.Option("--sensitivity", help="Show instead which figures of the device the costs hang on.")
+    ] = False,
     device: Device = "AKD1000",
     samples: Annotated[Path | None, typer.Option(help="Inputs whose sparsity in each layer is measured first.")] = None,
     density: Density = None,
@@ -112,12 +115,19 @@ def explore(
         refuse_unread("where samples are given", density=density)
     if address is not None:
         refuse_unread("where a cluster shares the work", workers=workers)
+    net, x = spica.load(network), None if samples is None else read_array(samples)
+    shares = TYPICAL_DENSITY if density is None else density
+    if sensitivity:
+        refuse_unread("with --sensitivity", vary=vary or None, picture=picture, workers=workers, address=address)
+        hangs = hardware.sensitivity(spica.map(net, device), shares if x is None else hardware.densities(net, x))
+        emit(hangs.to_dict(), str(hangs), json)
+        return
     found = hardware.explore(
-        spica.load(network),
+        net,
         device,
-        dict(parse_values(text) for text in vary),
-        samples=None if samples is None else read_array(samples),
-        density=TYPICAL_DENSITY if density is None else density,
+        dict(parse_values(text) for text in vary or ()),
+        samples=x,
+        density=shares,
         workers=workers if workers is not None else os.cpu_count() or 1,
         address=address,
     )

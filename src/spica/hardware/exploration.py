@@ -133,13 +133,18 @@ def explore(
         raise SpicaError(f"{count:,} designs are too many; vary less: {MOST_DESIGNS:,} are the most")
     workers = check_integer("workers", workers, 1, 1024)
     if samples is not None:
-        run = net.run(samples, count=True)
-        density = {name: run.events[name] / inputs for name, inputs in run.inputs.items() if inputs}
+        density = densities(net, samples)
     device = load_device(device)
     points = [dict(zip(vary, values)) for values in itertools.product(*vary.values())]
     task = partial(_design, net, device, density)
     found = progress(_spread(task, points, workers, address), "exploring designs", show, len(points))
     return Exploration(net.name, device.name, tuple(found))
+
+
+def densities(net: Network, samples: ArrayLike) -> dict[str, float]:
+    """Return the share of non-zero values that each layer receives, measured on samples; options as ``Network.run``."""
+    run = net.run(samples, count=True)
+    return {name: run.events[name] / inputs for name, inputs in run.inputs.items() if inputs}
 
 
 def _spread(

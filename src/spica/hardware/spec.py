@@ -14,6 +14,8 @@ from math import prod
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
+
 from spica import layers
 from spica.layers.learning import MEMORY_BITS
 from spica.layers.transposed import Transposed, padding_name
@@ -80,6 +82,7 @@ class LayerSpec:
     macs: int = 0  # multiply-accumulates if no input is zero
     outputs: int = 0  # values that it makes before pooling and whose potential is looked at
     fan_out: int = 0  # synapses that one input event reaches (taps x filters)
+    weight_density: float = 1.0  # share of its weights that are not zero
 
     # How it can be cut (mapping/tiling.py)
     weight_bits_per_filter: int = 0  # bits of weight memory that one filter needs
@@ -98,8 +101,8 @@ class LayerSpec:
 
     @property
     def taps(self) -> int:
-        """Synapses that an input event reaches in each filter."""
-        return self.fan_out // self.filters
+        """Synapses that an input event reaches in each filter that it reaches."""
+        return self.fan_out if self.channelwise else self.fan_out // self.filters
 
     @property
     def weight_memory_bits(self) -> int:
@@ -195,6 +198,7 @@ def _weighted(layer: Any, inputs: Types, output: TensorType, taps: int = 1, **ow
         "fan_out": taps * (1 if channelwise else filters),
         "weight_bits_per_filter": layer.kernel.size // filters * (layer.weight_bits or 32),
         "outputs": outputs,
+        "weight_density": np.count_nonzero(layer.kernel) / layer.kernel.size,
         "filters": filters,
         "channelwise": channelwise,
         "divisible": True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -28,6 +28,8 @@ class Activity:
     runs: NDArray[np.float64]  # channels with events of each sample in each row (N, H)
     by_channel: tuple[NDArray[np.float64], ...]  # events of all samples by row and channel (H, C), of each input
     inputs: int  # values of one sample, zero or not
+    counted: bool = False  # on samples, rather than expected from a density
+    assumed: bool = False  # whether not even that density is known of the layer
 
 
 def measure(*inputs: NDArray) -> Activity:
@@ -42,7 +44,7 @@ def _measure(x: NDArray) -> Activity:
     if x.ndim == 3:
         used = np.count_nonzero(by_channel.any(axis=1), axis=1)
         runs = np.repeat(used[:, None] / rows, rows, axis=1)
-    return Activity(by_channel.sum(axis=2), runs, (by_channel.sum(axis=0),), x[0].size)
+    return Activity(by_channel.sum(axis=2), runs, (by_channel.sum(axis=0),), x[0].size, counted=True)
 
 
 def expect(kinds: Sequence[TensorType], density: float) -> Activity:
@@ -67,6 +69,7 @@ def _together(parts: Sequence[Activity]) -> Activity:
         np.sum([part.runs for part in parts], axis=0),
         tuple(events for part in parts for events in part.by_channel),
         sum(part.inputs for part in parts),
+        all(part.counted for part in parts),
     )
 
 
@@ -77,11 +80,14 @@ def join(parts: Sequence[Activity]) -> Activity:
         np.concatenate([part.runs for part in parts]),
         tuple(np.sum(each, axis=0) for each in zip(*(part.by_channel for part in parts))),
         parts[0].inputs,
+        all(part.counted for part in parts),
     )
 
 
 def expected_activity(net: Network, density: float | Mapping[str, float]) -> dict[str, Activity]:
     """Return the activity of each layer if a share ``density`` of its inputs is not zero.
+
+    One density for all layers, or that of a layer which a mapping leaves out, is assumed: estimates say so.
 
     Raises:
         SpicaError: for an unknown layer, or a density that is not a share of 0 to 1.
@@ -92,8 +98,12 @@ def expected_activity(net: Network, density: float | Mapping[str, float]) -> dic
             raise SpicaError(f"density: {name!r} is not a layer of {net.name}")
         if not (isinstance(value, int | float | np.floating) and 0 <= value <= 1):
             raise SpicaError(f"density of {name} is {value!r}, but must be a share of 0 to 1")
+    known = by_layer if isinstance(density, Mapping) else {}
     return {
-        layer.name: expect(net.input_types(layer), float(by_layer.get(layer.name, TYPICAL_DENSITY)))
+        layer.name: replace(
+            expect(net.input_types(layer), float(by_layer.get(layer.name, TYPICAL_DENSITY))),
+            assumed=layer.name not in known,
+        )
         for layer in net
         if layer.inputs
     }

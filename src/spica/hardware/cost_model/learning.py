@@ -1,8 +1,8 @@
 """The cost of learning one sample on a device, beside inferring it.
 
 No public measurement of a learning step is known. Here the winner's connections are read and written where they are
-kept, and each access costs the cycles and the energy that the device's file gives for a weight of a fully connected
-layer. That is an assumption.
+kept, and each access costs the cycles that the device's file gives for a weight read from external memory, and the
+energy of a synapse operation in a fully connected layer. That is an assumption.
 """
 
 from __future__ import annotations
@@ -33,16 +33,19 @@ class LearningStep:
     statistics: Statistics  # of the inference
 
     def __str__(self) -> str:
-        band, energy = self.statistics.confidence.band, self.energy_uj + self.statistics.dynamic_energy_uj
+        confidence, energy = self.statistics.confidence, self.energy_uj + self.statistics.dynamic_energy_uj
         figures = [
-            ("latency, inference included, ms", self.latency_ms, band("latency_ms", self.latency_ms)),
-            ("of it dynamic, uJ", energy, band("energy_uj", energy)),
+            (words, value, (value * factors.low, value * factors.high))
+            for words, value, factors in (
+                ("latency, inference included, ms", self.latency_ms, confidence.cycles),
+                ("of it dynamic, uJ", energy, confidence.dynamic),
+            )
         ]
         return (
             f"The learning layer: {self.nps} NP{'s' if self.nps > 1 else ''}, {self.memory_bytes:,} bytes\n"
             f"A step: {self.accesses:,} accesses, {two_digits(self.cycles)} cycles, {two_digits(self.energy_uj)} uJ "
-            "beside the inference (modelled; assumed: an access costs what a fully connected weight does)\n"
-            + figure_table("learning one sample", figures)
+            "beside the inference (modelled; assumed: an access costs what a weight read from outside does)\n"
+            + figure_table("learning one sample", figures, confidence.band_name)
         )
 
 
@@ -58,7 +61,7 @@ def learning_step(chip: MappedNetwork) -> LearningStep:
     statistics, device = chip.statistics, chip.device
     cost = next(c for c in statistics.layers if c.layer == layer.name)
     accesses = ACCESSES[layer.rule] * len(layer.kernel)
-    cycles = accesses * (device.external_dense_cycles if cost.external_weights else device.dense_cycles)
+    cycles = accesses * device.external_dense_cycles
     return LearningStep(
         nps=cost.nps,
         memory_bytes=specs(chip.network)[layer.name].weight_memory_bits // 8,

@@ -25,7 +25,8 @@ def model_cost(schedule: Schedule, activity: Mapping[str, Activity]) -> Statisti
     costs, cycles, energies = zip(*(_layer(schedule, place, activity[place.layer]) for place in places))
     dense = [float(_cycles(device, place, expect(place.spec.inputs, 1.0)).mean()) for place in places]
     crossings = sum(cost.crossings for cost in costs)
-    transfers = transfer_cycles(device, schedule.reload_bytes, crossings)
+    loads = schedule.loads
+    transfers = transfer_cycles(device, loads, crossings)
     return Statistics(
         network=net.name,
         device=device,
@@ -36,12 +37,12 @@ def model_cost(schedule: Schedule, activity: Mapping[str, Activity]) -> Statisti
         layers=costs,
         dense_cycles=transfers + sum(dense),
         input_bytes=sum(int(np.prod(net.types[i.name].shape)) * net.types[i.name].dtype.itemsize for i in net.inputs),
-        reload_bytes=schedule.reload_bytes,
+        loads=loads,
         transfer_cycles=transfers,
-        transfer_energy_uj=transfer_energy(device, schedule.reload_bytes, crossings),
+        transfer_energy_uj=transfer_energy(device, loads, crossings),
         layer_cycles=np.array(cycles),
         layer_energies=np.array(energies),
-        confidence=judge(schedule, float(np.sum(cycles, axis=0).mean())),
+        confidence=judge(schedule, float(np.sum(cycles, axis=0).mean()), activity),
     )
 
 
@@ -50,7 +51,8 @@ def _layer(schedule: Schedule, place: Placement, received: Activity) -> tuple[La
     device, spec, unit, samples = schedule.device, place.spec, UNITS[place.op_type], len(received.events)
     cycles, events = _cycles(device, place, received), received.events.sum(axis=1)
     traffic = route_traffic(schedule.network, place, schedule.by_layer, received)
-    energy = unit.energy(device, spec, events * spec.fan_out) + traffic.hops / samples * device.hop_pj * 1e-6
+    computed = sum(received.events[:, band.rows.start : band.rows.stop].sum(axis=1) for band in place.bands)
+    energy = unit.energy(device, spec, computed * spec.fan_out) + traffic.hops / samples * device.hop_pj * 1e-6
     mean, sops = float(cycles.mean()), float((events * spec.fan_out).mean())
     cost = LayerCost(
         layer=place.layer,

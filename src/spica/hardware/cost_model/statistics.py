@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spica.hardware.cost_model.confidence import Confidence
+from spica.hardware.cost_model.confidence import Confidence, sum_band
+from spica.hardware.cost_model.units import host_ms
 from spica.hardware.device.schema import Device
-from spica.hardware.mapping.placement import NP
+from spica.hardware.mapping.placement import NP, Loads
 from spica.hardware.spec import OpType
 from spica.util.renamed import renamed
 from spica.util.table import table
@@ -64,25 +66,30 @@ class LayerCost:
 class Power:
     """Modelled power of a run, one sample after the other, as the meter on the vendor's boards would show it."""
 
-    floor_mw: float  # without any event
+    floor_mw: float  # without any event: the chip's and its board's
+    board_mw: float  # of it the board's
     average_mw: float  # over the run
     min_mw: float  # over the sample that took least
     max_mw: float  # over the sample that took most
     energy_mj: float  # of a sample, floor included
     fps: float  # samples a second
     samples: int  # in the run
+    bands: Mapping[str, tuple[float, float]]  # of floor_mw, average_mw, energy_mj and fps
 
     def __str__(self) -> str:
+        within = {name: "{:.3g} to {:.3g}".format(*band) for name, band in self.bands.items()}
+        board = f" ({self.board_mw:.0f} of it the board's)" if self.board_mw else ""
         return (
-            f"modelled power over {self.samples} samples: floor {self.floor_mw:.1f} mW, average {self.average_mw:.1f}, "
-            f"min {self.min_mw:.1f}, max {self.max_mw:.1f}; {self.energy_mj:.3g} mJ a sample at {self.fps:.3g} fps"
+            f"one by one: floor {self.floor_mw:.0f} mW{board}, average {self.average_mw:.1f} "
+            f"({within['average_mw']}), min {self.min_mw:.1f}, max {self.max_mw:.1f}; {self.energy_mj:.3g} mJ a sample "
+            f"({within['energy_mj']}) at {self.fps:.3g} fps ({within['fps']})"
         )
 
 
 MODELLED = {
     "latency_ms": "latency of one sample, ms",
     "fps": "samples a second in a stream",
-    "power_mw": "power in a stream, mW",
+    "power_mw": "power of the chip in a stream, mW",
     "dynamic_power_mw": "of it dynamic, mW",
     "energy_uj": "energy a sample, uJ",
     "dynamic_energy_uj": "of it dynamic, uJ",
@@ -90,7 +97,7 @@ MODELLED = {
 }
 """Totals that come from a model, and what tables call them."""
 
-SOURCES = ("cycles_error", "sop_pj", "static_mw", "energy_factor")
+SOURCES = ("cycles_error", "sop_pj", "weight_pj", "static_mw", "board_mw", "energy_factor")
 """Figures of the device whose sources a reader of the totals must see."""
 
 
@@ -112,7 +119,7 @@ class Statistics:
     layers: tuple[LayerCost, ...]
     dense_cycles: float  # cycles of a sample if no input of any layer were zero (modelled)
     input_bytes: int  # of a sample
-    reload_bytes: int  # weights loaded for a sample, where there are several passes
+    loads: Loads  # weights loaded for a sample, where there are several passes
     transfer_cycles: float  # of loading them, and of packets between devices
     transfer_energy_uj: float
     layer_cycles: NDArray[np.float64]  # of each layer and sample (layers, N)
@@ -125,6 +132,11 @@ class Statistics:
     def nps(self) -> int:
         """NPs in use, over all passes."""
         return sum(cost.nps for cost in self.layers)
+
+    @property
+    def reload_bytes(self) -> int:
+        """Bytes of weights loaded for a sample, in all passes."""
+        return self.loads.total_bytes
 
     @property
     def events(self) -> float:
@@ -202,23 +214,55 @@ class Statistics:
     @property
     def power(self) -> Power:
         """Power while the host sends the samples one after the other, each alone."""
-        device = self.device
-        loaded = self.input_bytes * device.host_input_ns + self.reload_bytes * device.host_reload_ns
-        host = device.host_ms + loaded * 1e-6
+        device, confidence = self.device, self.confidence
+        host = host_ms(device, self.loads, self.input_bytes)
         times = (self.layer_cycles.sum(axis=0) + self.transfer_cycles) / device.cycles_per_ms + host
         energies = self.layer_energies.sum(axis=0) + self.transfer_energy_uj
-        floor, mean_ms = self.chips * device.static_mw, float(times.mean())
-        each = floor + energies / times
-        average = float(floor + energies.sum() / times.sum())
-        low, high, energy_mj = float(each.min()), float(each.max()), average * mean_ms * 1e-3
-        return Power(floor, average, low, high, energy_mj, 1e3 / mean_ms, len(times))
+        floor, mean_ms = self.chips * device.floor_mw, float(times.mean())
+        each, dynamic = floor + energies / times, float(energies.sum() / times.sum())
+        meter = confidence.meter
+        static = meter.times(confidence.cycles)
+        energy = sum_band((floor * mean_ms, static), (dynamic * mean_ms, confidence.dynamic))
+        power = sum_band((floor, meter), (dynamic, confidence.dynamic.times(confidence.cycles.inverse())))
+        faster = confidence.cycles.inverse()
+        return Power(
+            floor_mw=floor,
+            board_mw=floor - self.chips * device.static_mw,
+            average_mw=floor + dynamic,
+            min_mw=float(each.min()),
+            max_mw=float(each.max()),
+            energy_mj=(floor + dynamic) * mean_ms * 1e-3,
+            fps=1e3 / mean_ms,
+            samples=len(times),
+            bands={
+                "floor_mw": (floor * meter.low, floor * meter.high),
+                "average_mw": power,
+                "energy_mj": (1e-3 * energy[0], 1e-3 * energy[1]),
+                "fps": (1e3 / mean_ms * faster.low, 1e3 / mean_ms * faster.high),
+            },
+        )
 
     def band(self, figure: str) -> tuple[float, float]:
-        """Return where a modelled figure lies in 90 % of cases, by its name, such as "latency_ms" or "energy_uj"."""
-        return self.confidence.band(figure, getattr(self, figure))
+        """Return where a modelled figure lies, by its name, such as "latency_ms" or "energy_uj".
+
+        In 90 % of cases, where ``confidence.counted``; else as far as can be assumed.
+        """
+        c, value = self.confidence, getattr(self, figure)
+        static, dynamic = c.floor.times(c.cycles), c.dynamic.times(c.cycles.inverse())
+        if figure == "energy_uj":
+            return sum_band((self.static_energy_uj, static), (self.dynamic_energy_uj, c.dynamic))
+        if figure == "power_mw":
+            return sum_band((value - self.dynamic_power_mw, c.floor), (self.dynamic_power_mw, dynamic))
+        factors = {
+            "fps": c.cycles.inverse(),
+            "dynamic_energy_uj": c.dynamic,
+            "dynamic_power_mw": dynamic,
+            "static_energy_uj": static,
+        }.get(figure, c.cycles)
+        return value * factors.low, value * factors.high
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain data: modelled figures with their 90 % bands, and the constants' sources."""
+        """Return everything as plain data: modelled figures with their bands, and the constants' sources."""
         plain = ("network", "samples", "mode", "chips", "passes", "nps", "events", "sops", "sparsity", "reload_bytes")
         bands = {name: self.band(name) for name in MODELLED}
         return {name: getattr(self, name) for name in (*plain, "dense_cycles")} | {
@@ -227,10 +271,22 @@ class Statistics:
             "modelled": {n: {"value": getattr(self, n), "low": low, "high": high} for n, (low, high) in bands.items()},
             "power_meter": asdict(self.power),
             "tier": self.confidence.tier,
+            "band": self.confidence.band_name,
+            "inherited": {"device": self.device.base, "figures": self._inherited},
             "reasons": list(self.confidence.reasons),
             "sources": {name: self.device.sources[name] for name in SOURCES},
-            "layers": [cost.to_dict() for cost in self.layers],
+            "layers": [cost.to_dict() | {"band": self._layer_band(cost)} for cost in self.layers],
         }
+
+    def _layer_band(self, cost: LayerCost) -> tuple[float, float]:
+        """Return where a layer's cycles lie."""
+        factors = self.confidence.layers[cost.layer]
+        return cost.cycles * factors.low, cost.cycles * factors.high
+
+    @property
+    def _inherited(self) -> list[str]:
+        """Figures of time and energy that a device of which nobody measured any has from another."""
+        return [name for name in self.device.inherited if name.endswith(("_cycles", "_pj", "_mw", "_mhz"))]
 
     def __str__(self) -> str:
         device, slowest = self.device, self.bottleneck
@@ -247,18 +303,26 @@ class Statistics:
                 f"Bottleneck: {slowest.layer}, {slowest.cycles / self.cycles:.0%} of the cycles. "
                 f"Zeros save {1 - self.cycles / self.dense_cycles:.0%} of the cycles that dense activations would take",
                 f"Estimates, {self.confidence.tier}{reasons} (modelled, not measured)",
-                figure_table("modelled", figures),
+                figure_table("modelled", figures, self.confidence.band_name),
                 str(self.power),
                 "",
                 *(f"{name}: {device.sources[name]}" for name in SOURCES),
+                *([f"figures of {device.base}: {', '.join(self._inherited)}"] if self._inherited else []),
             ]
         )
 
     def _layer_table(self) -> str:
-        rows = [("pass", "layer", "kind", "NPs", "events", "sparsity", "SOPs", "cycles", "link", "ms", "uJ")]
+        rows = [("pass", "layer", "kind", "NPs", "events", "sparsity", "SOPs", "cycles", "within", "link", "ms", "uJ")]
         for c in self.layers:
             counted = (str(c.nps or "unit"), f"{c.events:,.0f}", f"{c.sparsity:.1%}", f"{c.sops:,.0f}")
-            modelled = (f"{c.cycles:,.0f}", f"{c.link_load:.0%}", two_digits(c.latency_ms), two_digits(c.energy_uj))
+            within = "{:+.0%} {:+.0%}".format(*(factor - 1 for factor in self.confidence.layers[c.layer]))
+            modelled = (
+                f"{c.cycles:,.0f}",
+                within,
+                f"{c.link_load:.0%}",
+                two_digits(c.latency_ms),
+                two_digits(c.energy_uj),
+            )
             rows.append((str(c.pass_index + 1), c.layer, c.op_type, *counted, *modelled))
         return table(rows, left=3) if self.passes > 1 else table([row[1:] for row in rows], left=2)
 
@@ -269,7 +333,7 @@ def two_digits(value: float) -> str:
     return f"{rounded:,.0f}" if rounded >= 10 else f"{rounded:g}"
 
 
-def figure_table(title: str, figures: list[tuple[str, float, tuple[float, float]]]) -> str:
-    """Return modelled figures as a table, given each one's words, value and 90 % band."""
+def figure_table(title: str, figures: list[tuple[str, float, tuple[float, float]]], band: str) -> str:
+    """Return modelled figures as a table, given each one's words, value and band, and what the bands are called."""
     rows = [(words, two_digits(value), " to ".join(map(two_digits, band))) for words, value, band in figures]
-    return table([(title, "value", "90 % band"), *rows], left=1)
+    return table([(title, "value", band), *rows], left=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 import warnings
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from importlib import resources
 from os import PathLike
 from typing import Any
@@ -57,7 +57,8 @@ def _catalogue() -> dict[str, Any]:
 def _parse(where: str, text: str) -> Device:
     """Return the device that a TOML file's text describes; what it lacks is taken from the device that it extends."""
     table = _checked_keys(where, text)
-    parts = _inherited(where, table.pop("extends")) if "extends" in table else {}
+    base, measured = table.pop("extends", ""), "tier" in table
+    parts = _inherited(where, base) if base else {}
     figures, order = table.pop("figures", {}), table.pop("order", {})
     _check_figures(where, figures)
     _check_order(where, order)
@@ -69,9 +70,11 @@ def _parse(where: str, text: str) -> Device:
     sources = parts.get("sources", {}) | {key: figure["source"] for key, figure in figures.items()}
     parts |= {key: figure["value"] for key, figure in figures.items()} | {"sources": sources}
     parts |= table | {key: tuple(op_types) for key, op_types in order.items()}
-    if missing := [f.name for f in fields(Device) if f.name not in parts]:
+    if missing := [f.name for f in fields(Device) if f.default is MISSING and f.name not in parts]:
         raise SpicaError(f"{where}: {missing[0]} is missing; give it, or name a device that this one 'extends'")
-    return Device(**parts)
+    device = Device(**parts)
+    given = {key: figure["source"] for key, figure in figures.items()}
+    return device if measured or not base else device.speculate(given, base)
 
 
 def _checked_keys(where: str, text: str) -> dict[str, Any]:

@@ -58,8 +58,28 @@ class Placement:
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of weights that its NPs are loaded with; each band of rows has its own copy."""
-        return -(-self.spec.weight_memory_bits // 8) * len(self.bands)
+        """Bytes of weights that its NPs are loaded with: each holds those of its filters, and all that filters share.
+
+        Weights in external memory are not among them.
+        """
+        if self.external_weights:
+            return 0
+        bits = self.spec.weight_bits_per_filter * self.spec.filters + self.spec.shared_weight_bits * len(self.groups)
+        return -(-bits // 8) * len(self.bands)
+
+
+@dataclass(frozen=True)
+class Loads:
+    """Weights that are loaded for every sample, where a network runs in several passes; none in a single pass."""
+
+    first_bytes: int = 0  # of the first pass, which are loaded before the chip starts
+    later_bytes: int = 0  # of the others
+    later_nps: int = 0  # NPs that these go to
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of all passes."""
+        return self.first_bytes + self.later_bytes
 
 
 @dataclass(eq=False, repr=False)
@@ -88,9 +108,16 @@ class Schedule:
         return 1 + max((place.pass_index for place in self.placements), default=0)
 
     @cached_property
-    def reload_bytes(self) -> int:
-        """Bytes of weights that are loaded for each sample: none in a single pass, whose weights stay."""
-        return sum(place.weight_bytes for place in self.placements) if self.passes > 1 else 0
+    def loads(self) -> Loads:
+        """Weights that are loaded for each sample."""
+        if self.passes == 1:
+            return Loads()
+        later = [place for place in self.placements if place.pass_index]
+        return Loads(
+            first_bytes=sum(place.weight_bytes for place in self.placements if not place.pass_index),
+            later_bytes=sum(place.weight_bytes for place in later),
+            later_nps=sum(len(place.nps) for place in later),
+        )
 
 
 INPUT_UNIT = (0, 0)

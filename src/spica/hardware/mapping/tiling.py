@@ -62,7 +62,7 @@ def tile(specs: Mapping[str, LayerSpec], device: Device, mode: str, chips: int, 
                 f"smaller images, or a device of {-(-need.nps // device.nps_per_node)} nodes"
             )
     least = Tiling(fewest, _pack(device, fewest))
-    growing = {name for name, spec in on_nps.items() if _can_grow(spec, device)}
+    growing = {name for name, spec in on_nps.items() if _can_grow(spec)}
     if mode == "minimal" or not growing:
         return least
     widest, most = max(on_nps[name].filters for name in growing), len(least.bins)
@@ -92,10 +92,10 @@ def _pack(device: Device, tiles: Mapping[str, Tiles]) -> list[list[str]]:
     return bins
 
 
-def _can_grow(spec: LayerSpec, device: Device) -> bool:
-    """Return whether a layer is faster with more NPs than it needs."""
-    outside = spec.op_type is OpType.INPUT_CONVOLUTION or weights_are_external(spec, device)
-    return spec.divisible and spec.filters > 0 and not outside
+def _can_grow(spec: LayerSpec) -> bool:
+    """Return whether a layer is given more NPs than it needs; fully connected ones never are, in published mappings."""
+    whole = spec.op_type in (OpType.INPUT_CONVOLUTION, OpType.FULLY_CONNECTED)
+    return spec.divisible and spec.filters > 0 and not whole
 
 
 def weights_are_external(spec: LayerSpec, device: Device) -> bool:
@@ -125,16 +125,16 @@ def _count_bands(name: str, spec: LayerSpec, device: Device) -> int:
     (x,) = spec.inputs
     height, width, channels = x.shape if len(x.shape) == 3 else (x.shape[0], 1, x.channels)
     column_bits = (spec.frames or 1) * channels * (x.bits or 0)
-    memory = 8 * device.input_memory_bytes
-    most_rows = device.max_band_rows if len(x.shape) == 3 else height  # tokens lie side by side
+    memory, tokens = 8 * device.input_memory_bytes, len(x.shape) == 2
+    most_rows, overhead = (height, 0) if tokens else (device.max_band_rows, 8 * device.row_overhead_bytes)
     for bands in range(-(-height // most_rows), height + 1):
         rows = -(-height // bands) + (spec.halo if bands > 1 else 0)
-        if rows * width * column_bits <= memory:
+        if rows * (width * column_bits + overhead) <= memory:
             return bands
     raise SpicaError(
         f"{name}: {rows} rows of {width}x{channels} {x.bits}-bit inputs need "
         f"{-(-rows * width * column_bits // 8):,} bytes, but an NP of {device.name} holds "
-        f"{device.input_memory_bytes:,}; at most {memory // (rows * column_bits)} columns would fit"
+        f"{device.input_memory_bytes:,}; at most {max(memory // rows - overhead, 0) // column_bits} columns would fit"
     )
 
 
@@ -151,8 +151,8 @@ def _count_heads(name: str, spec: LayerSpec, device: Device) -> int:
 
 
 def _count_groups(name: str, spec: LayerSpec, device: Device) -> int:
-    one, shared, channels = spec.weight_bits_per_filter, spec.shared_weight_bits, spec.input_channels
-    memory = 8 * device.weight_memory_bytes
+    one, shared = spec.weight_bits_per_filter + 8 * device.filter_overhead_bytes, spec.shared_weight_bits
+    channels, memory = spec.input_channels, 8 * device.weight_memory_bytes
     if fitting := max(memory - shared, 0) // one:
         return -(-spec.filters // fitting)
     raise SpicaError(
