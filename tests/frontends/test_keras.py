@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -252,6 +254,79 @@ def test_unbuilt_and_foreign_models_are_refused(keras):
 def relu(x):
     """Not what its name says."""
     return x * x
+
+
+def own_code(keras):
+    """Models that compute more than their layers: a layer of Keras' name, a sequential and a functional model."""
+
+    class Dense(keras.layers.Dense):
+        def call(self, x, training=None):
+            return super().call(x) / 2.5
+
+    class Pair(keras.Sequential):
+        def call(self, x, training=None, mask=None):
+            return super().call(x) / 2.5
+
+    class Calibrated(keras.Model):
+        def __init__(self):
+            x = keras.Input((6,))
+            super().__init__(x, keras.layers.Dense(4)(x))
+
+        def call(self, x, training=None):
+            return super().call(x, training=training) / 2.5
+
+    inside = keras.Input((6,))
+    return [
+        keras.Sequential([keras.Input((6,)), Dense(4)]),
+        Pair([keras.Input((6,)), keras.layers.Dense(4)]),
+        Calibrated(),
+        keras.Model(inside, Calibrated()(inside)),
+    ]
+
+
+def test_code_of_ones_own_is_never_left_out(keras):
+    for model in own_code(keras):
+        with pytest.raises(spica.SpicaError, match="with a call of its own cannot be followed"):
+            spica.from_keras(model)
+
+
+def test_weights_that_keras_quantised_are_refused(keras):
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4, activation="relu"), keras.layers.Dense(2)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.quantize("int8")
+    with pytest.raises(spica.SpicaError, match=r"dense.*Keras has quantised its weights \(int8\); give the model as"):
+        spica.from_keras(model)
+
+
+@pytest.mark.parametrize("shape", [(5, 6, 4), (7, 4), (4,)])
+@pytest.mark.parametrize("invert", [False, True])
+def test_normalization_of_channels_is_what_keras_does(shape, invert, keras):
+    x = np.random.default_rng(0).normal(2, 3, (64, *shape)).astype(np.float32) * np.arange(1, 5, dtype=np.float32)
+    layer = keras.layers.Normalization(axis=-1, invert=invert)
+    layer.adapt(x)
+    model = keras.Sequential([keras.Input(shape), layer])
+    want = keras.ops.convert_to_numpy(model(x[:4]))
+    np.testing.assert_allclose(spica.from_keras(model).forward(x[:4]), want, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((8, 8), 1), ((8, 8, 8), 1), ((8, 8, 8), 2), ((4, 8), (1, 2))])
+def test_normalization_of_other_axes_is_refused_whatever_their_sizes(shape, axis, keras):
+    layer = keras.layers.Normalization(axis=axis)
+    places = np.arange(1, 1 + np.prod(shape), dtype=np.float32).reshape(shape)
+    layer.adapt(places * np.random.default_rng(0).normal(size=(64, *shape)).astype(np.float32))
+    with pytest.raises(spica.SpicaError, match=r"normalization.*a factor for every place is not supported"):
+        spica.from_keras(keras.Sequential([keras.Input(shape), layer]))
+
+
+def test_a_gelu_by_tanh_is_not_taken_for_the_exact_one(keras):
+    for function, taken in ((keras.activations.gelu, True), (keras.ops.gelu, False), (keras.ops.relu, True)):
+        model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4, activation=function)])
+        if taken:
+            assert len(spica.from_keras(model)) == 3
+        else:
+            with pytest.raises(spica.SpicaError, match="gelu by tanh"):
+                spica.from_keras(model)
 
 
 @pytest.mark.parametrize(

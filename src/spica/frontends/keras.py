@@ -48,6 +48,7 @@ def from_keras(model: Any) -> Network:
             f"{getattr(model, 'name', model)!s:.60}: not a built Sequential or functional Keras 3 model; "
             "call model.build(input_shape), or write a subclassed model as a functional one"
         )
+    _check_code(model)
     layers = functional._flatten_layers()
     kinds = set(map(kind_of, layers))
     graph = _Walk(over_time=bool(kinds & OVER_TIME), recurrent="DiagonalSSM" in kinds)
@@ -87,6 +88,7 @@ class _Walk(GraphBuilder):
             layer, self.in_frame = layer.layer, True
         nested = getattr(layer, "_functional", None) or layer
         if hasattr(nested, "_nodes_by_depth"):
+            _check_code(layer)
             self._bind(nested.inputs, node.input_tensors)
             self.add_model(nested)
             self._bind(node.outputs, nested.outputs)
@@ -105,6 +107,7 @@ class _Walk(GraphBuilder):
         if kind in IDENTITIES:
             return inputs[0]
         convert = OPERATIONS.find(kind, layer.name)
+        _check_code(layer)
         if self.in_frame and kind in OVER_TIME:
             raise SpicaError(f"{layer.name}: looks over time inside a TimeDistributed, which hides time; take it out")
         if self.over_time and not self.in_frame and kind not in TAKES_CLIPS:
@@ -152,6 +155,18 @@ def _check_call(node: Any) -> None:
     elif kind != "Add" or options or len(node.input_tensors) != 2:
         fix = "Rescaling(1, offset) adds a constant" if kind == "Add" else "use one"
         raise SpicaError(f"{layer.name}: the operation {kind} is none of keras.layers; {fix}")
+
+
+def _check_code(layer: Any) -> None:
+    """Refuse a layer or model that computes something of its own, or with weights that Keras has quantised."""
+    if not type(layer).call.__module__.startswith(("keras.", "spica.")):
+        what = f"{type(layer).__name__} with a call of its own"
+        raise SpicaError(f"{layer.name}: a {what} cannot be followed; write what it does with layers of keras.layers")
+    if mode := getattr(layer, "quantization_mode", None):
+        raise SpicaError(
+            f"{layer.name}: Keras has quantised its weights ({mode}); give the model as it was before, and quantise it "
+            "with spica.quantize"
+        )
 
 
 def _is_tensors(value: Any) -> bool:

@@ -55,10 +55,17 @@ def in_space(layer: Any) -> Window:
 
 
 def function_of(layer: Any) -> str:
-    """Return the name of a layer's activation, which Keras' own functions only have to themselves."""
+    """Return the name of a layer's activation, which those of ``keras.activations`` only have to themselves.
+
+    Functions of ``keras.ops`` are the same but for GELU, which is by tanh there.
+    """
     function = getattr(layer.activation, "__name__", str(layer.activation))
-    own = getattr(layer.activation, "__module__", "").startswith("keras.")
-    return function if own else f"{function} (not Keras' own)"
+    module = getattr(layer.activation, "__module__", "")
+    if module.startswith("keras.") and ".activations" in module:
+        return function
+    if module.startswith("keras.") and ".ops" in module:
+        return function if function != "gelu" else "gelu by tanh (keras.ops.gelu)"
+    return f"{function} (not Keras' own)"
 
 
 def kind_of(layer: Any) -> str:
@@ -89,11 +96,11 @@ def _batch_norm(g: GraphBuilder, at: str, layer: Any, x: View) -> View:
 
 @op("Normalization")
 def _normalization(g: GraphBuilder, at: str, layer: Any, x: View) -> View:
-    mean, variance = (np.array(v, np.float32).reshape(-1) for v in (layer.mean, layer.variance))
-    other = mean.size not in (1, x.sizes[-1]) or layer.invert
-    refuse(at, other, "normalisation over other axes or inverted", "normalise the last axis")
-    factor = 1 / np.maximum(np.sqrt(variance), 1e-7)
-    return g.affine(x, factor, -mean * factor, at=at)
+    mean, variance = array(layer.mean), array(layer.variance)  # with axes of one where they spread
+    deviation = np.maximum(np.sqrt(variance), np.float32(1e-7))
+    if layer.invert:
+        return g.affine(x, deviation, mean, at=at)
+    return g.affine(x, 1 / deviation, -mean / deviation, at=at)
 
 
 @op("ReLU")

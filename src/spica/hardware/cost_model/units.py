@@ -32,6 +32,8 @@ def event_cycles(device: Device, spec: LayerSpec) -> float:
 
     Kernels of another number of taps than the measured ones (1, 9, 25, 49) lie between these on a line of logarithms.
     """
+    if not spec.taps:  # a recurrence has states, which are looked at whether or not there are events
+        return 0.0
     if spec.channelwise:
         return device.depthwise_cycles * spec.taps
     kernels = {1: device.kernel1_cycles, 9: device.kernel3_cycles, 25: device.kernel5_cycles, 49: device.kernel7_cycles}
