@@ -114,6 +114,20 @@ void add_add(spica::Program& p, int a, int b, int y, const std::vector<int>& shi
            {a, b, y});
 }
 
+void add_multiply(spica::Program& p, int a, int b, int y, const EpilogueFields& epilogue, Range range) {
+  p.add_op(spica::make_multiply(p.tensor(a), p.tensor(b), output_of(p.tensor(y), epilogue, range)), {a, b, y});
+}
+
+void add_gather(spica::Program& p, int x, int y, In<std::int64_t, 1> positions) {
+  const std::int64_t size = std::int64_t{p.tensor(x).h} * p.tensor(x).w * p.tensor(x).c;
+  std::vector<std::int32_t> places(positions.size());
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    require(positions(i) >= -1 && positions(i) < size, "a gather reaches beyond x");
+    places[i] = static_cast<std::int32_t>(positions(i));
+  }
+  p.add_op(spica::make_gather(p.tensor(x), p.tensor(y), std::move(places)), {x, y});
+}
+
 void add_lut(spica::Program& p, int x, int y, std::vector<std::int32_t> table, std::int32_t first,
              const EpilogueFields& epilogue, Range range) {
   p.add_op(spica::make_lut(p.tensor(x), std::move(table), first, output_of(p.tensor(y), epilogue, range)), {x, y});
@@ -278,6 +292,10 @@ void bind_ops(nb::class_<spica::Program>& program) {
            "Add a depthwise convolution. kernel (height, width, channels) is int8 or int16.")
       .def("add", &add_add, "a"_a, "b"_a, "y"_a, "shift_a"_a, "shift_b"_a, "epilogue"_a, "range"_a,
            "Add the sum of a * 2^shift_a and b * 2^shift_b, with one shift a channel.")
+      .def("multiply", &add_multiply, "a"_a, "b"_a, "y"_a, "epilogue"_a, "range"_a,
+           "Add the products of two tensors; rows, columns or channels of b are one where all of them are.")
+      .def("gather", &add_gather, "x"_a, "y"_a, "positions"_a,
+           "Add a copy of the value of x at each position, or of zero where it is -1, to y.")
       .def("map", &add_lut, "x"_a, "y"_a, "table"_a, "first"_a, "epilogue"_a, "range"_a,
            "Add a look-up of table[x - first], or an epilogue alone where the table is empty.")
       .def("attend", &add_attention, "q"_a, "k"_a, "v"_a, "y"_a, "heads"_a, "multiplier"_a, "shift"_a, "epilogue"_a,

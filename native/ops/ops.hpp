@@ -27,6 +27,9 @@ OpPointer make_depthwise(const Tensor& x, WeightsView kernel, Window, Output);
 OpPointer make_add(const Tensor& a, const Tensor& b, const std::vector<int>& shift_a, const std::vector<int>& shift_b,
                    Output);
 
+// a * b; rows, columns or channels of b are one where all of them are.
+OpPointer make_multiply(const Tensor& a, const Tensor& b, Output);
+
 // Look-up: table[x - first], or x itself where the table is empty.
 OpPointer make_lut(const Tensor& x, std::vector<std::int32_t> table, std::int32_t first, Output);
 
@@ -45,6 +48,9 @@ struct Places {
   bool last;                             // no later copy fills y
 };
 OpPointer make_copy(const Tensor& x, const Tensor& y, Places);
+
+// y.flat[i] = x.flat[positions[i]], or zero where that is -1.
+OpPointer make_gather(const Tensor& x, const Tensor& y, std::vector<std::int32_t> positions);
 
 // Attention: values mixed by a softmax of queries and keys, as `attend` of spica/semantics/primitives.py. Products of
 // queries and keys, and sums of values, must be below 2^24.

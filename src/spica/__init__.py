@@ -20,7 +20,7 @@ from spica.network.file import load
 
 if TYPE_CHECKING:
     from spica.deploy import split
-    from spica.frontends import from_keras, from_quantizeml, from_torch
+    from spica.frontends import from_file, from_keras, from_onnx, from_quantizeml, from_torch
     from spica.hardware import check
     from spica.hardware import map_network as map
     from spica.learning import learn
@@ -35,7 +35,9 @@ __all__ = [
     "check",
     "convert",
     "finetune",
+    "from_file",
     "from_keras",
+    "from_onnx",
     "from_quantizeml",
     "from_torch",
     "learn",
@@ -52,7 +54,9 @@ _PLACES = {
     "check": "hardware.check",
     "convert": "qat.convert",
     "finetune": "qat.finetune",
+    "from_file": "frontends.from_file",
     "from_keras": "frontends.from_keras",
+    "from_onnx": "frontends.from_onnx",
     "from_quantizeml": "frontends.from_quantizeml",
     "from_torch": "frontends.from_torch",
     "learn": "learning.learn",

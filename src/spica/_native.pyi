@@ -121,6 +121,12 @@ class Program:
     ) -> None:
         """Add the sum of a * 2^shift_a and b * 2^shift_b, with one shift a channel."""
 
+    def multiply(self, a: int, b: int, y: int, epilogue: _Epilogue, range: _Range) -> None:
+        """Add the products of two tensors; rows, columns or channels of b are one where all of them are."""
+
+    def gather(self, x: int, y: int, positions: NDArray[np.int64]) -> None:
+        """Add a copy of the value of x at each position, or of zero where it is -1, to y."""
+
     def map(self, x: int, y: int, table: Sequence[int], first: int, epilogue: _Epilogue, range: _Range) -> None:
         """Add a look-up of table[x - first], or an epilogue alone where the table is empty."""
 

@@ -57,6 +57,7 @@ RENAMED = {
 MOVED = {
     "importers.Split": "deploy.Split",
     "importers.split": "deploy.split",
+    "layers.Gelu": "layers.TableActivation",
     "layers.Neural": "layers.WeightedLayer",
     "network.Facts": "hardware.LayerSpec",
 }

@@ -54,7 +54,7 @@ def test_a_record_has_its_fields_and_no_others():
 
 def test_only_whole_steps_stand_in_files_and_the_native_engine_knows_each():
     kinds = {cls for cls in RECORDS.values() if issubclass(cls, Step)}
-    assert kinds == set(ADD_STEP) and len(kinds) == 10
+    assert kinds == set(ADD_STEP) and len(kinds) == 12
     assert "Step" not in RECORDS and "Windowed" not in RECORDS
 
 

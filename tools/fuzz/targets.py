@@ -95,9 +95,9 @@ def check_state(path: Path) -> None:
 
 def check_keras(path: Path) -> None:
     """Import a float Keras model."""
-    from spica.cli.network import load_any
+    import spica
 
-    check_network(load_any(path))
+    check_network(spica.from_file(path))
 
 
 def check_device(path: Path) -> None:

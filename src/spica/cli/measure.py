@@ -12,7 +12,7 @@ import typer
 
 import spica
 from spica import report
-from spica.cli.network import Labels, NetworkFile, Samples, Threads, load_any, read_labels
+from spica.cli.network import Labels, NetworkFile, Samples, Threads, read_labels
 from spica.cli.output import Json, emit, read_array
 from spica.engine.bench import bench as run_bench
 from spica.network.fields import MOST_VALUES
@@ -32,7 +32,7 @@ def bench(
     json: Json = False,
 ) -> None:
     """Measure time and throughput, and each layer's rate, density and path (dense or events), on this machine."""
-    net = load_any(network)
+    net = spica.from_file(network)
     kind = net.types[net.inputs[0].name]
     check_integer("batch", batch, 1, MOST_VALUES // math.prod(kind.shape))
     random, shape = np.random.default_rng(0), (batch, *kind.shape)
@@ -56,7 +56,7 @@ def compare(
     json: Json = False,
 ) -> None:
     """Show how far each layer of one network is from another's."""
-    found = report.compare(load_any(a), load_any(b), read_array(samples))
+    found = report.compare(spica.from_file(a), spica.from_file(b), read_array(samples))
     found = replace(found, a=a.name, b=b.name)  # files often hold networks of the same name
     if picture is not None:
         report.write_figure(report.figures.comparison(found), picture)
@@ -74,7 +74,7 @@ def analyze(
     json: Json = False,
 ) -> None:
     """Show what quantising did to each layer: its error, and with labels the accuracy that it costs."""
-    found = report.analyze(load_any(model), spica.load(network), read_array(samples), read_labels(labels))
+    found = report.analyze(spica.from_file(model), spica.load(network), read_array(samples), read_labels(labels))
     if page is not None:
         known = {"float": found.float_accuracy, "integers": found.accuracy}
         report.write_page(

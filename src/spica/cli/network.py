@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +16,7 @@ from spica.deploy import to_quantizeml
 from spica.errors import SpicaError
 from spica.hardware import cost
 from spica.quantization import Recipe
-from spica.util.files import check_readable, open_archive, refuse_damage, write_atomically
+from spica.util.files import write_atomically
 
 NetworkFile = Annotated[Path, typer.Argument(help="A .spica file.", metavar="NETWORK")]
 Samples = Annotated[Path, typer.Option("--samples", help="Inputs as a .npy array, batch axis first.")]
@@ -57,7 +56,7 @@ def quantize(
     json: Json = False,
 ) -> None:
     """Quantise a float network after training, with samples to calibrate on."""
-    net, x = load_any(model), read_array(samples)
+    net, x = spica.from_file(model), read_array(samples)
     if budget is None:
         refuse_unread("without --budget", device=device)
         facts: dict[str, Any] = {"weights": weights, "activations": activations}
@@ -99,7 +98,7 @@ def finetune(
     """Fine-tune an integer classifier (quantisation-aware training with Keras)."""
     net, x, y = spica.load(network), read_array(samples), read_labels(labels)
     options: dict[str, Any] = {"epochs": epochs, "learning_rate": learning_rate, "sparsity": sparsity}
-    reference = None if teacher is None else load_any(teacher)
+    reference = None if teacher is None else spica.from_file(teacher)
     tuned = spica.finetune(net, x, y, net=reference, checkpoint=checkpoint, **options)
     tuned.save(output)
     facts: dict[str, Any] = {"network": str(output), "epochs": epochs}
@@ -159,24 +158,3 @@ def evaluate(
 def read_labels(path: Path | None) -> NDArray | None:
     """Return the array in a file of labels, if one is given."""
     return None if path is None else read_array(path)
-
-
-def load_any(path: Path) -> spica.Network:
-    """Load the network in a ``.spica``, ``.keras`` or quantizeml ``.h5`` or ``.onnx`` file."""
-    if path.suffix in (".h5", ".onnx"):
-        return spica.from_quantizeml(path)
-    if path.suffix != ".keras":
-        return spica.load(path)
-    from spica.util.keras_backend import load_keras
-
-    keras = load_keras()
-    importlib.import_module("spica.keras")  # registers its layers with Keras
-
-    source, damage = check_readable(path), "is not a whole .keras file; save the model again"
-    with refuse_damage(str(path), damage), open(source, "rb") as file, open_archive(str(path), file):
-        pass  # what it claims to unpack to can be held
-    try:
-        model = keras.models.load_model(path, compile=False)
-    except Exception as error:  # Keras raises whatever its many deserialisers raise
-        raise SpicaError(f"{path}: Keras cannot load it ({str(error).splitlines()[0]:.200})") from None
-    return spica.from_keras(model)

@@ -1,4 +1,4 @@
-"""Operations that a framework gives in parts, put together again: attention by products, GELU by the error function.
+"""Operations that a framework gives in parts, put together again: attention, and normalisation of channels.
 
 Sources whose graphs hold plain arithmetic (PyTorch, ONNX, TFLite) call these instead of the builder's own sums and
 products. A half-done operation is a ``Part``: it stands for a tensor, but no layer has it until it is complete.
@@ -6,6 +6,7 @@ products. A half-done operation is a ``Part``: it stands for a tensor, but no la
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -14,8 +15,7 @@ import numpy as np
 from spica.errors import SpicaError
 from spica.frontends.ops import GraphBuilder
 from spica.frontends.ops.base import refuse
-from spica.frontends.view import View, same
-from spica.layers import Scale
+from spica.frontends.view import BATCH, View, same
 
 
 class Part:
@@ -23,27 +23,65 @@ class Part:
 
     half = ""
 
+    def completed(self, g: GraphBuilder, at: str) -> View:
+        """Return the tensor that it is, for an operation that is no part of it.
+
+        Raises:
+            SpicaError: where no layer computes that.
+        """
+        raise SpicaError(f"{at}: cannot follow {self.half}; use the framework's own")
+
 
 @dataclass(frozen=True)
 class Scores(Part):
-    """Products of queries and keys ``(N, heads, T, T)``, times a factor; ``soft`` once a softmax went over them."""
+    """Products of queries and keys ``(N, heads, T, T)``, times a factor; ``soft`` once a softmax went over them.
+
+    ``joined`` where the source has ``(N * heads, T, T)``.
+    """
 
     queries: View
     keys: View
     factor: float
     soft: bool = False
+    joined: bool = False
     half = "scores, half of attention"
 
 
 @dataclass(frozen=True)
-class Gate(Part):
-    """The error function of ``x / sqrt(2)``; plus one once ``raised``; times ``x`` once ``applied``; times a factor."""
+class Moment(Part):
+    """Something on the way to layer normalisation of ``x`` along one axis.
+
+    ``stage`` is "mean", "centred" (``x`` less the mean), "squares" (of that), "variance", "deviation" (its root, after
+    ``epsilon`` was added), or "inverse" (one over that).
+    """
 
     x: View
-    factor: float = 1
-    raised: bool = False
-    applied: bool = False
-    half = "a gate, half of a GELU"
+    axis: int
+    stage: str
+    epsilon: float = 0.0
+
+    @property
+    def half(self) -> str:  # type: ignore[override]
+        """What it is, in words."""
+        return f"the {self.stage} of channels, part of a layer normalisation"
+
+    def is_of(self, x: Any) -> bool:
+        """Return whether it is of a tensor."""
+        return isinstance(x, View) and x.tensor == self.x.tensor and same(x.numbers, self.x.numbers)
+
+    def completed(self, g: GraphBuilder, at: str) -> View:
+        """Return a mean, or values less their mean; nothing else is a tensor of any layer."""
+        if self.stage not in ("mean", "centred"):
+            return super().completed(g, at)
+        mean = g.mean(self.x, [self.axis], keep=True, at=f"{at}/mean")
+        return mean if self.stage == "mean" else g.add(self.x, g.affine(mean, -1, 0, at=f"{at}/negative"), at=at)
+
+    def normalised(self, g: GraphBuilder, at: str) -> View:
+        """Return the layer normalisation that it is the deviation of."""
+        axis = self.axis % self.x.numbers.ndim
+        order = [*(a for a in range(self.x.numbers.ndim) if a != axis), axis]
+        made = g.layer_norm(self.x.permute(order), None, None, self.epsilon, at=at)
+        return made.permute(np.argsort(order).tolist())
 
 
 class Heads(NamedTuple):
@@ -68,70 +106,93 @@ def heads_of(view: View) -> Heads | None:
 
 def add(g: GraphBuilder, at: str, x: Any, y: Any) -> Any:
     """Add two tensors, or a tensor and a constant."""
-    if isinstance(x, View) and isinstance(y, View):
-        return g.add(x, y, at=at)
     value, constant = (x, y) if isinstance(x, View | Part) else (y, x)
-    if isinstance(value, Gate) and not value.raised and np.all(np.asarray(constant) == value.factor):
-        return replace(value, raised=True)
-    return g.affine(_whole(value, at), 1, constant, at=at)
+    if isinstance(value, Moment) and value.stage == "variance" and np.size(constant) == 1:
+        return replace(value, epsilon=value.epsilon + float(np.asarray(constant).item()))
+    x, y = (_whole(g, v, at) for v in (value, constant))
+    return g.add(x, y, at=at) if isinstance(y, View) else g.affine(x, 1, y, at=at)
 
 
-def subtract(g: GraphBuilder, at: str, x: Any, y: Any) -> View:
-    """Subtract a constant from a tensor, or a tensor from a constant."""
-    both = isinstance(x, View | Part) and isinstance(y, View | Part)
-    refuse(at, both, "a difference of two tensors", "use a sum")
-    if isinstance(x, View | Part):
-        return g.affine(_whole(x, at), 1, -np.asarray(y), at=at)
-    return g.affine(_whole(y, at), -1, x, at=at)
+def subtract(g: GraphBuilder, at: str, x: Any, y: Any) -> Any:
+    """Subtract two tensors, or a tensor and a constant."""
+    if isinstance(y, Moment) and y.stage == "mean" and y.is_of(x):
+        return replace(y, stage="centred")
+    if isinstance(y, View | Part):
+        return add(g, at, x, g.affine(_whole(g, y, at), -1, 0, at=f"{at}/negative"))
+    return g.affine(_whole(g, x, at), 1, -np.asarray(y), at=at)
 
 
 def multiply(g: GraphBuilder, at: str, x: Any, y: Any) -> Any:
-    """Multiply a tensor by a constant, or the two factors of a GELU."""
-    if isinstance(x, View) and isinstance(y, Gate):
-        x, y = y, x
-    if isinstance(x, Gate) and isinstance(y, View):
-        return _apply(g, at, x, y)
+    """Multiply two tensors, or a tensor and a constant; scores of attention by one number."""
     value, factor = (x, y) if isinstance(x, View | Part) else (y, x)
-    refuse(at, isinstance(factor, View | Part), "a product of two tensors", "use layers with weights")
-    if not isinstance(value, Scores | Gate):
-        return g.affine(_whole(value, at), factor, 0, at=at)
-    refuse(at, np.size(factor) != 1, "several factors for scores or gates", "use one for all")
-    refuse(at, isinstance(value, Scores) and value.soft, "a product after softmax", "leave it out")
-    return _completed(g, at, replace(value, factor=value.factor * float(np.asarray(factor).item())))
+    if isinstance(x, Moment) and isinstance(y, Moment) and x.is_of(y.x):
+        if (x.stage, y.stage) == ("centred", "centred"):
+            return replace(x, stage="squares")
+        if {x.stage, y.stage} == {"centred", "inverse"}:
+            return (x if x.stage == "inverse" else y).normalised(g, at)
+    if not isinstance(value, Scores) or isinstance(factor, View | Part):
+        x, y = _whole(g, value, at), _whole(g, factor, at)
+        return g.multiply(x, y, at=at) if isinstance(y, View) else g.affine(x, y, 0, at=at)
+    refuse(at, np.size(factor) != 1, "several factors for scores", "use one for all")
+    refuse(at, value.soft, "a product after softmax", "leave it out")
+    return replace(value, factor=value.factor * float(np.asarray(factor).item()))
 
 
 def divide(g: GraphBuilder, at: str, x: Any, y: Any) -> Any:
-    """Divide a tensor by a constant."""
-    refuse(at, isinstance(y, View | Part), "a quotient of two tensors", "use layers with weights")
+    """Divide by a constant, or by a tensor, whose reciprocal is an activation of its own."""
+    if isinstance(y, View | Part):
+        return multiply(g, at, x, power(g, f"{at}/reciprocal", y, -1))
     return multiply(g, at, x, 1 / np.asarray(y, np.float32))
 
 
-def erf(g: GraphBuilder, at: str, x: View) -> Gate:
-    """Begin a GELU: the error function of a tensor over the root of two."""
-    source, factor = _before_factor(g, x, at)
-    refuse(at, not np.isclose(factor, np.sqrt(0.5), rtol=1e-5), "an error function outside a GELU", "use GELU")
-    return Gate(source)
+def power(g: GraphBuilder, at: str, x: Any, exponent: float) -> Any:
+    """Raise a tensor to a power."""
+    after = {("centred", 2): "squares", ("variance", 0.5): "deviation", ("variance", -0.5): "inverse",
+             ("deviation", -1): "inverse"}  # fmt: skip
+    if isinstance(x, Moment) and (x.stage, exponent) in after:
+        return replace(x, stage=after[x.stage, exponent])
+    return g.function(_whole(g, x, at), "power", float(exponent), at=at)
+
+
+def mean(g: GraphBuilder, at: str, x: Any, axes: Sequence[int], keep: bool = False) -> Any:
+    """Take a mean, which over one axis that is kept may be that of a layer normalisation."""
+    if isinstance(x, Moment) and x.stage == "squares" and keep and _axis(x.x, axes) == x.axis:
+        return replace(x, stage="variance")
+    x = _whole(g, x, at)
+    axis = _axis(x, axes)
+    return Moment(x, axis, "mean") if keep and axis else g.mean(x, axes, keep, at=at)
+
+
+def _axis(x: View, axes: Sequence[int]) -> int | None:
+    """Return the one axis, counted from 0, that is meant; ``None`` where there are several."""
+    return axes[0] % x.numbers.ndim if len(axes) == 1 else None
 
 
 def softmax(g: GraphBuilder, at: str, x: Any, axis: int) -> Any:
     """Apply a softmax to scores, over the keys, or to channels."""
     if not isinstance(x, Scores):
-        return g.softmax(_whole(x, at), axis, at=at)
-    refuse(at, axis not in (-1, 3), "a softmax over queries", "let it run over keys")
+        return g.softmax(_whole(g, x, at), axis, at=at)
+    refuse(at, axis not in (-1, 2 if x.joined else 3), "a softmax over queries", "let it run over keys")
     return replace(x, soft=True)
 
 
 def matmul(g: GraphBuilder, at: str, x: Any, y: Any) -> Any:
     """Multiply a tensor by a matrix, queries by keys, or scores by values."""
     if isinstance(x, Scores) and x.soft and isinstance(y, View):
-        return attention(g, at, x.queries, x.keys, y, x.factor)
+        mixed = attention(g, at, x.queries, x.keys, _in_heads(y), x.factor)
+        return mixed.flatten(0, 1) if x.joined else mixed
     if isinstance(x, View) and isinstance(y, View):
-        keys = y.transpose(-1, -2)
-        if heads_of(x) is not None and heads_of(keys) is not None:
-            return Scores(x, keys, 1.0)
+        queries, keys = _in_heads(x), _in_heads(y.transpose(-1, -2))
+        if heads_of(queries) is not None and heads_of(keys) is not None:
+            return Scores(queries, keys, 1.0, joined=x.numbers.ndim == 3)
     if isinstance(x, View) and isinstance(y, np.ndarray) and y.ndim == 2:
         return g.linear(x, y, at=at)
     raise SpicaError(f"{at}: a product of these tensors is not supported; use linear layers and attention of heads")
+
+
+def _in_heads(x: View) -> View:
+    """Return ``(N * heads, T, channels of a head)`` as ``(N, heads, T, channels of a head)``."""
+    return x.unflatten(0, (BATCH, -1)) if x.numbers.ndim == 3 and x.batch_axis() == (0, 1) else x
 
 
 def attention(g: GraphBuilder, at: str, q: View, k: View, v: View, scale: float | None = None) -> View:
@@ -149,32 +210,5 @@ def attention(g: GraphBuilder, at: str, q: View, k: View, v: View, scale: float 
     return mixed.unflatten(2, (heads.heads, heads.width // heads.heads)).transpose(1, 2)
 
 
-def _whole(value: Any, at: str) -> View:
-    if isinstance(value, Part):
-        raise SpicaError(f"{at}: cannot follow {value.half}; use the framework's own attention or GELU")
-    return value
-
-
-def _before_factor(g: GraphBuilder, x: View, at: str) -> tuple[View, float]:
-    """Return what a view is one factor times of, and the factor: 1 where no layer with a single factor made it."""
-    x = g.tokens(x, at)
-    layer = g.layer(x.tensor)
-    if not isinstance(layer, Scale) or layer.offset.any() or (layer.scale != layer.scale[0]).any():
-        return x, 1.0
-    return replace(x, tensor=layer.inputs[0]), float(layer.scale[0])
-
-
-def _apply(g: GraphBuilder, at: str, gate: Gate, view: View) -> Any:
-    view = g.tokens(view, at)
-    for source, factor in ((view, 1.0), _before_factor(g, view, at)):  # x itself may be a product
-        equal = source.tensor == gate.x.tensor and same(source.numbers, gate.x.numbers)
-        if equal and gate.raised and not gate.applied:
-            return _completed(g, at, replace(gate, factor=gate.factor * factor, applied=True))
-    raise SpicaError(f"{at}: a product of two tensors is not supported; use layers with weights")
-
-
-def _completed(g: GraphBuilder, at: str, part: Any) -> Any:
-    """Return the layer of a part to which nothing is missing any more; else the part."""
-    if isinstance(part, Gate) and part.applied and np.isclose(part.factor, 0.5):
-        return g.gelu(part.x, at=at)
-    return part
+def _whole(g: GraphBuilder, value: Any, at: str) -> Any:
+    return value.completed(g, at) if isinstance(value, Part) else value

@@ -124,6 +124,34 @@ class View:
         before = (slice(None),) * (axis % self.numbers.ndim)
         return self._of(self.numbers[(*before, slice(start, stop, step))])
 
+    def index_select(self, axis: int, places: Sequence[int]) -> View:
+        """Return some places of an axis, in their order."""
+        return self._of(np.take(self.numbers, np.asarray(places, np.int64), axis))
+
+    def pad(self, amounts: Sequence[tuple[int, int]], mode: str) -> View:
+        """Return the view with values of its own around it, as ``numpy.pad`` takes them: "edge", "reflect", "wrap"."""
+        return self._of(np.pad(self.numbers, amounts, mode))  # type: ignore[call-overload]
+
+    def flip(self, axes: Sequence[int]) -> View:
+        """Return the view with the order along some axes reversed."""
+        return self._of(np.flip(self.numbers, tuple(axes)))
+
+    def roll(self, shifts: Sequence[int], axes: Sequence[int]) -> View:
+        """Return the view with the values along some axes moved on, those that leave coming in again."""
+        return self._of(np.roll(self.numbers, tuple(shifts), tuple(axes)))
+
+    def pixel_shuffle(self, factor: int) -> View:
+        """Return ``(N, C * factor**2, H, W)`` as ``(N, C, H * factor, W * factor)``, as PyTorch orders them."""
+        n, _, h, w = self.numbers.shape
+        spread = self.reshape((n, -1, factor, factor, h, w)).permute((0, 1, 4, 2, 5, 3))
+        return spread.reshape((n, -1, h * factor, w * factor))
+
+    def pixel_unshuffle(self, factor: int) -> View:
+        """Return ``(N, C, H * factor, W * factor)`` as ``(N, C * factor**2, H, W)``, as PyTorch orders them."""
+        n, c, h, w = self.numbers.shape
+        apart = self.reshape((n, c, h // factor, factor, w // factor, factor)).permute((0, 1, 3, 5, 2, 4))
+        return apart.reshape((n, -1, h // factor, w // factor))
+
     def unbind(self, axis: int = 0) -> list[View]:
         """Return each place of an axis, without the axis."""
         return [self._of(part) for part in np.moveaxis(self.numbers, axis, 0)]
@@ -174,6 +202,28 @@ class View:
     def is_whole(self) -> bool:
         """Return whether it is the whole output as it is."""
         return self.sizes == self.shape and self.is_ordered()
+
+    def batch_axis(self) -> tuple[int, int] | None:
+        """Return the axis that the samples of a batch lie along, and how often they follow each other there.
+
+        Other axes may be part of it: ``(T * N, C)`` has the samples along axis 0, ``T`` times. ``None`` where they lie
+        along no axis alone.
+        """
+        samples = self.numbers // self.size
+        for axis, length in enumerate(self.numbers.shape):
+            along = samples.swapaxes(0, axis)
+            profile = along.reshape(length, -1)[:, 0]
+            changes = np.flatnonzero(np.diff(profile))
+            if len(changes) and (along == profile.reshape(-1, *[1] * (along.ndim - 1))).all():
+                run = int(changes[0]) + 1
+                periodic = length % (BATCH * run) == 0 and (profile == np.arange(length) // run % BATCH).all()
+                return (axis, length // (BATCH * run)) if periodic else None
+        return None
+
+    def repeats(self) -> bool:
+        """Return whether a value stands in more than one place."""
+        ordered = self.is_ordered() or (self.numbers.ndim > 2 and self.channels_last().is_ordered())
+        return not ordered and bool(np.bincount(self.numbers.reshape(-1)).max() > 1)
 
     def has_every_sample(self) -> bool:
         """Return whether it has values of every sample that a network is followed with."""

@@ -1,6 +1,6 @@
 """Layers, one file a family: the record, its shape rule, and its float and integer semantics."""
 
-from spica.layers.activation import Activation, Gelu, LookUp, Softmax
+from spica.layers.activation import Activation, LookUp, Softmax, TableActivation
 from spica.layers.add import Add
 from spica.layers.attention import Attention, LayerNormalization, MadNormalization, TokenEmbedding
 from spica.layers.convolution import Conv2D, DepthwiseConv2D, SeparableConv2D
@@ -11,9 +11,10 @@ from spica.layers.input import Input
 from spica.layers.learning import LearningDense
 from spica.layers.normalization import Scale, ZeroPad
 from spica.layers.pooling import GlobalAveragePooling2D, MaxPool2D
+from spica.layers.product import Multiply
 from spica.layers.quantizer import Dequantize, Quantize, QuantizeLinear, Rescaling
 from spica.layers.recurrent import DiagonalRecurrence, StatefulRecurrent
-from spica.layers.shape import Concatenate, Flatten, Moves, Permute, Reshape, Take
+from spica.layers.shape import Concatenate, Flatten, Gather, Moves, Permute, Reshape, Take
 from spica.layers.temporal import BufferTempConv, DepthwiseBufferTempConv, Temporal
 from spica.layers.transposed import ConvTranspose2D, DepthwiseConvTranspose2D, Transposed
 from spica.layers.weighted import WeightedLayer, kernel_channels
@@ -31,11 +32,11 @@ DEPTHWISE = (DepthwiseConv2D, DepthwiseConvTranspose2D, DepthwiseBufferTempConv)
 """The classes that ``weighted.is_depthwise`` is true of: a public name of version 0.1, kept until version 0.3."""
 
 __all__ = [
-    "DEPTHWISE",
-    "WITHOUT_WEIGHTS", "Activation", "Add", "Attention", "BufferTempConv", "Concatenate", "Conv2D", "ConvTranspose2D",
-    "Dense", "DepthwiseBufferTempConv", "DepthwiseConv2D", "DepthwiseConvTranspose2D", "Dequantize",
-    "DiagonalRecurrence", "Flatten", "Gelu", "GlobalAverage", "GlobalAveragePooling2D", "GroupedConv2D", "Input",
-    "LayerNormalization", "LearningDense", "LookUp", "MadNormalization", "MaxPool", "MaxPool2D", "Moves", "Permute",
-    "Quantize", "QuantizeLinear", "ReLU", "Requantize", "Rescaling", "Reshape", "Scale", "SeparableConv2D", "Softmax",
-    "StatefulRecurrent", "Take", "Temporal", "TokenEmbedding", "Transposed", "WeightedLayer", "ZeroPad",
+    "DEPTHWISE", "WITHOUT_WEIGHTS", "Activation", "Add", "Attention", "BufferTempConv", "Concatenate", "Conv2D",
+    "ConvTranspose2D", "Dense", "DepthwiseBufferTempConv", "DepthwiseConv2D", "DepthwiseConvTranspose2D",
+    "Dequantize", "DiagonalRecurrence", "Flatten", "Gather", "GlobalAverage", "GlobalAveragePooling2D",
+    "GroupedConv2D", "Input", "LayerNormalization", "LearningDense", "LookUp", "MadNormalization", "MaxPool",
+    "MaxPool2D", "Moves", "Multiply", "Permute", "Quantize", "QuantizeLinear", "ReLU", "Requantize", "Rescaling",
+    "Reshape", "Scale", "SeparableConv2D", "Softmax", "StatefulRecurrent", "TableActivation", "Take", "Temporal",
+    "TokenEmbedding", "Transposed", "WeightedLayer", "ZeroPad",
 ]  # fmt: skip

@@ -1,17 +1,19 @@
-"""Activations as layers of their own: ReLU, GELU, softmax, and any of them as a table of integers."""
+"""Activations as layers of their own: ReLU, softmax, other functions, and these as tables of integers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
 from spica.layers.epilogue import ReLU, Requantize, output_epilogue, requantized_type
+from spica.layers.functions import FUNCTIONS
 from spica.layers.weighted import one_input
-from spica.network.fields import Bits, Scale
-from spica.network.layer import Layer, Ops, forward_float, forward_integer, infer, record
+from spica.network.fields import Bits, Bounds, Scale
+from spica.network.layer import RECORDS, Layer, Ops, forward_float, forward_integer, infer, record
 from spica.network.types import TensorType
 
 
@@ -42,7 +44,9 @@ def _(layer: Activation, inputs: Sequence[NDArray], types: Sequence[TensorType],
 
 @record
 class Softmax(Layer):
-    """Softmax over the last axis. Float only: quantisation drops it at the output."""
+    """Softmax over the last axis, or its logarithm. Float only: quantisation drops it at the output."""
+
+    log: bool = False
 
 
 @infer.register
@@ -52,7 +56,7 @@ def _(layer: Softmax, inputs: Sequence[TensorType]) -> TensorType:
 
 @forward_float.register
 def _(layer: Softmax, inputs: Sequence[NDArray]) -> NDArray:
-    return softmax(inputs[0])
+    return log_softmax(inputs[0]) if layer.log else softmax(inputs[0])
 
 
 def softmax(x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -61,31 +65,42 @@ def softmax(x: NDArray[np.float32]) -> NDArray[np.float32]:
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
+def log_softmax(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the logarithm of the softmax over the last axis."""
+    below = x - x.max(axis=-1, keepdims=True)
+    return below - np.log(np.exp(below).sum(axis=-1, keepdims=True))
+
+
 @record
-class Gelu(Layer):
-    """GELU: ``x`` times the normal distribution function of ``x``. Float only; quantised to a ``LookUp``."""
+class TableActivation(Layer):
+    """Any other activation function. Float only; quantised to a ``LookUp``.
+
+    Attributes:
+        function: one of ``layers.functions.FUNCTIONS``: "gelu", "silu", "leaky_relu", ...
+        parameters: the function's own, such as the slope of a leaky ReLU; those that most frameworks have, if left out.
+    """
+
+    function: str = "gelu"
+    parameters: Annotated[tuple[float, ...], Bounds(-3.4e38, 3.4e38)] = ()
+
+
+RECORDS["Gelu"] = TableActivation
+"""Its name in files of version 0.1."""
 
 
 @infer.register
-def _(layer: Gelu, inputs: Sequence[TensorType]) -> TensorType:
+def _(layer: TableActivation, inputs: Sequence[TensorType]) -> TensorType:
     x = one_input(layer, inputs)
+    if layer.function not in FUNCTIONS:
+        raise SpicaError(f"{layer.name}: activation {layer.function!r} is none of {', '.join(FUNCTIONS)}")
     if not x.is_float:
-        raise SpicaError(f"{layer.name}: a GELU of integers is a table; quantise the network")
+        raise SpicaError(f"{layer.name}: a {layer.function} of integers is a table; quantise the network")
     return x
 
 
 @forward_float.register
-def _(layer: Gelu, inputs: Sequence[NDArray]) -> NDArray:
-    return gelu(inputs[0])
-
-
-def gelu(x: NDArray) -> NDArray:
-    """Return GELU of ``x``, accurate to 2e-7 (error function after Abramowitz and Stegun, 7.1.26)."""
-    z = np.abs(x) / np.sqrt(2)
-    t = 1 / (1 + 0.3275911 * z)
-    series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
-    half = series * np.exp(-z * z) / 2
-    return (x * np.where(x >= 0, 1 - half, half)).astype(np.float32)
+def _(layer: TableActivation, inputs: Sequence[NDArray]) -> NDArray:
+    return np.asarray(FUNCTIONS[layer.function](inputs[0], *layer.parameters), np.float32)
 
 
 WIDEST_LOOKUP = 16

@@ -1,4 +1,4 @@
-"""Layers that only move values: flatten, reshape, permute, take, concatenate."""
+"""Layers that only move values: flatten, reshape, permute, take, gather, concatenate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from spica.errors import SpicaError
 from spica.layers.weighted import one_input
-from spica.network.fields import Bounds, Count, Size, Sizes
+from spica.network.fields import MOST_VALUES, Bounds, Count, Size, Sizes
 from spica.network.layer import Layer, Ops, forward_float, forward_integer, infer, record
 from spica.network.types import TensorType
 from spica.semantics.reference import Reference
@@ -155,3 +155,38 @@ def _(layer: Take, inputs: Sequence[TensorType]) -> TensorType:
 def _(layer: Take, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
     taken = ops.take(inputs[0], layer.axis, range(layer.start, layer.stop, layer.step))
     return taken.reshape(len(taken), *infer(layer, types).shape)
+
+
+@record
+class Gather(Moves):
+    """Put any values of a tensor, or zeros, in any order: a crop, a turn, a shuffle of channels, an edge repeated.
+
+    Attributes:
+        positions: for each value of the output, in its order, the number of the value that it is; -1 for zero.
+        shape: of the output, the batch left out.
+    """
+
+    positions: Annotated[NDArray[np.int64], Bounds(-1, MOST_VALUES)]
+    shape: Sizes
+
+
+@infer.register
+def _(layer: Gather, inputs: Sequence[TensorType]) -> TensorType:
+    x = one_input(layer, inputs)
+    if not layer.shape or layer.positions.shape != (prod(layer.shape),):
+        raise SpicaError(f"{layer.name}: {layer.positions.shape} positions do not fill an output of {layer.shape}")
+    if layer.positions.max() >= prod(x.shape):
+        raise SpicaError(f"{layer.name}: position {layer.positions.max()} is not within {x}")
+    if x.per_tensor:
+        return replace(x, shape=layer.shape)
+    channels = np.where(layer.positions < 0, -1, layer.positions % x.channels).reshape(-1, layer.shape[-1])
+    own = channels.max(axis=0)
+    if ((channels != own) & (channels >= 0)).any():
+        raise SpicaError(f"{layer.name}: mixes channels of different exponents; quantise per tensor")
+    frac_bits, scale = (np.broadcast_to(v, (x.channels,))[np.maximum(own, 0)] for v in (x.frac_bits, x.scale))
+    return TensorType(layer.shape, x.bits, x.signed, frac_bits.astype(np.int64), scale.astype(np.float32))
+
+
+@forward_integer.register
+def _(layer: Gather, inputs: Sequence[NDArray], types: Sequence[TensorType], ops: Ops) -> NDArray:
+    return ops.gather(inputs[0], layer.positions, layer.shape)

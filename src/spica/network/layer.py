@@ -67,6 +67,9 @@ class Ops(Protocol):
     def add(self, a: NDArray, b: NDArray, shifts: tuple[NDArray, NDArray], value_bits: int) -> NDArray:
         """Add two tensors after shifting each to the left, saturated to ``value_bits``."""
 
+    def multiply(self, a: NDArray, b: NDArray) -> NDArray:
+        """Multiply two tensors; the second may have axes of one."""
+
     def look_up(self, x: NDArray, table: NDArray, lowest: int) -> NDArray:
         """Replace each value by its entry in ``table``, whose first entry is that of ``lowest``."""
 
@@ -81,6 +84,9 @@ class Ops(Protocol):
 
     def take(self, x: NDArray, axis: int, positions: range) -> NDArray:
         """Keep some positions of one axis."""
+
+    def gather(self, x: NDArray, positions: NDArray, shape: tuple[int, ...]) -> NDArray:
+        """Put the values at some positions, or zeros, in another order and shape."""
 
     def to_float(self, x: NDArray, kind: TensorType) -> NDArray:
         """Return the real numbers (float32) that integers of a type stand for."""

@@ -7,7 +7,7 @@ from spica.network import Network
 from spica.passes.activation_fusion import fuse_activation
 from spica.passes.base import Pipeline
 from spica.passes.embedding_fusion import merge_embeddings
-from spica.passes.padding_folding import fold_padding
+from spica.passes.padding_folding import fold_padding, padding_to_gather
 from spica.passes.pooling_fusion import fuse_pooling
 from spica.passes.scale_folding import fold_scale
 from spica.passes.scale_lowering import scale_to_depthwise
@@ -16,13 +16,13 @@ from spica.passes.softmax_removal import remove_softmax
 PASSES = (remove_softmax, fold_padding, fold_scale, merge_embeddings, fuse_activation, fuse_pooling)
 
 FUSE = Pipeline(fuse_activation, fuse_pooling, until_stable=True)
-PREPARE = Pipeline(Pipeline(*PASSES, until_stable=True), scale_to_depthwise, FUSE)
+PREPARE = Pipeline(Pipeline(*PASSES, until_stable=True), scale_to_depthwise, padding_to_gather, FUSE)
 
 
 def prepare(net: Network) -> Network:
     """Return an equal float network that is ready to be quantised: folded, fused, without a softmax at the end.
 
-    Scales that no neighbour can take in become depthwise convolutions.
+    Scales that no neighbour can take in become depthwise convolutions, and padding becomes a ``Gather``.
     """
     return PREPARE.run(net).network
 
@@ -40,6 +40,7 @@ __all__ = [
     "fuse_activation",
     "fuse_pooling",
     "merge_embeddings",
+    "padding_to_gather",
     "prepare",
     "remove_softmax",
     "scale_to_depthwise",

@@ -14,12 +14,14 @@ step           accumulator or output                                          pr
 ``Conv``       sum over window and channels of ``x * kernel``                 ``convolve``
 ``Depthwise``  sum over window of ``x * kernel``, channel by channel          ``convolve_depthwise``
 ``Add``        ``a * 2**shift_a + b * 2**shift_b``                            ``add``
+``Multiply``   ``a * b``                                                      ``multiply``
 ``Lut``        ``table[x - lowest]``, or ``x`` itself                         ``look_up``
 ``SumPixels``  sum over rows and columns                                      epilogue's ``average``
 ``Attention``  values mixed by a softmax of queries and keys                  ``attend``
 ``Normalize``  each token less its mean, over its mean absolute deviation     ``normalise``
 ``Scan``       ``state = factor * state + x`` at every time step              ``Reference.scan``
 ``Copy``       ``y[start + i * step] = x.flat[offset + i . strides]``         ``permute``, ``take``, ``dilate``, ...
+``Gather``     ``y.flat[i] = x.flat[positions[i]]``, or zero                   ``gather``
 ``Pool``       maximum over every window                                      epilogue's ``pool``
 =============  =============================================================  ======================================
 """
@@ -281,9 +283,12 @@ class Accumulate(Step, abstract=True):
     """A step that makes accumulators and writes what its epilogue makes of them.
 
     Attributes:
+        alike: whether all that it reads has one shape.
         sums: range of the accumulators.
         epilogue: takes each accumulator to a value of the output.
     """
+
+    alike: ClassVar[bool] = True
 
     sums: Range
     epilogue: Epilogue
@@ -313,7 +318,7 @@ class Accumulate(Step, abstract=True):
     def problems(self, x: Sequence[Tensor], y: Sequence[Tensor]) -> Iterator[str]:
         """Yield what is wrong with the epilogue, with inputs of several shapes, and then as any step."""
         yield from self.epilogue.problems(y[0].shape[2])
-        if len({tensor.shape for tensor in x}) > 1:
+        if self.alike and len({tensor.shape for tensor in x}) > 1:
             yield f"its inputs must have one shape; got {[tensor.shape for tensor in x]}"
         yield from super().problems(x, y)
 

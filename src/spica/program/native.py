@@ -123,6 +123,7 @@ ADD_STEP: dict[type[Step], Callable[[Any, _Builder], None]] = {
     steps.Conv: lambda s, to: to.native.convolve(*s.numbers, to.event_lists(s), s.kernel, *_window(s), *_epilogue(s)),
     steps.Depthwise: lambda s, to: to.native.depthwise(*s.numbers, s.kernel, *_window(s), *_epilogue(s)),
     steps.Add: lambda s, to: to.native.add(*s.numbers, *(shift.tolist() for shift in s.shifts), *_epilogue(s)),
+    steps.Multiply: lambda s, to: to.native.multiply(*s.numbers, *_epilogue(s)),
     steps.Lut: lambda s, to: to.native.map(
         *s.numbers, () if s.table is None else s.table.tolist(), s.lowest, *_epilogue(s)
     ),
@@ -131,6 +132,7 @@ ADD_STEP: dict[type[Step], Callable[[Any, _Builder], None]] = {
     steps.Normalize: lambda s, to: to.native.normalise(*s.numbers, *_epilogue(s)),
     steps.Pool: lambda s, to: to.native.max_pool(*s.numbers, s.size, *_window(s)),
     steps.Copy: lambda s, to: to.copy(s),
+    steps.Gather: lambda s, to: to.native.gather(*s.numbers, s.positions),
     steps.Scan: lambda s, to: to.scan(s),
 }  # fmt: skip
 """How each kind of step is added."""

@@ -133,6 +133,25 @@ class Add(Accumulate):
         return primitives.add(x[0], x[1], self.shifts, 62)
 
 
+class Multiply(Accumulate):
+    """``y[i, j, c] = a[i, j, c] * b[i, j, c]``; rows, columns or channels of ``b`` are one where all of them are."""
+
+    reads, alike = 2, False
+
+    def sums_range(self, x: Sequence[Tensor]) -> Range:
+        """Return the range of the products of both ranges' ends."""
+        ends = [a * b for a in x[0].range for b in x[1].range]
+        return min(ends), max(ends)
+
+    def _problems(self, x: Sequence[Tensor]) -> Iterator[str]:
+        if any(n not in (1, m) for m, n in zip(x[0].shape, x[1].shape)):
+            yield f"a tensor of {x[1].shape} does not spread over one of {x[0].shape}"
+
+    def accumulate(self, x: Sequence[NDArray]) -> NDArray:
+        """Run ``primitives.multiply``."""
+        return primitives.multiply(x[0], x[1])
+
+
 class Lut(Accumulate):
     """``y = table[x - lowest]``; without a table ``y = x``, so that its epilogue alone remains. ``table`` is int64."""
 
@@ -324,6 +343,32 @@ class Copy(Step):
         places = self.offset + sum(index * stride for index, stride in zip(indices, self.strides))
         made[:, *self.places] = x[0].reshape(len(made), -1)[:, places]
         return [made]
+
+
+class Gather(Step):
+    """``y.flat[i] = x.flat[positions[i]]``, or zero where that is -1; ``shape`` is that of ``y``."""
+
+    positions: NDArray[np.int64]
+    shape: Shape
+
+    def output_shapes(self, x: Sequence[Tensor]) -> tuple[Shape, ...]:
+        """Return the shape that it is given."""
+        return (self.shape,)
+
+    def output_range(self, x: Sequence[Tensor]) -> Range:
+        """Return the range of the input, with zero where a position is none."""
+        low, high = x[0].range
+        return (min(low, 0), max(high, 0)) if self.positions.min() < 0 else (low, high)
+
+    def _problems(self, x: Sequence[Tensor]) -> Iterator[str]:
+        if self.positions.shape != (np.prod(self.shape),):
+            yield f"{len(self.positions)} positions do not fill an output of {self.shape}"
+        elif self.positions.min() < -1 or self.positions.max() >= x[0].size:
+            yield "gathers values from places that its input does not have"
+
+    def compute(self, x: Sequence[NDArray], y: Sequence[NDArray]) -> Sequence[NDArray]:
+        """Run ``primitives.gather``."""
+        return [primitives.gather(x[0], self.positions, self.shape)]
 
 
 class Pool(Step):

@@ -149,6 +149,10 @@ class Tracer:
         left, right = (_each(shift, a.shape[-1]) for shift in shifts)
         return self._sums(steps.Add, a, b, shifts=(left, right))
 
+    def multiply(self, a: Value, b: Value) -> Value:
+        """Trace ``primitives.multiply``."""
+        return self._sums(steps.Multiply, a, b)
+
     def look_up(self, x: Value, table: NDArray, lowest: int) -> Value:
         """Trace ``primitives.look_up``."""
         return self._sums(steps.Lut, x, table=np.asarray(table, np.int64), lowest=lowest)
@@ -188,6 +192,12 @@ class Tracer:
         offset = positions.start * strides[axis]
         sizes[axis], strides[axis] = len(positions), strides[axis] * positions.step
         return self._moved(x, sizes, strides, offset)
+
+    def gather(self, x: Value, positions: NDArray, shape: tuple[int, ...]) -> Value:
+        """Trace ``primitives.gather``."""
+        step = self._step(steps.Gather, x, positions=positions, shape=image_shape((1, *shape)))
+        (made,) = self._write(step, step.output_range(self._read(step)))
+        return replace(x, shape=(1, *shape), tensor=made)
 
     def dilate(self, x: Value, strides: Pair, padding: Padding) -> Value:
         """Trace ``primitives.dilate``."""

@@ -171,6 +171,13 @@ class Primitives:
         left, right = (v.tensor * ops.convert_to_tensor((1 << s).astype(self.dtype)) for v, s in zip((a, b), shifts))
         return Value(a.shape, left + right, (min(ends[:2]) + min(ends[2:]), max(ends[:2]) + max(ends[2:])))
 
+    def multiply(self, a: Value, b: Value) -> Value:
+        """Multiply tensors, see ``primitives.multiply``."""
+        ends = [x * y for x in a.range for y in b.range]
+        if max(map(abs, ends)) >= 1 << 30:
+            raise SpicaError(f"{self.layer}: multiplies integers too wide to train; use fewer bits")
+        return Value(a.shape, a.tensor * b.tensor, (min(ends), max(ends)))
+
     def concatenate(self, arrays: Sequence[Value], dtype: Any) -> Value:
         """Join tensors by their channels."""
         shape = (*arrays[0].shape[:-1], sum(a.shape[-1] for a in arrays))
@@ -186,6 +193,12 @@ class Primitives:
         """Take positions along an axis."""
         shape = (*x.shape[: axis + 1], len(positions), *x.shape[axis + 2 :])
         return replace(x, shape=shape, tensor=ops.take(x.tensor, np.array(positions), axis=axis + 1))
+
+    def gather(self, x: Value, positions: NDArray[np.int64], shape: tuple[int, ...]) -> Value:
+        """Put values, or zeros, in another order, see ``primitives.gather``."""
+        flat = ops.pad(ops.reshape(x.tensor, (-1, prod(x.shape[1:]))), ((0, 0), (1, 0)))
+        tensor = ops.reshape(ops.take(flat, (positions + 1).astype(np.int32), axis=1), (-1, *shape))
+        return replace(x, shape=(1, *shape), tensor=tensor, range=(min(x.range[0], 0), max(x.range[1], 0)))
 
     def dilate(self, x: Value, strides: Pair, padding: Padding) -> Value:
         """Put zeros between pixels, see ``primitives.dilate``."""

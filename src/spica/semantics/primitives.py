@@ -219,6 +219,11 @@ def add(a: NDArray, b: NDArray, shifts: tuple[NDArray, NDArray], value_bits: int
     return left + right
 
 
+def multiply(a: NDArray, b: NDArray) -> NDArray[np.int64]:
+    """Multiply two arrays; axes of one of the second spread over the first."""
+    return a.astype(np.int64) * b
+
+
 def look_up(x: NDArray, table: NDArray, lowest: int) -> NDArray:
     """Return the entry of ``table`` for each value of ``x``; the first entry is that of ``lowest``."""
     return table[x.astype(np.int64) - lowest]
@@ -237,6 +242,12 @@ def permute(x: NDArray, axes: tuple[int, ...]) -> NDArray:
 def take(x: NDArray, axis: int, positions: range) -> NDArray:
     """Take some positions of one axis, which counts from 0 and leaves the batch out."""
     return np.take(x, positions, axis=axis + 1)
+
+
+def gather(x: NDArray, positions: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray:
+    """Return the values of each sample at ``positions``, zero where one is -1, in another shape."""
+    values = x.reshape(len(x), -1)[:, np.maximum(positions, 0)]
+    return np.where(positions < 0, np.zeros((), x.dtype), values).reshape(len(x), *shape)
 
 
 def dilate(x: NDArray, strides: Pair, padding: Padding) -> NDArray:

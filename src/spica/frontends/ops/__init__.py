@@ -4,10 +4,10 @@
 numpy weights, refuses what cannot be, lowers what no layer has (dilation, groups, depth multipliers, ...), and returns
 a view. A front end is a table that says how a framework spells these operations, one short function for each:
 
-* to take another operation of a framework, write its spelling in that framework's table (``keras_operations.py``,
-  ``torch_operations.py``);
-* to lower something new to layers, write one method in the family it belongs to: ``weighted``, ``pointwise`` or
-  ``mixing``. Every source then has it.
+* to take another operation of a framework, write its spelling in that framework's table (``keras/operations.py``,
+  ``torch/operations.py``);
+* to lower something new to layers, write one method in the family it belongs to: ``weighted``, ``pooling``,
+  ``pointwise`` or ``mixing``. Every source then has it.
 
 Layout moves (permute, reshape, slice, split, ...) are methods of ``View`` and make no layer until one has to read what
 they moved. Operations that a framework gives in parts (attention, GELU) are put together by ``patterns``.
@@ -15,10 +15,11 @@ they moved. Operations that a framework gives in parts (attention, GELU) are put
 
 from spica.frontends.ops.mixing import Mixing
 from spica.frontends.ops.pointwise import Pointwise
+from spica.frontends.ops.pooling import Pooling
 from spica.frontends.ops.weighted import Weighted
 
 
-class GraphBuilder(Weighted, Pointwise, Mixing):
+class GraphBuilder(Pooling, Weighted, Pointwise, Mixing):
     """A float network that grows by one operation at a time; ``network`` ends it.
 
     Every operation takes ``at``, the name of the layer that it makes, which errors begin with. Images are

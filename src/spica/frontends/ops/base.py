@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
-from spica.frontends.view import View
-from spica.layers import Dense, Flatten, Reshape, Scale, Take, ZeroPad
+from spica.frontends.view import BATCH, View
+from spica.layers import Dense, Flatten, Gather, Reshape, Scale, Take, ZeroPad
 from spica.network import Layer, Network, TensorType
 from spica.network.layer import infer
 from spica.passes import merge_embeddings
@@ -70,6 +70,13 @@ class Base:
         kept = tuple(layer for layer in self.layers if layer.name in needed)
         return merge_embeddings(Network(kept, names, name))
 
+    def output_of(self, x: View, at: str) -> View:
+        """Return an output of a source with channels first: an image gets its channels last."""
+        x = self.narrowed(x, at)
+        if x.numbers.ndim == 4 and (not x.is_ordered() or x.channels_last().is_ordered()):
+            x = x.channels_last()
+        return self.whole(x, at)
+
     # -- moves that something has to read: the same move of a tensor is made once ------------------------------------
 
     def move(self, kind: type[Layer], at: str, x: View, **fields: Any) -> View:
@@ -80,21 +87,34 @@ class Base:
         return self._moved[key]
 
     def whole(self, x: View, at: str) -> View:
-        """Return the view as the whole of a tensor of its own shape."""
+        """Return the view as the whole of a tensor of its own shape; values in an order of their own are gathered."""
         x = self.narrowed(x, at)
         if x.is_whole():
             return x
         if not x.is_ordered():
-            raise SpicaError(f"{at}: the axes of {x.tensor!r} are in an order of their own; put channels last again")
+            return self.gathered(x, at)
         if len(x.sizes) == 1:
             return self.move(Flatten, x.label or f"{at}/flatten", x)
         name = x.label or f"{at}/{'tokens' if len(x.sizes) == 2 else 'image'}"
         return self.move(Reshape, name, x, shape=x.sizes)
 
+    def gathered(self, x: View, at: str, zeros: NDArray[np.bool_] | None = None) -> View:
+        """Return a tensor of the view's values in its own order; zero where ``zeros``, of its sizes, is true."""
+        first, *others = x.positions.reshape(len(x.numbers), -1)
+        samples = np.arange(len(x.numbers)).reshape(-1, *[1] * len(x.sizes))
+        apart = len(x.numbers) != BATCH or (x.numbers // x.size != samples).any() or (first != others).any()
+        refuse(at, bool(apart), "a tensor that mixes the samples of a batch", "leave the batch axis first, and whole")
+        positions = first if zeros is None else np.where(zeros.reshape(-1), -1, first)
+        key = (x.tensor, Gather, positions.tobytes(), x.sizes)
+        if key not in self._moved:
+            name = x.label or f"{at}/gather"
+            self._moved[key] = self.make(Gather, name, x, positions=positions, shape=x.sizes)
+        return self._moved[key]
+
     def image(self, x: View, at: str) -> View:
         """Return the view as a whole image ``(N, H, W, C)``."""
-        if x.numbers.ndim != 4 or not x.is_ordered():
-            raise SpicaError(f"{at}: reads an image, but its input is none, of shape {x.sizes}; give it whole images")
+        if x.numbers.ndim != 4:
+            raise SpicaError(f"{at}: reads images (N, H, W, C), but its input has the shape (N, {str(x.sizes)[1:]}")
         return self.whole(x, at)
 
     def vector(self, x: View, at: str) -> View:
@@ -118,7 +138,7 @@ class Base:
             return x
         start, stop = int(used[0]), int(used[-1]) + 1
         if len(used) != stop - start:
-            raise SpicaError(f"{at}: reads tokens that do not follow one another; take a range of them")
+            return x
         taken = self.move(Take, x.label or f"{at}/take", x, axis=0, start=start, stop=stop)
         sample, place = np.divmod(x.numbers, x.size)
         return View(taken.tensor, taken.shape, sample * taken.size + place - start * channels)

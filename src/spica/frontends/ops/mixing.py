@@ -1,4 +1,4 @@
-"""Operations on several places, tokens or tensors without a kernel: pooling, joining, padding, attention."""
+"""Operations on several tensors or tokens without a kernel: padding, joining, attention."""
 
 from __future__ import annotations
 
@@ -7,65 +7,72 @@ from collections.abc import Sequence
 import numpy as np
 
 from spica import layers
-from spica.errors import SpicaError
 from spica.frontends.ops.base import NONE, Array, Base, refuse
 from spica.frontends.view import BATCH, View
-from spica.semantics.primitives import Padding, Pair
+from spica.semantics.primitives import Padding
 
 
 class Mixing(Base):
-    """Maxima and means over places, zeros around images, tensors side by side, tokens; see ``GraphBuilder``."""
+    """Borders around images, tensors side by side, tokens; see ``GraphBuilder``."""
 
-    def max_pool(
-        self, x: View, size: Pair, strides: Pair | None = None, padding: str | Padding = "valid", *, at: str
+    def pad(self, x: View, padding: Padding, value: float = 0, mode: str = "constant", *, at: str) -> View:
+        """Put zeros around an image, ``((top, bottom), (left, right))``; negative amounts cut it.
+
+        ``mode`` "edge" repeats the border instead, "reflect" mirrors the image at it, "wrap" goes round.
+        """
+        refuse(at, bool(value), f"padding with {value}", "pad with zeros")
+        if min(map(min, padding)) < 0:
+            for axis, (before, after) in enumerate(padding, 1):
+                x = x.slice(axis, max(0, -before), x.numbers.shape[axis] - max(0, -after))
+            padding = tuple((max(0, before), max(0, after)) for before, after in padding)  # type: ignore[assignment]
+        if padding == NONE:
+            return x
+        if mode == "constant":
+            return self.make(layers.ZeroPad, at, self.image(x, at), padding=padding)
+        refuse(at, mode not in ("edge", "reflect", "wrap"), f"padding by {mode!r}", "pad with zeros")
+        return x.pad(((0, 0), *padding, (0, 0)), mode).named(at)
+
+    def pad_axes(
+        self, x: View, widths: Sequence[tuple[int, int]], value: float = 0, mode: str = "constant", *, at: str
     ) -> View:
-        """Take the largest value of each window; ``strides`` are ``size`` where left out."""
-        x, strides = self.image(x, at), strides or size
-        pool = layers.MaxPool(size=size, strides=strides, padding=self.spelled(padding, x, size, strides, at))
-        return self.make(layers.MaxPool2D, at, x, pool=pool)
-
-    def average_pool(self, x: View, size: Pair, padding: str | Padding = "valid", *, at: str) -> View:
-        """Take the mean of each window, of which there must be one: the whole image. Returns ``(N, 1, 1, C)``."""
-        x = self.image(x, at)
-        part = size != x.shape[:2] or padding not in ("valid", NONE)
-        refuse(at, part, "average pooling over part of an image", "use GlobalAveragePooling2D or a strided convolution")
-        return self.mean(x, (1, 2), keep=True, at=at)
-
-    def mean(self, x: View, axes: Sequence[int], keep: bool = False, *, at: str) -> View:
-        """Take the mean over all places of an image or over all tokens; ``keep`` leaves axes of one."""
-        x, axes = self.narrowed(x, at), sorted(axis % x.numbers.ndim for axis in axes)
-        last = np.moveaxis(x.numbers, axes, range(-len(axes), 0))
-        values = np.sort(last.reshape(*last.shape[: last.ndim - len(axes)], -1), axis=-1)
-        rows, channels = x.size // x.shape[-1], x.shape[-1]
-        sample, first = np.divmod(values[..., :1], x.size)
-        wanted = sample * x.size + first + channels * np.arange(rows)
-        if not axes or len(x.shape) not in (2, 3) or not np.array_equal(values, wanted):
-            raise SpicaError(f"{at}: a mean over axes {axes} is not supported; average whole images, or all tokens")
-        if len(x.shape) == 2:
-            x = self.move(layers.Reshape, f"{at}/row", x, shape=(1, *x.shape))
-        made = self.make(layers.GlobalAveragePooling2D, at, x)
-        numbers = (sample * channels + first)[..., 0]
-        return View(made.tensor, made.shape, np.expand_dims(numbers, axes) if keep else numbers)
-
-    def pad(self, x: View, padding: Padding, value: float = 0, *, at: str) -> View:
-        """Put zeros around an image, ``((top, bottom), (left, right))``."""
-        refuse(at, bool(value) or min(map(min, padding)) < 0, "padding other than by zeros", "pad with zeros")
-        x = self.image(x, at)
-        return x if padding == NONE else self.make(layers.ZeroPad, at, x, padding=padding)
+        """Put zeros around any axes of a tensor, ``(before, after)`` for each; channels last or first; see ``pad``."""
+        refuse(at, any(widths[0]), "padding of the batch axis", "pad other axes")
+        refuse(at, bool(value), f"padding with {value}", "pad with zeros")
+        for axis, (before, after) in enumerate(widths):
+            x = x.slice(axis, max(0, -before), x.numbers.shape[axis] - max(0, -after))
+        widths = [(max(0, before), max(0, after)) for before, after in widths]
+        first, rank = not x.is_ordered(), x.numbers.ndim
+        places = range(2, rank) if first else range(1, rank - 1)
+        if mode != "constant":
+            return x.pad(widths, mode).named(at)
+        if rank not in (3, 4) or any(sum(widths[axis]) for axis in range(rank) if axis not in places):
+            zeros = np.pad(np.zeros(x.numbers.shape, bool), widths, constant_values=True)[0]
+            padded = x.pad(widths, "edge")
+            if first and rank == 4:
+                return self.gathered(padded.channels_last(), at, np.moveaxis(zeros, 0, -1)).channels_first()
+            return self.gathered(padded, at, zeros)
+        image = x if rank == 4 else x.unsqueeze(places[0])
+        rows, columns = ((0, 0), *(widths[axis] for axis in places))[-2:]
+        made = self.pad(image.channels_last() if first else image, (rows, columns), at=at)
+        made = made.channels_first() if first else made
+        return made if rank == 4 else made.squeeze(places[0])
 
     def concat(self, parts: Sequence[View], axis: int = -1, *, at: str) -> View:
-        """Put the channels of tensors side by side; images may have theirs first, where ``axis`` says so."""
+        """Put tensors side by side: their channels, also where images have theirs first, or along any other axis."""
         rank = parts[0].numbers.ndim
-        if rank == 4 and axis in (1, -3):
+        axis %= rank
+        if rank == 4 and axis == 1 and not parts[0].is_ordered():
             return self.concat([part.channels_last() for part in parts], at=at).channels_first()
-        refuse(at, axis not in (-1, rank - 1), f"concatenation along axis {axis}", "concatenate channels")
-        if rank > 2 or all(part.is_ordered() for part in parts):
+        if axis == rank - 1 and rank > 2:
             return self.make(layers.Concatenate, at, *(self.whole(part, at) for part in parts))
-        vectors = [self.vector(part, at) for part in parts]  # their values may be in any order
+        refuse(at, axis == 0, "concatenation of samples", "concatenate along another axis")
+        # Values lie one tensor after the other in a vector, whatever their order; the view says where each belongs.
+        vectors = [self.vector(part, at) for part in parts]
         made = self.make(layers.Concatenate, at, *vectors)
         starts = np.cumsum([0, *(v.size for v in vectors)])
         places = [v.positions + start for v, start in zip(vectors, starts)]
-        return View(made.tensor, made.shape, np.concatenate(places, -1) + made.size * np.arange(BATCH)[:, None])
+        samples = np.arange(BATCH).reshape(-1, *[1] * (rank - 1))
+        return View(made.tensor, made.shape, np.concatenate(places, axis) + made.size * samples)
 
     # -- tokens (N, T, C) --------------------------------------------------------------------------------------------
 

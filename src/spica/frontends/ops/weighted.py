@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica import layers
-from spica.errors import SpicaError
 from spica.frontends.ops.base import NONE, Array, Base
 from spica.frontends.view import View
 from spica.network import Layer
@@ -106,6 +105,11 @@ class Weighted(Base):
         """
         x, kernel = self.image(x, at), dilated(kernel, window.get("dilation", (1, 1)))
         strides, padding = window.get("strides", (1, 1)), window.get("padding", "valid")
+        if isinstance(padding, tuple) and min(map(min, padding)) < 0:  # outputs beyond what the kernel reaches: zeros
+            beyond = [(max(0, -before), max(0, -after)) for before, after in padding]
+            kernel = np.pad(kernel, (*beyond, (0, 0), (0, 0)))
+            (top, bottom), (left, right) = (tuple(max(0, amount) for amount in pair) for pair in padding)
+            padding = ((top, bottom), (left, right))
         over = [size - stride for size, stride in zip(kernel.shape, strides)]
         same = tuple((o // 2, o - o // 2) for o in over)
         if min(over) >= 0 and padding in (NONE, same):
@@ -130,9 +134,7 @@ class Weighted(Base):
                 made = self.make(layers.Dense, at, x, kernel=kernel, bias=bias)
             return View(made.tensor, made.shape, rows[..., None] * filters + np.arange(filters))
         if order is None:
-            raise SpicaError(
-                f"{at}: reads parts of a tensor that are no rows of its channels; give it whole tokens or images"
-            )
+            return self.linear(self.whole(x, at), kernel, bias, at=at)
         placed = np.empty_like(kernel)
         placed[order] = kernel
         made = self.make(layers.Dense, at, self.vector(x, at), kernel=placed, bias=bias)

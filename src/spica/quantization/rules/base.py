@@ -27,7 +27,7 @@ def _(layer: WeightedLayer, net: Network) -> bool:
 
 
 @has_output_stage.register
-def _(layer: layers.Add | layers.Activation | layers.GlobalAveragePooling2D, net: Network) -> bool:
+def _(layer: layers.Add | layers.Multiply | layers.Activation | layers.GlobalAveragePooling2D, net: Network) -> bool:
     return bool(net.consumers[layer.name])
 
 
@@ -95,7 +95,9 @@ def _(layer: layers.Moves | layers.MaxPool2D | layers.Rescaling, context: LayerC
 
 
 @quantize_layer.register
-def _(layer: layers.Add | layers.GlobalAveragePooling2D | layers.Activation, context: LayerContext) -> list[Layer]:
+def _(
+    layer: layers.Add | layers.Multiply | layers.GlobalAveragePooling2D | layers.Activation, context: LayerContext
+) -> list[Layer]:
     plain, target = infer(layer, context.inputs), context.target
     field = "function" if hasattr(layer, "function") else "activation"
     changes: dict = {}

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from spica import layers
-from spica.layers.activation import gelu, table_inputs
+from spica.layers.activation import table_inputs
+from spica.layers.functions import FUNCTIONS
 from spica.layers.recurrent import BUFFER_BITS, states_of
 from spica.network import Layer, TensorType
 from spica.network.layer import infer, initial_state
@@ -19,6 +20,9 @@ EXTRA_BITS = 8
 """How much finer than the patches' the grid of tokens and positions is."""
 
 TABLE_BITS = 8
+TABLE_MARGIN = 2
+"""How much further than in the samples its entries may go."""
+
 STATE_BITS = 16
 FACTOR_BITS = 15
 """Value bits of the factors of a recurrence, all of them behind the point, as their magnitude is below 1."""
@@ -70,16 +74,24 @@ def _(layer: layers.Attention, context: LayerContext) -> list[Layer]:
 
 
 @quantize_layer.register
-def _(layer: layers.Gelu, context: LayerContext) -> list[Layer]:
-    """Make a table of one entry for every integer of the input, on the finest power-of-two grid that holds them."""
+def _(layer: layers.TableActivation, context: LayerContext) -> list[Layer]:
+    """Make a table of one entry for every integer of the input, on the finest power-of-two grid that holds them.
+
+    Entries far beyond what the samples give, such as a reciprocal's near zero, saturate.
+    """
     (x,) = context.inputs
-    values = gelu(x.to_float(table_inputs(layer.name, x)))
-    largest = max(float(np.abs(values).max()), 1e-6)
-    frac_bits = int(np.floor(np.log2(((1 << TABLE_BITS - 1) - 1) / largest)))
+    function, limit = FUNCTIONS[layer.function], (1 << TABLE_BITS - 1) - 1
+    values = np.nan_to_num(function(x.to_float(table_inputs(layer.name, x)), *layer.parameters))
+    seen = np.nan_to_num(function(context.calibration.float_input(layer), *layer.parameters))
+    largest = max(min(float(np.abs(values).max()), TABLE_MARGIN * float(np.abs(seen).max())), 1e-6)
+    frac_bits = int(np.floor(np.log2(limit / largest)))
+    values = np.clip(values, *(np.ldexp(end, -frac_bits) for end in (-limit - 1, limit)))
     table = np.rint(np.ldexp(values.astype(np.float64), frac_bits)).astype(np.int64)
     scale = np.array(2.0**-frac_bits, np.float32)
     name, read = layer.name, layer.inputs
-    return [layers.LookUp(name=name, inputs=read, table=table, table_bits=TABLE_BITS, scale=scale, function="gelu")]
+    return [
+        layers.LookUp(name=name, inputs=read, table=table, table_bits=TABLE_BITS, scale=scale, function=layer.function)
+    ]
 
 
 @quantize_layer.register

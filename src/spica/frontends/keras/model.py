@@ -1,6 +1,6 @@
 """Keras 3 models, sequential or functional, nested or not, to float networks.
 
-This follows a model; how Keras spells each operation is in ``keras_operations``.
+This follows a model; how Keras spells each operation is in ``operations``.
 """
 
 from __future__ import annotations
@@ -9,16 +9,33 @@ from collections.abc import Sequence
 from typing import Any
 
 from spica.errors import SpicaError
-from spica.frontends.keras_operations import ALONG_CHANNELS, IDENTITIES, OPERATIONS, function_of, kind_of
+from spica.frontends.keras.file import is_path, load_live, needs_keras, read_model
+from spica.frontends.keras.operations import (
+    ALONG_CHANNELS,
+    IDENTITIES,
+    IN_FRAMES,
+    OPERATIONS,
+    activate,
+    array,
+    function_of,
+    kind_of,
+)
+from spica.frontends.keras.operators import OPERATORS, options_of
 from spica.frontends.ops import GraphBuilder
 from spica.frontends.ops.base import refuse
 from spica.frontends.registry import hint
 from spica.frontends.view import View
-from spica.layers import Activation, Conv2D, Dense, Flatten, Gelu, Input, Reshape, Softmax
+from spica.layers import Activation, Conv2D, Dense, Flatten, Input, Reshape, Softmax, TableActivation
 from spica.network import Network
 
 OVER_TIME = {"CausalConv1D", "Conv3D", "DepthwiseTemporalConv", "DiagonalSSM", "TemporalConv", "TimeDistributed"}
 """Layers by which a model is known to read clips."""
+
+LOOKS_AT_CLIPS = {
+    "AveragePooling1D", "Conv1D", "Cropping1D", "DepthwiseConv1D", "Flatten", "GlobalAveragePooling1D",
+    "GlobalMaxPooling1D", "MaxPooling1D", "Reshape", "SeparableConv1D", "UpSampling1D", "ZeroPadding1D",
+}  # fmt: skip
+"""Layers of signals that need all of their time steps."""
 
 TAKES_CLIPS = OVER_TIME | {
     "Activation", "Add", "BatchNormalization", "Concatenate", "Dense", "MaxPooling3D", "ReLU", "Rescaling", "Softmax",
@@ -28,11 +45,12 @@ TAKES_CLIPS = OVER_TIME | {
 
 
 def from_keras(model: Any) -> Network:
-    """Take a built Keras 3 model as a float network.
+    """Take a Keras model as a float network.
 
     Args:
-        model: a ``keras.Model``: sequential or functional, with channels last. Nested models are inlined; dropout
-            and other layers that do nothing at inference vanish. A model of clips ``(T, ...)``, with layers over
+        model: the path of a ``.keras`` or ``.h5`` file that Keras 2 or 3 saved, for which Keras is not needed; or a
+            built ``keras.Model`` of Keras 3: sequential or functional, with channels last. Nested models are inlined;
+            dropout and other layers that do nothing at inference vanish. A model of clips ``(T, ...)`` with layers over
             time in it (those of ``spica.keras``, or causal ``Conv1D`` and ``Conv3D``), becomes the network of one
             frame, which remembers the last ones.
 
@@ -42,6 +60,8 @@ def from_keras(model: Any) -> Network:
     Raises:
         SpicaError: naming the first layer that cannot be taken and what would work instead.
     """
+    if is_path(model):
+        model = load_live(model) if needs_keras(model, OVER_TIME) else read_model(model)
     functional = getattr(model, "_functional", None) or model
     if not hasattr(functional, "_nodes_by_depth"):
         raise SpicaError(
@@ -51,7 +71,9 @@ def from_keras(model: Any) -> Network:
     _check_code(model)
     layers = functional._flatten_layers()
     kinds = set(map(kind_of, layers))
-    graph = _Walk(over_time=bool(kinds & OVER_TIME), recurrent="DiagonalSSM" in kinds)
+    # Causal convolutions are of frames that come one by one, unless a layer looks at the whole clip.
+    of_clips = kinds & OVER_TIME == {"CausalConv1D"} and bool(kinds & LOOKS_AT_CLIPS)
+    graph = _Walk(over_time=bool(kinds & OVER_TIME) and not of_clips, recurrent="DiagonalSSM" in kinds)
     graph.add_model(functional)
     return graph.network([graph.output(tensor) for tensor in functional.outputs], model.name)
 
@@ -83,6 +105,9 @@ class _Walk(GraphBuilder):
                 if id(tensor) not in self.tensors:  # a nested model's input is bound by the call to it
                     self.tensors[id(tensor)] = self._source(layer, tensor), 0
             return
+        if not _is_layer(layer):
+            self.tensors[id(node.outputs[0])] = self._computed(layer, node)
+            return
         _check_call(node)
         if type(layer).__name__ == "TimeDistributed":
             layer, self.in_frame = layer.layer, True
@@ -113,15 +138,36 @@ class _Walk(GraphBuilder):
         if self.over_time and not self.in_frame and kind not in TAKES_CLIPS:
             fix = hint(kind) or "wrap it in TimeDistributed"
             raise SpicaError(f"{layer.name}: Keras layer {kind} would mix frames; {fix}")
-        _check_axis(layer, len(node.input_tensors[0].shape) - (layer is not node.operation))
+        if kind in ALONG_CHANNELS or (self.over_time and kind in IN_FRAMES):
+            shape = node.input_tensors[0].shape
+            rank = inputs[0][0].numbers.ndim if shape is None else len(shape)
+            _check_axis(layer, rank - (layer is not node.operation))
         _check_beginning(layer, max(zeros for _, zeros in inputs))
         first = getattr(layer, "data_format", "channels_last") != "channels_last"
         refuse(layer.name, first, "channels_first", "use channels_last")
         made, begins = convert(self, at, layer, *(x for x, _ in inputs)), _zeros_before(layer)
         if kind == "Activation" or not hasattr(layer, "activation"):
             return made, begins
-        function = function_of(layer)
-        return self.activation(made, function, at=at, name=f"{made.tensor}/{function}"), begins
+        return activate(self, at, layer, made, f"{made.tensor}/{function_of(layer)}"), begins
+
+    def _computed(self, operation: Any, node: Any) -> tuple[View, int]:
+        """Return what an operator gives, and how many frames of zeros its clips begin with."""
+        at, kind = operation.name, type(operation).__name__
+        convert = OPERATORS.find(kind, at)
+        if self.over_time and kind not in TAKES_CLIPS:
+            raise SpicaError(f"{at}: Keras operation {kind} would mix frames; use layers of keras.layers")
+
+        def value(argument: Any) -> Any:
+            if isinstance(argument, list | tuple):
+                return [value(a) for a in argument]
+            if _is_tensors(argument):
+                return self.tensors[id(argument)][0]
+            return array(argument) if hasattr(argument, "shape") else argument
+
+        arguments = [value(a) for a in node.arguments.args]
+        arguments += [value(a) for name, a in node.arguments.kwargs.items() if name not in options_of(operation)]
+        begins = max(self.tensors[id(tensor)][1] for tensor in node.input_tensors)
+        return convert(self, at, operation, *arguments), begins
 
     def _source(self, layer: Any, tensor: Any) -> View:
         """Return an input: of one sample, or of one frame of a clip, which is then an image."""
@@ -138,23 +184,20 @@ class _Walk(GraphBuilder):
         found, zeros = self.tensors[id(tensor)]
         if zeros:
             raise SpicaError(f"{found.tensor}: the output's clips begin with zeros; leave the padding before it out")
-        vector = self.over_time and len(tensor.shape) == 3
+        vector = self.over_time and tensor.shape is not None and len(tensor.shape) == 3
         return _as_vector(self, found) if vector and len(found.sizes) > 1 else found
 
 
-def _check_call(node: Any) -> None:
-    """Refuse what a layer is called with beside tensors, and operations that are no layers; a sum of two is one."""
-    import keras
+def _is_layer(operation: Any) -> bool:
+    return any(cls.__name__ in ("Layer", "Model") for cls in type(operation).__mro__)
 
-    layer, kind = node.operation, type(node.operation).__name__
+
+def _check_call(node: Any) -> None:
+    """Refuse what a layer is called with beside tensors."""
     named = [*(("an argument", value) for value in node.arguments.args), *node.arguments.kwargs.items()]
     options = [n for n, v in named if n != "training" and v is not None and v is not False and not _is_tensors(v)]
-    if isinstance(layer, keras.Layer):
-        if options:
-            raise SpicaError(f"{layer.name}: is called with {options[0]}, which is not supported; leave it out")
-    elif kind != "Add" or options or len(node.input_tensors) != 2:
-        fix = "Rescaling(1, offset) adds a constant" if kind == "Add" else "use one"
-        raise SpicaError(f"{layer.name}: the operation {kind} is none of keras.layers; {fix}")
+    if options:
+        raise SpicaError(f"{node.operation.name}: is called with {options[0]}, which is not supported; leave it out")
 
 
 def _check_code(layer: Any) -> None:
@@ -179,7 +222,7 @@ def _check_axis(layer: Any, rank: int) -> None:
     """Refuse a layer that normalises or joins along another axis than the channels of tensors of ``rank`` axes."""
     axis = getattr(layer, "axis", -1)
     axes = {*axis} if isinstance(axis, list | tuple) else {axis}
-    if type(layer).__name__ in ALONG_CHANNELS and not axes <= {-1, rank - 1}:
+    if not axes <= {-1, rank - 1}:
         raise SpicaError(f"{layer.name}: axis {axis} is not supported; use the last axis, which holds the channels")
 
 
@@ -214,7 +257,7 @@ def _as_vector(g: GraphBuilder, x: View) -> View:
     Where a dense layer makes it, that reads plain channels already.
     """
     layer = g.layer(x.tensor)
-    while isinstance(layer, Softmax | Activation | Gelu):
+    while isinstance(layer, Softmax | Activation | TableActivation):
         layer = g.layer(layer.inputs[0])
     readers = sum(layer.name in other.inputs for other in g.layers)
     point = isinstance(layer, Dense) or (isinstance(layer, Conv2D) and layer.kernel.shape[:2] == (1, 1))

@@ -1,7 +1,7 @@
 """PyTorch modules to float networks, through the graph that ``torch.export`` makes of them.
 
 PyTorch has channels first, and cuts and turns tensors at will; see ``view`` for how that becomes channels last. How it
-spells each operation is in ``torch_operations``.
+spells each operation is in ``operations``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from spica.errors import SpicaError
 from spica.frontends.ops import GraphBuilder
 from spica.frontends.patterns import Part
-from spica.frontends.torch_operations import IDENTITIES, MOVES, OPERATIONS, SEVERAL
+from spica.frontends.torch.operations import IDENTITIES, MOVES, OPERATIONS, SEVERAL
 from spica.frontends.view import View
 from spica.layers import Input
 from spica.network import Network
@@ -152,6 +152,8 @@ class _Walk(GraphBuilder):
         if name == "getitem":
             return args[0][args[1]]
         read = MOVES.get(name) or OPERATIONS.find(name, at)
+        if name not in SEVERAL and args and isinstance(args[0], Part):
+            args = [args[0].completed(self, at), *args[1:]]
         others = [v for v in _leaves([*args[1:], *options.values()]) if isinstance(v, View | Part)]
         if name not in SEVERAL and (others or not isinstance(args[0], View)):
             raise SpicaError(f"{at}: {name} is taken where only its first argument, whole, depends on the input")
@@ -173,14 +175,10 @@ class _Walk(GraphBuilder):
         """Return an output with channels last."""
         found = self.value(node)
         if isinstance(found, Part):
-            raise SpicaError(f"{node}: the output is {found.half}; complete it")
+            found = found.completed(self, str(node))
         if not isinstance(found, View):
             raise SpicaError(f"{node}: an output that does not depend on the input cannot be taken")
-        found = self.narrowed(found, str(node))
-        ordered = [x for x in (found.channels_last(), found)[found.numbers.ndim != 4 :] if x.is_ordered()]
-        if not ordered:
-            raise SpicaError(f"{node}: the output's axes are in an order of their own; give images as (N, C, H, W)")
-        return ordered[0]
+        return self.output_of(found, str(node))
 
 
 def _operation(node: Any) -> str:
