@@ -68,6 +68,14 @@ def test_summary_devices_check_and_map(files, monkeypatch, capsys):
     assert code == 0 and json.loads(out)["nps"] == 4
 
 
+def test_import_takes_files_of_other_tools(files, monkeypatch, capsys):
+    code, out, _ = call(monkeypatch, capsys, "import", files / "digits.keras", "-o", files / "float.spica", "--json")
+    facts = json.loads(out)
+    assert code == 0 and not facts["integer"] and len(spica.load(files / "float.spica")) == facts["layers"]
+    code, text, _ = call(monkeypatch, capsys, "summary", files / "digits.keras")
+    assert code == 0 and "float network" in text
+
+
 def test_check_exits_with_1_where_rules_are_broken(files, monkeypatch, capsys):
     eight = spica.quantize(spica.from_keras(build_digit_classifier()), np.load(files / "x.npy"))
     eight.save(files / "eight.spica")
@@ -98,7 +106,6 @@ def test_check_exits_with_1_where_rules_are_broken(files, monkeypatch, capsys):
             ["quantize", "{}/digits.keras", "--samples", "{}/x.npy", "-o", "{}/o.spica", "--device", "AKD1500"],
             "--device changes nothing without --budget",
         ),
-        (["summary", "{}/digits.keras"], "is a ZIP archive, such as a .keras model, not a .spica file; spica quantize"),
         (["evaluate", "{}/digits.spica", "--samples", "{}/x.npy", "--labels", "{}/x.npy"], "labels have shape"),
         (["explore", "{}/digits.spica", "--vary", "nodes=1,2", "--workers", "-1"], "workers is -1"),
         (["explore", "{}/digits.spica", "--vary", "nodes=1", "--address", "nonsense"], "nonsense"),

@@ -197,7 +197,7 @@ def test_a_file_is_known_by_what_it_holds(tmp_path, keras):
     net = spica.from_file(saved(model, tmp_path / "model.h5"))
     net.save(tmp_path / "net.spica")
     same_network(spica.from_file(tmp_path / "net.spica"), net)
-    for name, message in (("model.pt", "can hold code"), ("model.txt", "none of the files that Spica reads")):
+    for name, message in (("model.pt", "can hold code"), ("model.txt", "not a whole .spica file")):
         (tmp_path / name).write_bytes(b"x")
         with pytest.raises(spica.SpicaError, match=message):
             spica.from_file(tmp_path / name)

@@ -55,7 +55,7 @@ def teach(
     """Draw signs in the browser, teach them to a network, and see them recognised."""
     from spica.apps.teach import Lesson, serve
 
-    with serve(Lesson(spica.load(network)), output or network, port) as server:
+    with serve(Lesson(spica.from_file(network)), output or network, port) as server:
         address = f"http://127.0.0.1:{server.server_port}/"
         typer.echo(f"{address} (Ctrl-C ends)")
         if browse:

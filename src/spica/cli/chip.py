@@ -53,7 +53,7 @@ def check(
     json: Json = False,
 ) -> None:
     """Check a network against the rules of a device; exit code 1 if it breaks any."""
-    net = spica.load(network)
+    net = spica.from_file(network)
     x = None if samples is None else read_array(samples)
     if fix is None:
         found = spica.check(net, device, x)
@@ -84,7 +84,7 @@ def map(
     json: Json = False,
 ) -> None:
     """Map a network to a device, run samples on it, and show what they cost."""
-    chip = spica.map(spica.load(network), device, mode=mode, passes=passes, chips=chips, fit_memory=fit_memory)
+    chip = spica.map(spica.from_file(network), device, mode=mode, passes=passes, chips=chips, fit_memory=fit_memory)
     if samples is None:
         statistics = chip.estimate(TYPICAL_DENSITY if density is None else density)
     else:
@@ -115,7 +115,7 @@ def explore(
         refuse_unread("where samples are given", density=density)
     if address is not None:
         refuse_unread("where a cluster shares the work", workers=workers)
-    net, x = spica.load(network), None if samples is None else read_array(samples)
+    net, x = spica.from_file(network), None if samples is None else read_array(samples)
     shares = TYPICAL_DENSITY if density is None else density
     if sensitivity:
         refuse_unread("with --sensitivity", vary=vary or None, picture=picture, workers=workers, address=address)

@@ -74,7 +74,7 @@ def analyze(
     json: Json = False,
 ) -> None:
     """Show what quantising did to each layer: its error, and with labels the accuracy that it costs."""
-    found = report.analyze(spica.from_file(model), spica.load(network), read_array(samples), read_labels(labels))
+    found = report.analyze(spica.from_file(model), spica.from_file(network), read_array(samples), read_labels(labels))
     if page is not None:
         known = {"float": found.float_accuracy, "integers": found.accuracy}
         report.write_page(

@@ -18,7 +18,9 @@ from spica.hardware import cost
 from spica.quantization import Recipe
 from spica.util.files import write_atomically
 
-NetworkFile = Annotated[Path, typer.Argument(help="A .spica file.", metavar="NETWORK")]
+NetworkFile = Annotated[
+    Path, typer.Argument(help="A network: .spica, .onnx, .keras, .h5 or .tflite.", metavar="NETWORK")
+]
 Samples = Annotated[Path, typer.Option("--samples", help="Inputs as a .npy array, batch axis first.")]
 Labels = Annotated[Path | None, typer.Option(help="Class indices as a .npy array.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The file to write.")]
@@ -28,15 +30,28 @@ Threads = Annotated[int | None, typer.Option(help="Threads of the native engine;
 
 def summary(network: NetworkFile, json: Json = False) -> None:
     """Show a network's layers, types, parameters and multiply-accumulates."""
-    net = spica.load(network)
+    net = spica.from_file(network)
     layers = [
         {"name": r.name, "kind": type(r).__name__, "output": str(net.types[r.name]), "macs": net.macs(r)} for r in net
     ]
     emit({"name": net.name, "integer": net.is_integer, "layers": layers}, net.summary(), json)
 
 
+def import_(
+    model: Annotated[Path, typer.Argument(help="A .onnx, .keras, .h5 or .tflite file.", metavar="FILE")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The .spica file to write.")] = None,
+    json: Json = False,
+) -> None:
+    """Take a model file of another tool as a network: float, or integer where quantizeml has quantised it."""
+    net = spica.from_file(model)
+    output = output or Path(model.stem).with_suffix(".spica")
+    net.save(output)
+    facts = {"network": str(output), "name": net.name, "integer": net.is_integer, "layers": len(net)}
+    emit(facts, f"{net.summary()}\nwritten to {output}", json)
+
+
 def quantize(
-    model: Annotated[Path, typer.Argument(help="A float network: a .keras or a .spica file.")],
+    model: Annotated[Path, typer.Argument(help="A float network: a .spica, .onnx, .keras, .h5 or .tflite file.")],
     samples: Samples,
     output: Output,
     weights: Annotated[int, typer.Option(help="Bits of the weights.")] = 8,
@@ -96,7 +111,7 @@ def finetune(
     json: Json = False,
 ) -> None:
     """Fine-tune an integer classifier (quantisation-aware training with Keras)."""
-    net, x, y = spica.load(network), read_array(samples), read_labels(labels)
+    net, x, y = spica.from_file(network), read_array(samples), read_labels(labels)
     options: dict[str, Any] = {"epochs": epochs, "learning_rate": learning_rate, "sparsity": sparsity}
     reference = None if teacher is None else spica.from_file(teacher)
     tuned = spica.finetune(net, x, y, net=reference, checkpoint=checkpoint, **options)
@@ -118,7 +133,7 @@ def run(
     json: Json = False,
 ) -> None:
     """Run a network on samples and save its outputs (float32)."""
-    net = spica.load(network)
+    net = spica.from_file(network)
     y = net.forward(read_array(samples), engine=engine, threads=threads)
     if isinstance(y, list):
         raise SpicaError(f"{network}: has {len(y)} outputs; use spica.load and forward in Python")
@@ -137,7 +152,7 @@ def export(
     """Write an integer network as another tool's file, exactly or not at all."""
     if to != "quantizeml":
         raise SpicaError(f"format {to!r} is unknown; choose quantizeml")
-    to_quantizeml(spica.load(network), output)
+    to_quantizeml(spica.from_file(network), output)
     emit({"output": str(output), "format": to}, f"written to {output}", json)
 
 
@@ -150,7 +165,7 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Measure a classifier's accuracy."""
-    net, x, y = spica.load(network), read_array(samples), read_array(labels)
+    net, x, y = spica.from_file(network), read_array(samples), read_array(labels)
     accuracy = net.evaluate(x, y, engine=engine, threads=threads)
     emit({"accuracy": accuracy, "samples": len(x)}, f"accuracy {accuracy:.2%} on {len(x):,} samples", json)
 

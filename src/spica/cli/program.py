@@ -25,7 +25,7 @@ def program(
     json: Json = False,
 ) -> None:
     """Show the programs that the native engine runs an integer network as: every step, its range and its bits."""
-    net = spica.load(network)
+    net = spica.from_file(network)
     if not net.is_integer:
         raise SpicaError(f"{network}: a float network has no program; quantise it first")
     facts: list[dict[str, Any]] = []

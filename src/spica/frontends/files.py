@@ -12,11 +12,9 @@ from spica.frontends.onnx import from_onnx
 from spica.frontends.onnx.graph import uses_domain
 from spica.frontends.quantizeml import from_quantizeml
 from spica.frontends.quantizeml.onnx_file import DOMAIN
+from spica.frontends.tflite import from_tflite
 from spica.network import Network
 from spica.network.file import load
-
-READ = ".spica, .keras, .h5, .onnx"
-"""Suffixes of the files that are read."""
 
 
 def from_file(path: str | PathLike[str]) -> Network:
@@ -24,7 +22,7 @@ def from_file(path: str | PathLike[str]) -> Network:
 
     Args:
         path: a ``.spica`` file; a ``.keras`` or ``.h5`` file of Keras 2, Keras 3 or quantizeml; or an ``.onnx`` file,
-            float, of integers, or of quantizeml.
+            float, of integers, or of quantizeml; or a ``.tflite`` file.
 
     Raises:
         SpicaError: where the file is of no such kind, is damaged, or holds what cannot be taken; it is named.
@@ -34,11 +32,11 @@ def from_file(path: str | PathLike[str]) -> Network:
             return from_quantizeml(path) if uses_domain(path, DOMAIN) else from_onnx(path)
         case ".keras" | ".h5" | ".hdf5":
             return from_quantizeml(path) if is_quantized(path) else from_keras(path)
-        case ".spica":
-            return load(path)
+        case ".tflite":
+            return from_tflite(path)
         case ".pt" | ".pth" | ".pt2":
             raise SpicaError(
                 f"{path}: a file of PyTorch can hold code; load it yourself and give the module to spica.from_torch, "
                 "or export it with torch.onnx.export"
             )
-    raise SpicaError(f"{path}: is none of the files that Spica reads ({READ})")
+    return load(path)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Any
 
 from spica.errors import SpicaError
 
+_REST = "end the network before it and leave the rest to the host"
 _GATES = "hardware has no layer for its products of gates; leave it to the host (spica.split cuts a Keras model)"
 _TRAINING = (
     "this state-space layer is still in training form; quantise the whole model, as projections and recurrences, with "
@@ -14,19 +16,14 @@ _TRAINING = (
 )
 
 HINTS = {
-    "elu": "use ReLU",
-    "leakyrelu": "use ReLU",
-    "prelu": "use ReLU",
-    "hardswish": "use ReLU or GELU",
-    "silu": "use ReLU or GELU",
-    "swish": "use ReLU or GELU",
-    "sigmoid": "leave it out; apply it to the network's output",
-    "upsampling2d": "use a transposed convolution",
-    "conv1d": 'in Keras, over time, use padding="causal"; else write it as a 2D convolution on an image of height 1',
+    "argmax": "leave it out; Network.predict gives the class",
+    "argmin": "leave it out; take it of the outputs",
     "globalaveragepooling1d": "over time leave it out, and train on labels for every frame",
+    "lambda": "write what it does with layers, or with keras.ops",
     "globalaveragepooling3d": "leave the average over time out, and train on labels for every frame",
     "nativebatchnormlegit": "keep running statistics: BatchNorm2d(track_running_stats=True)",
     "bmm": "call MultiheadAttention with need_weights=False; give products of your own heads (N, heads, T, C)",
+    "lrn": "use batch normalisation",
     "gru": _GATES,
     "lstm": _GATES,
     "statefulprojection": _TRAINING,
@@ -68,7 +65,7 @@ class Operations(dict[str, Callable[..., Any]]):
             SpicaError: where there is none, with what to use instead.
         """
         if name not in self:
-            supported = ", ".join(sorted(known for known in self if not known.startswith("_")))
-            fix = hint(name) or f"Spica reads {supported}"
+            near = get_close_matches(name, [known for known in self if not known.startswith("_")], 3)
+            fix = hint(name) or (f"the nearest that is: {', '.join(near)}" if near else _REST)
             raise SpicaError(f"{at}: {self.what} {name} {self.refusal}; {fix}")
         return self[name]

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
+from spica.frontends.batch import own_sizes
 from spica.frontends.onnx import functions, integers, layers, moves  # noqa: F401 (each enters its operations)
-from spica.frontends.onnx.moves import own_sizes
 from spica.frontends.onnx.node import OPERATIONS, TAKES_PARTS, Node
 from spica.frontends.ops import GraphBuilder
 from spica.frontends.patterns import Part
@@ -40,7 +40,7 @@ KEEPS_LAYOUT = {
 LARGE = {"ConstantOfShape", "Expand", "Range", "Resize", "Tile", "Upsample"}
 """Operations whose result can be much larger than what they read."""
 
-MOST_FOLDED = 1 << 26
+MOST_FOLDED = 1 << 27
 """Values of the largest constant that is computed."""
 
 

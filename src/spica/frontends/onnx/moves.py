@@ -2,65 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spica.errors import SpicaError
+from spica.frontends.batch import own_sizes, reshaped
 from spica.frontends.onnx.node import Node, op, real
 from spica.frontends.ops import GraphBuilder
 from spica.frontends.ops.base import refuse
 from spica.frontends.view import BATCH, View
 
 
-def own_sizes(x: View, batch: int) -> list[int]:
-    """Return the shape of a view as the model has it, which was exported for so many samples."""
-    place = x.batch_axis()
-    return [n // BATCH * batch if place and i == place[0] else n for i, n in enumerate(x.numbers.shape)]
-
-
-def reshaped(node: Node, x: View, target: Sequence[int]) -> View:
-    """Return a view in another shape, in which the model's own number of samples may stand."""
-    place, own = x.batch_axis(), own_sizes(x, node.batch)
-    refuse(node.at, place is None, "a tensor with its samples along several axes", "leave the batch axis whole")
-    assert place is not None
-    axis, times = place
-    sizes = [
-        own[i] if n == 0 and i < len(own) and not node.get("allowzero", 0) else int(n) for i, n in enumerate(target)
-    ]
-    if -1 in sizes:
-        rest = int(np.prod([n for n in sizes if n != -1]))
-        sizes[sizes.index(-1)] = int(np.prod(own)) // max(rest, 1)
-    before, after = int(np.prod(own[:axis])) * times, own[axis + 1 :]
-    held = _batch_in(sizes, before, after, node.batch)
-    if held is None or int(np.prod(sizes)) != int(np.prod(own)):
-        raise SpicaError(
-            f"{node.at}: cannot reshape {tuple(own)} to {tuple(target)} sample by sample; keep the batch axis"
-        )
-    sizes[held] = sizes[held] // node.batch * BATCH
-    return x.reshape(sizes)
-
-
-def _batch_in(sizes: Sequence[int], before: int, after: list[int], batch: int) -> int | None:
-    """Return in which axis of a new shape the batch axis is, which has ``before`` places outside it."""
-    outer = 1
-    for i, n in enumerate(sizes):
-        if outer == before and n % batch == 0:
-            # Of one sample, the axis may as well be part of the one outside: it is, if those inside stay as they are,
-            # or if a matrix is made of rows of channels.
-            merged = i > 0 and n != batch and batch == 1 and (list(sizes[i:]) == after or len(sizes) == 2)
-            return i - 1 if merged else i
-        if before % outer == 0 and before // outer < n and n % (before // outer * batch) == 0 and outer < before:
-            return i
-        outer *= n
-    return len(sizes) - 1 if outer == before and batch == 1 else None
-
-
 @op("Reshape")
 def _reshape(g: GraphBuilder, node: Node, x: View, *_: Any) -> View:
-    return reshaped(node, x, np.atleast_1d(node.given("shape", 1)).tolist())
+    target, kept = np.atleast_1d(node.given("shape", 1)).tolist(), not node.get("allowzero", 0)
+    if kept:
+        own = own_sizes(x, node.batch)
+        target = [own[i] if n == 0 and i < len(own) else n for i, n in enumerate(target)]
+    return reshaped(x, target, node.batch, node.at)
 
 
 @op("Flatten")
