@@ -114,8 +114,8 @@ TORCHVISION = [
     "swin_t",
 ]
 BY_ONNX = [
-    "alexnet",
-    "vgg16_bn",
+    "squeezenet1_0",
+    "mnasnet0_5",
     "resnet18",
     "resnet50",
     "squeezenet1_1",

@@ -36,6 +36,8 @@ def study(case: Case, integers: bool) -> dict[str, Any]:
         net, x, wanted = case.take()
     except spica.SpicaError as error:
         return {"group": case.group, "taken": False, "why": str(error)}
+    except Exception as error:  # whatever a framework's exporter raises
+        return {"group": case.group, "exporter": f"{type(error).__name__}: {str(error).strip().splitlines()[0]:.200}"}
     facts: dict[str, Any] = {"group": case.group, "taken": True, "seconds": round(time.perf_counter() - start, 2)}
     facts |= {"layers": len(net), "macs": sum(net.macs(layer) for layer in net)}
     if wanted:
@@ -56,7 +58,7 @@ def quantised(net: spica.Network) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     for bits in (8, 4):
         try:
-            qnet = spica.quantize(net, samples, weights=bits, activations=bits, reconstruction=False, show=False)
+            qnet = spica.quantize(net, samples, weights=bits, activations=bits, reconstruction=False)
             given = spica.to_input_integers(qnet, samples[:2]) if samples.dtype != np.uint8 else samples[:2]
             pair = [qnet.forward(given, engine=engine) for engine in ("native", "reference")]
             both = zip(*(made if isinstance(made, list) else [made] for made in pair))

@@ -10,11 +10,25 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from spica import SpicaError
+from spica.frontends import from_torch
 from spica.hardware import check, fix, load_device, map_network
 from spica.hardware.legalize.fix import RULES
-from spica.layers import Conv2D, Dense, GlobalAverage, GlobalAveragePooling2D, LookUp, MaxPool2D, Requantize
+from spica.hardware.legalize.turning import CannotTurn, turned_network
+from spica.layers import (
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    GlobalAverage,
+    GlobalAveragePooling2D,
+    LookUp,
+    MaxPool,
+    MaxPool2D,
+    Requantize,
+    SeparableConv2D,
+)
 from spica.network import Network
-from support.chip_networks import conv, dense, flatten, max_pool, network, separable
+from spica.quantization import quantize
+from support.chip_networks import conv, dense, depthwise, flatten, max_pool, network, separable
 from support.float_networks import float_network
 from support.profiles import examples
 
@@ -166,3 +180,110 @@ def test_a_rule_keeps_the_outputs_wherever_it_changes_something(rule):
             for layer in before:
                 after, modified, note = rule.run(before, layer, load_device("AKD1000"))
                 assert bool(note) is modified and outputs_equal(before, after)
+
+
+def as_pytorch_pads(net: Network, draw) -> Network:
+    """The network with the padding of PyTorch: as much on both sides, or none."""
+    made = []
+    for layer in net:
+        if isinstance(layer, Conv2D | SeparableConv2D | DepthwiseConv2D):
+            height, width = layer.window
+            amounts = ((height // 2,) * 2, (width // 2,) * 2)
+            layer = replace(layer, padding=draw(st.sampled_from([amounts, "valid"])))
+        made.append(layer)
+    return Network(tuple(made), net.outputs, net.name)
+
+
+@st.composite
+def pytorchs_networks(draw):
+    """Chains of convolutions, pooling and dense layers over images of any size, padded as PyTorch does."""
+    size = draw(st.integers(18, 33)), draw(st.integers(18, 33))
+    makers = []
+    for _ in range(draw(st.integers(1, 3))):
+        pool = max_pool() if draw(st.booleans()) else None
+        kinds = [conv(4, pool=pool), conv(3, 5), conv(4, 3, 2, pool=pool), conv(4, 1, 2), separable(4, pool=pool)]
+        makers.append(draw(st.sampled_from([*kinds, depthwise(3)])))
+    makers += [flatten(), dense(3)] if draw(st.booleans()) else [conv(2)]
+    net = network((*size, 3), *makers, seed=draw(st.integers(0, 99)))
+    try:
+        changed = as_pytorch_pads(net, draw)
+        x = changed.types["input"]
+        assert x.shape and all(min(kind.shape) > 0 for kind in changed.types.values())
+    except SpicaError:  # the dense layer's weights are for images of another size
+        return net
+    return changed
+
+
+@examples(150)
+@given(pytorchs_networks())
+def test_a_turned_network_gives_the_same_integers(net):
+    try:
+        turned = turned_network(net)
+    except CannotTurn:
+        return
+    padded = [layer for layer in turned if isinstance(getattr(layer, "padding", ""), tuple)]
+    assert outputs_equal(net, turned)
+    for layer in padded:  # what is left is padded on both sides, whatever the size
+        (top, bottom), (left, right) = layer.padding
+        assert top <= bottom or left <= right or top + bottom + left + right
+
+
+@examples(100)
+@given(pytorchs_networks(), st.sampled_from(["AKD1000", "AKIDA2-6"]))
+def test_whatever_is_fixed_gives_the_same_integers(net, device):
+    fixed = fix(net, device)
+    assert fixed.largest_difference == 0 and outputs_equal(net, fixed.network)
+    assert len(fixed.report.findings) <= len(check(net, device).findings)
+
+
+def test_a_residual_network_of_pytorch_keeps_every_rule_once_turned():
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+
+    class Block(nn.Module):
+        def __init__(self, inputs, outputs):
+            super().__init__()
+            self.a, self.b = nn.Conv2d(inputs, outputs, 3, 2, 1), nn.Conv2d(outputs, outputs, 3, 1, 1)
+            self.short = nn.Conv2d(inputs, outputs, 1, 2)
+
+        def forward(self, x):
+            return torch.relu(self.b(torch.relu(self.a(x))) + self.short(x))
+
+    torch.manual_seed(0)
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 3)]
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 7, 2, 3), nn.ReLU(), nn.MaxPool2d(3, 2, 1), Block(8, 8), Block(8, 16), *head
+    ).eval()
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 64, 64, 3)).astype(np.uint8)
+    qnet = quantize(from_torch(module, torch.zeros(1, 3, 64, 64)), pixels)
+    fixed = fix(qnet, "AKIDA2-6", pixels)
+    assert "the host turns the samples" in fixed.changes[0] and fixed.largest_difference == 0
+    assert fixed.report.ok and not check(qnet, "AKIDA2-6").ok
+    chip = map_network(fixed.network, "AKIDA2-6")
+    np.testing.assert_array_equal(chip.forward(pixels[:4]), qnet.forward(pixels[:4]))
+
+
+def tutorial(*makers):
+    return network((28, 28, 1), conv(8, 3, 1, "valid", weights=8), *makers)
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        tutorial(conv(6, 3, 1, "valid", MaxPool()), flatten(), dense(10)),
+        tutorial(conv(6, 5, 1, "valid", MaxPool()), conv(5, 3, 1, "valid"), flatten(), dense(10)),
+        tutorial(separable(6, 3, 1, "valid"), separable(6, 3, 1, "valid", MaxPool()), flatten(), dense(10)),
+    ],
+)
+def test_convolutions_of_tutorials_without_padding_run_with_it(net):
+    before = str(check(net, "AKD1000"))
+    fixed = fix(net, "AKD1000")
+    assert "padding is valid" in before and fixed.report.ok
+    assert any("valid -> same; what it adds is not read" in change for change in fixed.changes)
+    assert outputs_equal(net, fixed.network)
+
+
+def test_what_reads_the_border_is_left_as_it_is():
+    net = tutorial(conv(6, 3, 1, "valid"), conv(4), flatten(), dense(10))
+    fixed = fix(net, "AKD1000")
+    assert "padding is valid" in str(fixed.report) and not any("not read" in change for change in fixed.changes)

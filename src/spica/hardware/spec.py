@@ -126,14 +126,22 @@ def _specs(net: Network) -> Iterator[tuple[str, LayerSpec]]:
         inputs = net.input_types(layer)
         spec = layer_spec(lowered(layer), inputs, net.types[layer.name])
         reads_samples = not samples.isdisjoint(layer.inputs[:1])
-        if isinstance(layer, layers.Input) or (reads_samples and isinstance(layer, RESCALING)):
+        if isinstance(layer, layers.Input) or (reads_samples and isinstance(layer, BY_HOST)):
             samples.add(layer.name)
         op_type = spec.op_type
-        if inputs and inputs[0].is_float:
+        if (inputs and inputs[0].is_float) or (
+            isinstance(layer, layers.Gather) and (reads_samples or _is_result(layer, net))
+        ):
             op_type = OpType.NONE
         elif reads_samples and op_type is OpType.CONVOLUTION and _is_picture(inputs[0]):
             op_type = OpType.INPUT_CONVOLUTION
         yield layer.name, replace(spec, op_type=op_type, reads_samples=reads_samples)
+
+
+def _is_result(layer: Layer, net: Network) -> bool:
+    """Return whether only the network's outputs are made of what a layer gives: the host moves those."""
+    readers = net.consumers[layer.name]
+    return all(isinstance(reader, layers.Dequantize) for reader in readers)
 
 
 def _is_picture(x: TensorType) -> bool:
@@ -146,6 +154,9 @@ DEPTHWISE_MEMORY_BITS = 8
 
 RESCALING = (layers.Rescaling, layers.Quantize, layers.QuantizeLinear)
 """Layers that the host applies to samples before the device has them."""
+
+BY_HOST = (*RESCALING, layers.Gather)
+"""Those, and moves of samples: an image is turned, or cut."""
 
 MOVES = (layers.Input, layers.Flatten, layers.Reshape, layers.Take, *RESCALING, layers.Dequantize)
 OP_TYPES: dict[type, OpType] = dict.fromkeys(MOVES, OpType.NONE) | {

@@ -11,9 +11,10 @@ from spica.passes.padding_folding import fold_padding, padding_to_gather
 from spica.passes.pooling_fusion import fuse_pooling
 from spica.passes.scale_folding import fold_scale
 from spica.passes.scale_lowering import scale_to_depthwise
+from spica.passes.scale_moving import move_scale
 from spica.passes.softmax_removal import remove_softmax
 
-PASSES = (remove_softmax, fold_padding, fold_scale, merge_embeddings, fuse_activation, fuse_pooling)
+PASSES = (remove_softmax, fold_padding, fold_scale, move_scale, merge_embeddings, fuse_activation, fuse_pooling)
 
 FUSE = Pipeline(fuse_activation, fuse_pooling, until_stable=True)
 PREPARE = Pipeline(Pipeline(*PASSES, until_stable=True), scale_to_depthwise, padding_to_gather, FUSE)
@@ -40,6 +41,7 @@ __all__ = [
     "fuse_activation",
     "fuse_pooling",
     "merge_embeddings",
+    "move_scale",
     "padding_to_gather",
     "prepare",
     "remove_softmax",

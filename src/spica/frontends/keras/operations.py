@@ -328,6 +328,7 @@ OPERATIONS |= {
     "DiagonalSSM": lambda g, at, layer, x: g.ssm(x, *map(array, layer.factors), at=at),
     "ELU": lambda g, at, layer, x: g.function(x, "elu", layer.alpha, at=at),
     "Flatten": lambda g, at, layer, x: x.flatten(1).named(at),
+    "LayerScale": lambda g, at, layer, x: g.affine(x, array(layer.gamma), 0, at=at),
     "LeakyReLU": lambda g, at, layer, x: g.leaky_relu(x, layer.negative_slope, at=at),
     "LayerNormalization": lambda g, at, layer, x: g.layer_norm(x, *gamma_beta(layer), layer.epsilon, at=at),
     "Permute": lambda g, at, layer, x: x.permute((0, *layer.dims)).named(at),

@@ -96,8 +96,11 @@ class Pointwise(Base):
             factors, offsets = factors.reshape(1, -1), offsets.reshape(1, -1)
         if all((rows == rows[0]).all() for rows in (factors, offsets)):
             return self._scale(x, factors[0], offsets[0], at)
-        refuse(at, (factors != 1).any() or len(x.shape) != 2, "a factor for every place", "use one a channel")
-        return self._each(TokenEmbedding, at, x, class_token=False, constants=offsets)
+        refuse(at, (factors != 1).any() or len(x.shape) == 1, "a factor for every place", "use one a channel")
+        if len(x.shape) == 2:
+            return self._each(TokenEmbedding, at, x, class_token=False, constants=offsets)
+        tokens = x.on(self.move(Reshape, f"{at}/tokens", x, shape=offsets.shape))
+        return self._each(TokenEmbedding, at, tokens, class_token=False, constants=offsets)
 
     def _scale(self, x: View, factors: Array, offsets: Array, at: str) -> View:
         """Return a factor and an offset for each channel; nothing where these undo the layer before."""

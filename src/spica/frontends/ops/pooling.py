@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from spica import layers
 from spica.frontends.ops.base import NONE, refuse
 from spica.frontends.ops.weighted import Weighted
-from spica.frontends.view import View
+from spica.frontends.view import BATCH, View
 from spica.semantics.primitives import Padding, Pair, resolve_padding
 
 
@@ -71,20 +71,48 @@ class Pooling(Weighted):
             means.append(self.depthwise_conv2d(x, kernel, strides=strides, padding=padding, at=name))
         if len(means) == 1:
             return means[0]
-        every = self.make(layers.Concatenate, f"{at}/all", *means)
-        numbers = every.numbers.reshape(-1, *counts.shape, len(divisors), x.shape[2])
-        own = np.searchsorted(divisors, counts)[None, :, :, None, None]
-        chosen = np.take_along_axis(numbers, np.broadcast_to(own, (len(numbers), *counts.shape, 1, x.shape[2])), 3)
-        return View(every.tensor, every.shape, chosen[..., 0, :], at)
+        grid = np.arange(counts.size).reshape(counts.shape)
+        return self._chosen(means, np.searchsorted(divisors, counts), grid, at)
+
+    def _chosen(self, images: Sequence[View], which: NDArray, places: NDArray, at: str) -> View:
+        """Return an image of whose pixels each is one of several images', at a place in it, counted row by row."""
+        vectors = [self.vector(image, at) for image in images]
+        every = self.make(layers.Concatenate, f"{at}/all", *vectors)
+        starts = np.cumsum([0, *(v.size for v in vectors)])
+        chosen = np.empty((*which.shape, images[0].shape[2]), np.int64)
+        for i, image in enumerate(images):
+            own = which == i
+            first = image.positions[0].reshape(-1, image.shape[2])
+            chosen[own] = starts[i] + first[places[own]]
+        samples = np.arange(BATCH).reshape(-1, 1, 1, 1)
+        return View(every.tensor, every.shape, chosen + every.size * samples, at)
 
     def adaptive_average_pool(self, x: View, size: Pair, *, at: str) -> View:
-        """Take means over as many windows as ``size`` says, which must be of one size."""
+        """Take means over as many windows as ``size`` says: they are of one size where that divides the image's.
+
+        Else window ``i`` of ``n`` over a length goes from ``floor(i * length / n)`` to ``ceil((i + 1) * length / n)``,
+        as PyTorch has it; each size of windows is a convolution, of which every place takes its own.
+        """
         x = self.image(x, at)
         if size == x.shape[:2]:
             return x
-        uneven = any(have % want for have, want in zip(x.shape, size))
-        refuse(at, uneven, f"average pooling of {x.shape[:2]} to {size}", "pool to a size that divides the image's")
-        return self.average_pool(x, (x.shape[0] // size[0], x.shape[1] // size[1]), at=at)
+        if not any(have % want for have, want in zip(x.shape, size)):
+            return self.average_pool(x, (x.shape[0] // size[0], x.shape[1] // size[1]), at=at)
+        starts, lengths = [], []
+        for have, want in zip(x.shape, size):
+            i = np.arange(want)
+            starts.append(i * have // want)
+            lengths.append(-(-(i + 1) * have // want) - starts[-1])
+        windows = sorted({(int(h), int(w)) for h in lengths[0] for w in lengths[1]})
+        means, which = [], np.zeros(size, np.int64)
+        places = np.zeros(size, np.int64)
+        for number, (height, width) in enumerate(windows):
+            kernel = np.full((height, width, x.shape[2], 1), 1 / (height * width), np.float32)
+            means.append(self.depthwise_conv2d(x, kernel, at=f"{at}/of_{height}x{width}"))
+            own = np.ix_(lengths[0] == height, lengths[1] == width)
+            which[own] = number
+            places[own] = np.add.outer(starts[0] * means[-1].shape[1], starts[1])[own]
+        return self._chosen(means, which, places, at)
 
     def mean(self, x: View, axes: Sequence[int], keep: bool = False, *, at: str) -> View:
         """Take the mean over places of an image or over all tokens; ``keep`` leaves axes of one."""

@@ -44,8 +44,8 @@ IDENTITIES = {
 }  # fmt: skip
 """Operations that do nothing at inference."""
 
-SEVERAL = {"_assert_tensor_metadata", "add", "bmm", "cat", "div", "getitem", "matmul", "mean", "mul", "pow", "rsqrt",
-           "rsub", "scaled_dot_product_attention", "softmax", "sqrt", "square", "stack", "sub"}  # fmt: skip
+SEVERAL = {"_assert_tensor_metadata", "add", "addcmul", "bmm", "cat", "div", "getitem", "matmul", "mean", "mul", "pow",
+           "rsqrt", "rsub", "scaled_dot_product_attention", "softmax", "sqrt", "square", "stack", "sub"}  # fmt: skip
 """Operations that may read several tensors, one that is not the first argument, or half-done attention."""
 
 
@@ -324,12 +324,18 @@ def _elu(g: GraphBuilder, at: str, x: View, alpha=1, scale=1, input_scale=1) -> 
     return g.affine(g.function(x, "elu", alpha, at=at), scale, 0, at=f"{at}/scale")
 
 
+def _sum_of_product(g: GraphBuilder, at: str, x: Any, y: Any, z: Any, *, value: float = 1) -> Any:
+    product = patterns.multiply(g, f"{at}/product", y, z)
+    return patterns.add(g, at, x, product if value == 1 else patterns.multiply(g, f"{at}/value", product, value))
+
+
 OPERATIONS |= {
     "_native_batch_norm_legit_no_training": lambda g, at, x, gamma, beta, mean, variance, momentum, epsilon: [
         g.batch_norm(x.channels_last(), gamma, beta, mean, variance, epsilon, at=at).channels_first()
     ],
     "abs": _named("abs"),
     "add": _plain(patterns.add),
+    "addcmul": _sum_of_product,
     "bmm": patterns.matmul,
     "celu": _named("celu"),
     "clamp": lambda g, at, x, low=None, high=None: g.clip(x, low, high, at=at),

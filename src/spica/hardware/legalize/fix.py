@@ -11,7 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from spica.hardware.checking import Report, check
 from spica.hardware.device.load import load_device
 from spica.hardware.device.schema import Device
+from spica.hardware.legalize.borders import pad_unread
 from spica.hardware.legalize.pooling import carry_pooling, follow_pooling, pool_after_table
+from spica.hardware.legalize.turning import turn_network
 from spica.hardware.legalize.weights import grow_kernel, narrow_weights, project_by_convolution
 from spica.network import Network
 from spica.passes.base import Result
@@ -19,7 +21,10 @@ from spica.passes.base import Result
 SAMPLES = 16
 """Random samples on which a changed network is compared with the one it was."""
 
-RULES = (grow_kernel, narrow_weights, follow_pooling, carry_pooling, project_by_convolution, pool_after_table)
+RULES = (
+    grow_kernel, narrow_weights, follow_pooling, carry_pooling, project_by_convolution, pool_after_table, pad_unread,
+    turn_network,
+)  # fmt: skip
 """The rules, in the order in which they are tried on a layer."""
 
 
