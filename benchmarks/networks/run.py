@@ -70,13 +70,18 @@ def quantised(net: spica.Network) -> dict[str, Any]:
 
 
 def runs(qnet: spica.Network, device: str, x: np.ndarray) -> str:
-    """Return whether a device runs a network: "whole", "whole once fixed", or the first rule that it breaks."""
-    findings = spica.check(qnet, device)
-    if findings.ok:
+    """Return whether a device runs a network: whole, once fixed, or with how much of it split from the host's."""
+    if spica.check(qnet, device).ok:
         return "whole"
     fixed = fix(qnet, device, x)
-    after = spica.check(fixed.network, device)
-    return "whole once fixed" if after.ok else str(after.findings[0])
+    if fixed.report.ok:
+        return "whole once fixed"
+    broken = fixed.report.findings[0]
+    try:
+        share = spica.split(fixed.network, device).share
+    except spica.SpicaError:
+        share = 0.0
+    return f"{share:.0%} on the chip ({broken.layer}: {broken.reason})"
 
 
 def main() -> None:

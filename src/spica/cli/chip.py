@@ -65,7 +65,17 @@ def check(
         facts = {"changes": list(fixed.changes), "largest_difference": fixed.largest_difference}
         emit(facts | found.to_dict(), str(fixed), json)
     if not found.ok:
+        if not json:
+            typer.echo(_cut(net if fix is None else fixed.network, device))
         raise typer.Exit(1)
+
+
+def _cut(net: spica.Network, device: str) -> str:
+    """Return in words what of a network the device could run, and what its host."""
+    try:
+        return f"\nspica.split leaves the rest to the host: {spica.split(net, device)}"
+    except SpicaError as error:
+        return f"\nspica.split cannot leave the rest to the host: {error}"
 
 
 def map(

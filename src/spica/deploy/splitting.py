@@ -1,15 +1,18 @@
-"""Cuts a model of which hardware has only the first layers: those become a network, the rest is the host's."""
+"""Cuts what hardware runs only in part: a network by layers, a Keras model behind the first ones."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from spica.deploy.hybrid import HybridNetwork, split_network
 from spica.errors import SpicaError
 from spica.frontends.keras import from_keras
+from spica.hardware import Device
 from spica.network import Network
 from spica.util.keras_backend import load_keras
 
@@ -56,23 +59,36 @@ class Split:
         return np.asarray(ops.convert_to_numpy(self.host.predict(values, verbose=0)))
 
 
-def split(model: Any) -> Split:
-    """Cut a Keras model before the first layer that no hardware layer can express, such as a GRU or an LSTM.
-
-    Their products of gates and states are in no layer, so they are not taken; what comes before them runs on the chip.
+def split(model: Any, device: str | PathLike[str] | Device | None = None) -> Split | HybridNetwork:
+    """Cut a network, or a Keras model, into what a chip runs and what is left to the host.
 
     Args:
-        model: a built ``keras.Model`` of one input in which everything passes through one tensor before such a layer.
+        model: an integer network, of which the host gets the layers that break a rule of the device; or a built
+            ``keras.Model`` of one input, which is cut before the first layer that no hardware layer can express, such
+            as a GRU or an LSTM (their products of gates and states are in no layer). Everything must pass through one
+            tensor before that.
+        device: a device, its name in the catalogue, or the path of its file, for a network; AKD1000 by default.
 
     Returns:
-        The network of the first layers, and a model of the others.
+        For a network, the parts in order, as one ``HybridNetwork`` that gives the same integers. For a Keras model, the
+        network of its first layers, and a model of the others.
 
     Raises:
-        SpicaError: where not even the first layer can be taken, and the host would do everything.
+        SpicaError: where the host would do everything, or for a float network.
     """
+    if isinstance(model, Network):
+        return split_network(model, device or "AKD1000")
+    if device is not None:
+        raise SpicaError(
+            f"device is {device!r:.40}, which is for networks; a Keras model is cut before it has integers"
+        )
+    return _split_keras(model)
+
+
+def _split_keras(model: Any) -> Split:
     keras = load_keras()
     if not isinstance(model, keras.Model):
-        raise SpicaError(f"expected a keras.Model, got {type(model).__name__}; spica.split cuts Keras models only")
+        raise SpicaError(f"expected a Network or a keras.Model, got {type(model).__name__}")
 
     try:
         return Split(from_keras(model), None, ())

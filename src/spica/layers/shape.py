@@ -183,8 +183,9 @@ def _(layer: Gather, inputs: Sequence[TensorType]) -> TensorType:
     own = channels.max(axis=0)
     if ((channels != own) & (channels >= 0)).any():
         raise SpicaError(f"{layer.name}: mixes channels of different exponents; quantise per tensor")
-    frac_bits, scale = (np.broadcast_to(v, (x.channels,))[np.maximum(own, 0)] for v in (x.frac_bits, x.scale))
-    return TensorType(layer.shape, x.bits, x.signed, frac_bits.astype(np.int64), scale.astype(np.float32))
+    own = np.maximum(own, 0)
+    frac_bits = x.frac_bits[own] if x.frac_bits.ndim else x.frac_bits
+    return replace(x, shape=layer.shape, frac_bits=frac_bits, scale=x.scale[own] if x.scale.ndim else x.scale)
 
 
 @forward_integer.register

@@ -12,6 +12,7 @@ from spica.hardware.checking import Report, check
 from spica.hardware.device.load import load_device
 from spica.hardware.device.schema import Device
 from spica.hardware.legalize.borders import pad_unread
+from spica.hardware.legalize.moves import select_by_convolution
 from spica.hardware.legalize.pooling import carry_pooling, follow_pooling, pool_after_table
 from spica.hardware.legalize.turning import turn_network
 from spica.hardware.legalize.weights import grow_kernel, narrow_weights, project_by_convolution
@@ -23,7 +24,7 @@ SAMPLES = 16
 
 RULES = (
     grow_kernel, narrow_weights, follow_pooling, carry_pooling, project_by_convolution, pool_after_table, pad_unread,
-    turn_network,
+    select_by_convolution, turn_network,
 )  # fmt: skip
 """The rules, in the order in which they are tried on a layer."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spica.hardware.device.schema import Device
 from spica.hardware.legalize.base import Changed, legalization
@@ -16,7 +17,12 @@ from spica.network.edit import insert_after, replace_layer
 
 
 def _identity(name: str, source: str, x: TensorType, device: Device) -> Conv2D | None:
-    """Return a 1x1 convolution that gives what it reads, in the narrowest weights that the device's rules allow.
+    """Return a 1x1 convolution that gives what it reads; see ``selecting``."""
+    return selecting(name, source, x, device, np.arange(x.channels))
+
+
+def selecting(name: str, source: str, x: TensorType, device: Device, chosen: NDArray[np.int64]) -> Conv2D | None:
+    """Return a 1x1 convolution that gives the chosen channels, in the narrowest weights that the device's rules allow.
 
     It reads the tensor ``source`` of type ``x``; None unless that is an image of fixed-point integers.
     """
@@ -26,14 +32,15 @@ def _identity(name: str, source: str, x: TensorType, device: Device) -> Conv2D |
         rule.bounds for rule in device.rules if rule.op_type is OpType.CONVOLUTION and "weight_bits" in rule.bounds
     ]
     allowed = [bits for bounds in rules for bits in bounds["weight_bits"].allowed or () if bits > 1]
-    unit, shift = np.ones((), np.int64), input_shift(x)
+    unit = np.ones((), np.int64)
+    shift, frac_bits = (values[chosen] if values.ndim else values for values in (input_shift(x), x.frac_bits))
     return Conv2D(
         name=name,
         inputs=(source,),
-        kernel=np.eye(x.channels, dtype=np.int8)[None, None],
+        kernel=np.ascontiguousarray(np.eye(x.channels, dtype=np.int8)[None, None, :, chosen]),
         weight_bits=min(allowed, default=8),
         weight_scale=np.ones((), np.float32),
-        requantize=Requantize(multiplier=unit, shift=shift, bits=x.bits, signed=x.signed, frac_bits=x.frac_bits),
+        requantize=Requantize(multiplier=unit, shift=shift, bits=x.bits, signed=x.signed, frac_bits=frac_bits),
     )
 
 
