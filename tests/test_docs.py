@@ -62,7 +62,7 @@ def test_figures_of_the_readme_are_those_of_the_demo(monkeypatch):
     sys.modules.pop("make_demo")
 
 
-MAKERS = ["hardware_model", "engine", "accuracy", "learning", "temporal", "vision"]
+MAKERS = ["hardware_model", "engine", "accuracy", "learning", "temporal", "vision", "networks"]
 
 
 @pytest.mark.parametrize("name", MAKERS)

@@ -93,10 +93,8 @@ def check_state(path: Path) -> None:
         assert all(np.isfinite(a).all() for a in listed(outputs))
 
 
-def check_keras(path: Path) -> None:
-    """Import a float Keras model."""
-    import spica
-
+def check_file(path: Path) -> None:
+    """Import a model file of any kind."""
     check_network(spica.from_file(path))
 
 
@@ -190,6 +188,41 @@ def keras_models() -> list[Path]:
     return found
 
 
+def keras_h5_models() -> list[Path]:
+    """Write the small Keras models in the format of Keras 2."""
+    import keras
+
+    found = []
+    for path in keras_models():
+        found.append(path.with_suffix(".h5"))
+        keras.models.load_model(path).save(found[-1])
+    return found
+
+
+def onnx_models() -> list[Path]:
+    """Write small float ONNX models: those of the tests of the front end."""
+    from frontends.test_onnx import MODELS, model
+
+    found = []
+    for number, name in enumerate(("activations", "nearest", "slices", "a shape worked out", "signal", "arithmetic")):
+        shape, nodes, constants = MODELS[name]
+        found.append(Path(f"float{number}.onnx"))
+        found[-1].write_bytes(model(nodes, shape, constants).SerializeToString())
+    return found
+
+
+def tflite_models() -> list[Path]:
+    """Write small TensorFlow Lite models: those of the tests of the front end."""
+    from frontends.test_tflite import MODELS, model
+
+    found = []
+    for number, name in enumerate(("convolution", "activations", "parts", "a shape worked out", "arithmetic")):
+        shape, operations, constants = MODELS[name]
+        found.append(Path(f"model{number}.tflite"))
+        found[-1].write_bytes(model(operations, shape, constants))
+    return found
+
+
 def commands() -> list[Path]:
     """Write command lines that work, as JSON lists."""
     net = str(TESTS / "network/version_0_1/quantized_conv_44.spica")
@@ -258,7 +291,10 @@ TARGETS: dict[str, Target] = {
         mutators.mutate_onnx,
         lambda p: check_network(spica.from_quantizeml(p)),
     ),
-    "keras": Target(".keras", keras_models, mutators.mutate_keras, check_keras),
+    "keras": Target(".keras", keras_models, mutators.mutate_keras, check_file),
+    "keras_h5": Target(".h5", keras_h5_models, mutators.mutate_h5, check_file),
+    "float_onnx": Target(".onnx", onnx_models, mutators.mutate_onnx, check_file),
+    "tflite": Target(".tflite", tflite_models, mutators.mutate_bytes, check_file),
     "device": Target(".toml", files("../src/spica/hardware/device/catalog/*.toml"), mutators.mutate_toml, check_device),
     "command": Target(".json", commands, mutate_command, check_command),
 }

@@ -37,6 +37,9 @@ VARIABLES = {
 """Weights of layers in the order in which ``.keras`` files number them; others have a kernel and a bias."""
 
 
+UNREADABLE = "its list of layers cannot be read; the file is damaged"
+
+
 def is_path(model: Any) -> bool:
     """Return whether a model is given as a file's path."""
     return isinstance(model, str | PathLike)
@@ -49,7 +52,7 @@ def read_model(path: str | PathLike[str]) -> Model:
         SpicaError: where it is not such a file, is damaged, or has layers with code of their own.
     """
     config, weights = _read(path)
-    with refuse_damage(str(path), "its list of layers cannot be read; the file is damaged"):
+    with refuse_damage(str(path), UNREADABLE):
         if config["class_name"] not in ("Sequential", "Functional", "Model"):
             raise SpicaError(
                 f"{path}: a model of the class {config['class_name']} has code of its own; write it as a functional one"
@@ -79,18 +82,24 @@ def _read(path: str | PathLike[str]) -> tuple[Any, dict[str, Any]]:
 
 def is_quantized(path: str | PathLike[str]) -> bool:
     """Return whether quantizeml quantised a model of a file."""
-    kinds = [entry["class_name"].rpartition(">")[2] for entry in _entries(_read(path)[0])]
+    config, _ = _read(path)
+    with refuse_damage(str(path), UNREADABLE):
+        kinds = [entry["class_name"].rpartition(">")[2] for entry in _entries(config)]
     return any(kind.startswith("Quantized") or kind == "InputQuantizer" for kind in kinds)
 
 
 def needs_keras(path: str | PathLike[str], overlooked: Collection[str]) -> bool:
     """Return whether a file holds layers of ``spica.keras``, or of the classes ``overlooked``: Keras must load it."""
     config, _ = _read(path)
-    return any(
+    with refuse_damage(str(path), UNREADABLE):
+        return any(_needs_keras(entry, overlooked) for entry in _entries(config))
+
+
+def _needs_keras(entry: Mapping[str, Any], overlooked: Collection[str]) -> bool:
+    return (
         str(entry.get("registered_name") or entry["class_name"]).startswith("spica>")
         or entry["class_name"] in overlooked
         or (entry["class_name"] == "Conv1D" and entry["config"].get("padding") == "causal")
-        for entry in _entries(config)
     )
 
 

@@ -27,6 +27,7 @@ from spica.frontends.registry import hint
 from spica.frontends.view import View
 from spica.layers import Activation, Conv2D, Dense, Flatten, Input, Reshape, Softmax, TableActivation
 from spica.network import Network
+from spica.util.files import refuse_damage
 
 OVER_TIME = {"CausalConv1D", "Conv3D", "DepthwiseTemporalConv", "DiagonalSSM", "TemporalConv", "TimeDistributed"}
 """Layers by which a model is known to read clips."""
@@ -61,7 +62,15 @@ def from_keras(model: Any) -> Network:
         SpicaError: naming the first layer that cannot be taken and what would work instead.
     """
     if is_path(model):
-        model = load_live(model) if needs_keras(model, OVER_TIME) else read_model(model)
+        if needs_keras(model, OVER_TIME):
+            return _followed(load_live(model))
+        with refuse_damage(str(model), "its layers and weights do not fit each other; the file is damaged"):
+            return _followed(read_model(model))
+    return _followed(model)
+
+
+def _followed(model: Any) -> Network:
+    """Return the network of a live model, or of one in a file."""
     functional = getattr(model, "_functional", None) or model
     if not hasattr(functional, "_nodes_by_depth"):
         raise SpicaError(
