@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -45,7 +47,8 @@ def taken(module, shape, seed=0):
     net = spica.from_torch(module, x)
     with torch.no_grad():
         wanted = module(x).numpy()
-    ours = np.moveaxis(x.numpy(), 1, -1) if x.ndim == 4 else x.numpy()
+    turned = x.ndim == 4 or net.inputs[0].shape != shape
+    ours = np.moveaxis(x.numpy(), 1, -1) if turned else x.numpy()
     got = net.forward(ours)
     np.testing.assert_allclose(np.moveaxis(got, -1, 1) if got.ndim == 4 else got, wanted, atol=2e-5)
     if not isinstance(net[net.outputs[0]], Softmax):  # which is left to whoever reads the outputs
@@ -452,6 +455,20 @@ def test_activations_in_parts_are_one_layer(function):
         net = taken(module, (2, 6, 6))
         assert [layer.function for layer in net if isinstance(layer, TableActivation)] == [function]
         assert len(net) == 4 or function == "gelu"
+
+
+@pytest.mark.parametrize("make", [torch.jit.script, lambda m: torch.jit.trace(m, torch.rand(2, 3, 8, 8))])
+def test_scripts_are_followed(make):
+    module = randomised(nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.ConvTranspose2d(4, 4, 3, 2), nn.MaxPool2d(2), nn.Flatten(),
+        nn.Linear(4 * 36, 5),
+    ))  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        script, x = make(module), torch.rand(3, 3, 8, 8)
+        net = spica.from_torch(script, x)
+    with torch.no_grad():
+        np.testing.assert_allclose(net.forward(x.movedim(1, -1).numpy()), module(x).numpy(), atol=2e-5)
 
 
 def test_a_product_of_two_functions_that_is_no_known_one_stays_a_product():

@@ -32,8 +32,8 @@ OLDEST_OPSET = 7
 """Before it, broadcasting and batch normalisation meant other things."""
 
 KEEPS_LAYOUT = {
-    "Add", "BatchNormalization", "Cast", "Clip", "DequantizeLinear", "Div", "Identity", "Mul", "QuantizeLinear", "Relu",
-    "Sub",
+    "Add", "BatchNormalization", "Cast", "Clip", "DequantizeLinear", "Div", "Identity", "Mul", "Pad", "QuantizeLinear",
+    "Relu", "Sub",
 }  # fmt: skip
 """Operations that say nothing of which axis holds the channels."""
 

@@ -21,18 +21,27 @@ from spica.frontends.view import View
 from spica.layers import Input
 from spica.network import Network
 
+SIGNALS = {"adaptive_avg_pool1d", "avg_pool1d", "conv1d", "max_pool1d"}
+KEEPS_LAYOUT = {
+    "_native_batch_norm_legit_no_training", "_to_copy", "add", "clone", "constant_pad_nd", "div", "getitem", "mul",
+    "native_dropout", "pad", "relu", "sub",
+}  # fmt: skip
+"""Operations of signals, and those that say nothing of which axis holds the channels."""
+
 
 def from_torch(module: Any, example: Any) -> Network:
     """Take a PyTorch module as a float network.
 
     Args:
-        module: a ``torch.nn.Module`` that reads one tensor; it is taken as it is in evaluation.
+        module: a ``torch.nn.Module`` that reads one tensor, or what ``torch.jit`` made of one; it is taken as it is in
+            evaluation.
         example: a tensor or array that it can read, with a batch axis: images ``(N, C, H, W)``, tokens ``(N, T, C)`` or
             vectors ``(N, C)``. Only its shape and type matter.
 
     Returns:
         A float ``Network`` that computes what the module computes, with channels last: it reads ``(N, H, W, C)``, and
-        an output that is an image has its channels last too.
+        an output that is an image has its channels last too. Signals ``(N, C, L)`` that a convolution reads are
+        ``(N, L, C)``.
 
     Raises:
         SpicaError: naming the first operation that cannot be taken and what would work instead.
@@ -73,7 +82,7 @@ def _export(module: Any, example: Any) -> Any:
     torch.backends.mha.set_fastpath_enabled(False)  # it would hide what a transformer does in one operation
     try:
         # Without operations in place, which would change other views of what they change.
-        return torch.export.export(copy.deepcopy(module).cpu().eval(), two).run_decompositions({})
+        return _exported(copy.deepcopy(module).cpu().eval(), two).run_decompositions({})
     except Exception as error:  # whatever the module's own code raises
         said = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise SpicaError(
@@ -83,6 +92,17 @@ def _export(module: Any, example: Any) -> Any:
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
         logging.disable(logged)
+
+
+def _exported(module: Any, example: tuple[Any, ...]) -> Any:
+    """Return a module as a graph; one of ``torch.jit`` by PyTorch's converter of scripts."""
+    import torch
+
+    if not isinstance(module, torch.jit.ScriptModule):
+        return torch.export.export(module, example)
+    from torch._export.converter import TS2EPConverter
+
+    return TS2EPConverter(module, example).convert()
 
 
 def _kept(value: Any) -> Any:
@@ -124,10 +144,9 @@ class _Walk(GraphBuilder):
         _, *shape = map(int, node.meta["val"].shape)
         if len(shape) > 3:
             raise SpicaError(f"{node.name}: an input of shape {tuple(shape)} is no image, tokens or vector")
-        if len(shape) < 3:
+        if len(shape) < 2 or (len(shape) == 2 and not _is_signal(node)):
             return self.make(Input, node.name, shape=tuple(shape))
-        channels, height, width = shape
-        return self.make(Input, node.name, shape=(height, width, channels)).channels_first()
+        return self.make(Input, node.name, shape=(*shape[1:], shape[0])).channels_first()
 
     def call(self, node: Any) -> None:
         """Do one operation of the graph."""
@@ -149,6 +168,8 @@ class _Walk(GraphBuilder):
         """Return what an operation makes of views, arrays and plain values."""
         if name in IDENTITIES:
             return args[0]
+        if name == "sym_size":
+            return args[0].numbers.shape[args[1]]
         if name == "getitem":
             return args[0][args[1]]
         read = MOVES.get(name) or OPERATIONS.find(name, at)
@@ -179,6 +200,15 @@ class _Walk(GraphBuilder):
         if not isinstance(found, View):
             raise SpicaError(f"{node}: an output that does not depend on the input cannot be taken")
         return self.output_of(found, str(node))
+
+
+def _is_signal(node: Any) -> bool:
+    """Return whether a convolution or pooling of signals ``(N, C, L)`` reads a tensor, or what has the same layout."""
+    for user in node.users:
+        name = _operation(user)
+        if name in SIGNALS or (name in KEEPS_LAYOUT and _is_signal(user)):
+            return True
+    return False
 
 
 def _operation(node: Any) -> str:

@@ -119,6 +119,18 @@ def _conv_transpose2d(
     return g.conv_transpose2d(x, grouped.reshape(kh, kw, -1, each * groups), bias, groups, at=at, **window)
 
 
+@op("convolution")
+def _convolution(
+    g: GraphBuilder, at: str, x: View, weight, bias, stride, padding, dilation, transposed, further, groups
+) -> View:
+    """Read what scripts call any convolution."""
+    if not transposed:
+        read = _conv1d if weight.ndim == 3 else _conv2d
+        return read(g, at, x, weight, bias, stride, padding, dilation, groups)
+    refuse(at, weight.ndim != 4, "a transposed convolution of signals", "use one of images")
+    return _conv_transpose2d(g, at, x, weight, bias, stride, padding, further, groups, dilation)
+
+
 @op("layer_norm")
 def _layer_norm(g: GraphBuilder, at: str, x: View, shape, gamma=None, beta=None, epsilon=1e-5, *_) -> View:
     refuse(at, len(shape) != 1, "normalisation of more than channels", "normalise the channels of tokens")
