@@ -82,6 +82,10 @@ def test_check_exits_with_1_where_rules_are_broken(files, monkeypatch, capsys):
     code, out, _ = call(monkeypatch, capsys, "check", files / "eight.spica", "--json")
     facts = json.loads(out)
     assert code == 1 and not facts["ok"] and facts["findings"]
+    code, out, _ = call(monkeypatch, capsys, "check", files / "eight.spica")
+    assert code == 1 and "--fix changes none of these" in out and "spica.split cannot leave the rest" in out
+    code, out, _ = call(monkeypatch, capsys, "check", files / "eight.spica", "--device", "AKIDA2-6")
+    assert "--fix" in out and "% of its multiply-accumulates on AKIDA2-6" in out
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,19 @@ def test_attention_and_several_inputs(suffix, tmp_path, keras):
         np.testing.assert_allclose(got, want, atol=1e-5)
 
 
+@pytest.mark.parametrize(("shape", "axis"), [((8, 8, 8), -1), ((8, 8, 8), 1), ((8, 8), 1), ((4,), -1)])
+def test_statistics_of_a_file_are_along_their_own_axis(shape, axis, tmp_path, keras):
+    layer = keras.layers.Normalization(axis=axis)
+    layer.adapt(np.random.default_rng(0).normal(size=(64, *shape)).astype(np.float32) * np.arange(1, 1 + shape[-1]))
+    model = keras.Sequential([keras.Input(shape), layer])
+    path = saved(model, tmp_path / "model.keras")
+    if axis == 1:
+        with pytest.raises(spica.SpicaError, match="a factor for every place is not supported"):
+            spica.from_keras(path)
+    else:
+        same_network(spica.from_keras(path), spica.from_keras(model))
+
+
 def as_keras_2(model, path):
     """Save a model of layers in a row as Keras 2 did: other names, calls as lists, batch_input_shape."""
     config = json.loads(model.to_json())

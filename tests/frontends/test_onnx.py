@@ -392,6 +392,24 @@ def test_what_cannot_be_taken_is_named(name):
         spica.from_onnx(model(nodes, shape, constants, domain="my.own" if name == "another domain" else ""))
 
 
+@pytest.mark.parametrize(
+    ("shape", "node", "message"),
+    [
+        (IMAGE, ("Resize", "x  s", "y", {"axes": [2, 3]}), "a Resize by|option axes of Resize"),
+        (IMAGE, ("Resize", "x  f", "y", {"antialias": 1}), "option antialias of Resize is not supported"),
+        (VECTOR, ("ReduceMean", "x e", "y", {"noop_with_empty_axes": 1}), "option noop_with_empty_axes of ReduceMean"),
+        (VECTOR, ("Dropout", "x r t", "y", {}), "dropout in training"),
+        (VECTOR, ("Relu", "x", "y", {"unheard_of": 3}), "option unheard_of of Relu is not supported"),
+    ],
+)
+def test_options_that_are_not_read_are_refused(shape, node, message):
+    constants = {"s": np.float32([2, 2]), "f": np.float32([1, 1, 2, 2]), "e": np.empty(0, np.int64),
+                 "r": np.float32(0.5), "t": np.array(True)}  # fmt: skip
+    used = {name: value for name, value in constants.items() if name in node[1].split(" ")}
+    with pytest.raises(spica.SpicaError, match=message):
+        spica.from_onnx(model([node], shape, used, opset=18))
+
+
 def test_inputs_and_opsets_are_checked():
     with pytest.raises(spica.SpicaError, match=r"of opset 6, but must be of 7 or later.*version_converter"):
         spica.from_onnx(model([("Relu", "x", "y", {})], VECTOR, opset=6))

@@ -66,8 +66,20 @@ def check(
         emit(facts | found.to_dict(), str(fixed), json)
     if not found.ok:
         if not json:
-            typer.echo(_cut(net if fix is None else fixed.network, device))
+            if fix is None:
+                fixed = hardware.fix(net, device)
+                typer.echo(_would_fix(found, fixed))
+            typer.echo(_cut(fixed.network, device))
         raise typer.Exit(1)
+
+
+def _would_fix(before: hardware.Report, fixed: hardware.Fixed) -> str:
+    """Return in words what ``--fix`` would do about the findings."""
+    gone = len(before.findings) - len(fixed.report.findings)
+    if not gone:
+        return "\n--fix changes none of these"
+    all_of = "all" if fixed.report.ok else f"{gone} of {len(before.findings)}"
+    return f"\n--fix new.spica ends {all_of} of these and leaves every output as it is: " + "; ".join(fixed.changes)
 
 
 def _cut(net: spica.Network, device: str) -> str:

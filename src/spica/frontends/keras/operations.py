@@ -134,6 +134,10 @@ def _batch_norm(g: GraphBuilder, at: str, layer: Any, x: View) -> View:
 @op("Normalization")
 def _normalization(g: GraphBuilder, at: str, layer: Any, x: View) -> View:
     mean, variance = array(layer.mean), array(layer.variance)  # with axes of one where they spread
+    axes = () if layer.axis is None else np.atleast_1d(layer.axis)
+    if mean.ndim == len(axes) != x.numbers.ndim:  # of a file, which keeps only the axes that have values
+        sizes = dict(zip((int(axis) % x.numbers.ndim for axis in axes), mean.shape))
+        mean, variance = (a.reshape([sizes.get(i, 1) for i in range(x.numbers.ndim)]) for a in (mean, variance))
     deviation = np.maximum(np.sqrt(variance), np.float32(1e-7))
     if layer.invert:
         return g.affine(x, deviation, mean, at=at)
@@ -318,6 +322,11 @@ def _max_pool3d(g: GraphBuilder, at: str, layer: Any, x: View) -> View:
     return _max_pool(g, at, layer, x)
 
 
+def _layer_norm(g: GraphBuilder, at: str, layer: Any, x: View) -> View:
+    refuse(at, bool(getattr(layer, "rms_scaling", False)), "rms_scaling", "use plain layer normalisation")
+    return g.layer_norm(x, *gamma_beta(layer), layer.epsilon, at=at)
+
+
 OPERATIONS |= {
     "Activation": activate,
     "Concatenate": lambda g, at, layer, *parts: g.concat(parts, axis_of(g, layer), at=at),
@@ -330,7 +339,7 @@ OPERATIONS |= {
     "Flatten": lambda g, at, layer, x: x.flatten(1).named(at),
     "LayerScale": lambda g, at, layer, x: g.affine(x, array(layer.gamma), 0, at=at),
     "LeakyReLU": lambda g, at, layer, x: g.leaky_relu(x, layer.negative_slope, at=at),
-    "LayerNormalization": lambda g, at, layer, x: g.layer_norm(x, *gamma_beta(layer), layer.epsilon, at=at),
+    "LayerNormalization": _layer_norm,
     "Permute": lambda g, at, layer, x: x.permute((0, *layer.dims)).named(at),
     "Rescaling": lambda g, at, layer, x: g.affine(x, layer.scale, layer.offset, at=at),
     "Reshape": lambda g, at, layer, x: x.reshape((BATCH, *layer.target_shape)).named(at),

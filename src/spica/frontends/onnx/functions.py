@@ -69,12 +69,18 @@ def _softmax(g: GraphBuilder, node: Node, x: Any) -> Any:
     return g.softmax(x, axis, log=log, at=node.at)
 
 
+def _dropout(g: GraphBuilder, node: Node, x: View, *_: Any) -> list[View]:
+    training = node.given("training_mode", 2)
+    refuse(node.at, training is not None and bool(np.any(training)), "dropout in training", "export in evaluation")
+    return [x]
+
+
 OPERATIONS |= {
     "Abs": _named("abs"),
     "Add": lambda g, node, x, y: patterns.add(g, node.at, x, y),
     "Celu": _named("celu", ("alpha", 1.0)),
     "Div": lambda g, node, x, y: patterns.divide(g, node.at, x, y),
-    "Dropout": lambda g, node, x, *_: [x],
+    "Dropout": _dropout,
     "Elu": _named("elu", ("alpha", 1.0)),
     "Erf": _named("erf"),
     "Exp": _named("exp"),

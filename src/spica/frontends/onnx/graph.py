@@ -237,6 +237,7 @@ class _Walk(GraphBuilder):
             if proto.op_type not in TAKES_PARTS:
                 inputs = [value.completed(self, at) if isinstance(value, Part) else value for value in inputs]
             made = read(self, node, *inputs)
+            node.check_options()
         for name, value in zip(proto.output, made if isinstance(made, list) else [made]):
             if isinstance(value, View) and not value.has_every_sample():
                 raise SpicaError(f"{at}: {proto.op_type} takes samples of the batch apart; leave the batch axis whole")

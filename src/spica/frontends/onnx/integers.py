@@ -54,6 +54,7 @@ def _integer(read: str, reals: Sequence[tuple[int, int, int]], out: int) -> Call
         if read == "Conv" and len(inputs) > 8 and inputs[8] is not None:
             values.append(real(np.asarray(inputs[8], np.float64) * np.asarray(inputs[1]) * np.asarray(inputs[4])))
         plain = Node(node.proto, node.at, values, node.opset, node.batch)
+        plain.asked = node.asked
         made = OPERATIONS[read](g, plain, *values)
         return _quantize(g, node, made, inputs[out], inputs[out + 1])
 

@@ -123,6 +123,7 @@ def _transposed(g: GraphBuilder, node: Node, sizes: Any, kernel: Any, x: View, *
 @op("FULLY_CONNECTED")
 @activated
 def _dense(g: GraphBuilder, node: Node, x: View, *_: Any) -> View:
+    refuse(node.at, node.get("WeightsFormat", 0) != 0, "shuffled weights", "convert the model without them")
     kernel = real(node.constant(1)).T  # (F, C)
     if not node.get("KeepNumDims", False) and (x.numbers.ndim > 2 or x.sizes[-1] != len(kernel)):
         x = reshaped(x, [-1, len(kernel)], node.batch, node.at)
@@ -281,6 +282,7 @@ def _strided(g: GraphBuilder, node: Node, x: View, *_: Any) -> View:
 @op("GATHER")
 def _gather(g: GraphBuilder, node: Node, x: View, *_: Any) -> View:
     places, axis = node.constant(1), node.get("Axis")
+    refuse(node.at, node.get("BatchDims", 0) != 0, "a gather by samples", "gather along one axis")
     length = x.numbers.shape[axis]
     refuse(node.at, bool((places < 0).any() or (places >= length).any()), "places that are not there", "check it")
     if places.ndim == 0:
@@ -359,6 +361,12 @@ def _cast(g: GraphBuilder, node: Node, x: View) -> View:
     return x
 
 
+def _softmax(g: GraphBuilder, node: Node, x: Any) -> Any:
+    beta = node.get("Beta", 1.0)
+    refuse(node.at, beta not in (0.0, 1.0), f"a softmax with beta {beta}", "scale what it reads")
+    return patterns.softmax(g, node.at, x, -1)
+
+
 OPERATIONS |= {
     "ABS": _named("abs"),
     "ADD": _arithmetic(patterns.add),
@@ -382,7 +390,7 @@ OPERATIONS |= {
     "RELU6": lambda g, node, x: g.clip(x, 0, 6, at=node.at),
     "RELU_N1_TO_1": lambda g, node, x: g.clip(x, -1, 1, at=node.at),
     "RSQRT": lambda g, node, x: patterns.power(g, node.at, x, -0.5),
-    "SOFTMAX": lambda g, node, x: patterns.softmax(g, node.at, x, -1),
+    "SOFTMAX": _softmax,
     "SQRT": lambda g, node, x: patterns.power(g, node.at, x, 0.5),
     "SQUARE": lambda g, node, x: patterns.power(g, node.at, x, 2),
     "SUB": _arithmetic(patterns.subtract),
