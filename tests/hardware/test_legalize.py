@@ -16,10 +16,13 @@ from spica.hardware.legalize.fix import RULES
 from spica.hardware.legalize.turning import CannotTurn, turned_network
 from spica.layers import (
     Conv2D,
+    ConvTranspose2D,
     Dense,
     DepthwiseConv2D,
+    DepthwiseConvTranspose2D,
     GlobalAverage,
     GlobalAveragePooling2D,
+    Input,
     LookUp,
     MaxPool,
     MaxPool2D,
@@ -34,7 +37,7 @@ from support.profiles import examples
 
 
 def outputs_equal(a: Network, b: Network) -> bool:
-    kind = a.types["input"]
+    kind = a.types[a.inputs[0].name]
     x = np.random.default_rng(1).integers(*kind.range, (5, *kind.shape), endpoint=True).astype(kind.dtype)
     return np.array_equal(a.forward(x), b.forward(x))
 
@@ -281,6 +284,48 @@ def test_convolutions_of_tutorials_without_padding_run_with_it(net):
     assert "padding is valid" in before and fixed.report.ok
     assert any("valid -> same; what it adds is not read" in change for change in fixed.changes)
     assert outputs_equal(net, fixed.network)
+
+
+@pytest.mark.parametrize("height, width", [(16, 18), (15, 16), (17, 13)])
+@pytest.mark.parametrize("kernel", [5, 7])
+def test_large_kernels_that_move_by_two_do_so_behind_themselves(height, width, kernel):
+    net = network((height, width, 3), conv(6, weights=8), conv(5, kernel, 2), conv(3))
+    fixed = fix(net, "AKD1000")
+    assert fixed.changes == ("layer_2: moves by one, an identity behind it by two",) and fixed.report.ok
+    assert outputs_equal(net, fixed.network)
+
+
+@pytest.mark.parametrize("depth", [None, 6])
+def test_small_transposed_kernels_grow(depth):
+    random = np.random.default_rng(0)
+    kernel = lambda *s: (random.normal(size=s) / np.sqrt(np.prod(s[:-1]))).astype(np.float32)  # noqa: E731
+    up = ConvTranspose2D if depth is None else DepthwiseConvTranspose2D
+    layers = (
+        Input(name="x", shape=(12, 14, 3)),
+        Conv2D(name="c", inputs=("x",), kernel=kernel(3, 3, 3, 6) / 100, padding="same"),
+        up(name="up", inputs=("c",), kernel=kernel(2, 2, 6, 6) if depth is None else kernel(2, 2, 6), strides=(2, 2)),
+        Conv2D(name="last", inputs=("up",), kernel=kernel(3, 3, 6, 4), padding="same"),
+    )
+    pixels = random.integers(0, 256, (16, 12, 14, 3)).astype(np.uint8)
+    qnet = quantize(Network(layers, ("last",)), pixels)
+    fixed = fix(qnet, "AKIDA2-6", pixels)
+    assert fixed.report.ok and fixed.changes == ("up: kernel 2x2 -> 4x4, filled with zeros",)
+    np.testing.assert_array_equal(fixed.network.forward(pixels), qnet.forward(pixels))
+
+
+def test_signals_go_onto_the_chip_as_images_of_one_row():
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv1d(13, 16, 3, padding=1), nn.BatchNorm1d(16), nn.ReLU(), nn.Conv1d(16, 16, 3, padding=1),
+        nn.BatchNorm1d(16), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 30, 5),
+    ).eval()  # fmt: skip
+    x = np.random.default_rng(0).normal(size=(24, 30, 13)).astype(np.float32)
+    qnet = quantize(from_torch(module, torch.zeros(1, 13, 30)), x)
+    assert [type(layer).__name__ for layer in qnet][:4] == ["Input", "Reshape", "Conv2D", "Conv2D"]
+    fixed = fix(qnet, "AKIDA2-6")
+    assert fixed.report.ok and outputs_equal(qnet, fixed.network)
 
 
 def test_what_reads_the_border_is_left_as_it_is():

@@ -146,6 +146,8 @@ def _(layer: Flatten | Reshape, net: Network, device: Device) -> Iterator[Findin
     shape, channels = net.types[layer.name].shape, net.input_types(layer)[0].channels
     if shape[:-1] == (1, 1) or (len(shape) == 2 and shape[-1] == channels):  # nothing moves, or pixels become tokens
         return
+    if isinstance(layer, Reshape) and specs(net)[layer.name].reads_samples:  # the host gives them in that shape
+        return
     name, remedy = type(layer).__name__.lower(), "remove the reshaping, or use a dense layer"
     for reader in net.consumers[layer.name]:
         if specs(net)[reader.name].op_type not in (OpType.NONE, OpType.FULLY_CONNECTED):

@@ -155,8 +155,8 @@ DEPTHWISE_MEMORY_BITS = 8
 RESCALING = (layers.Rescaling, layers.Quantize, layers.QuantizeLinear)
 """Layers that the host applies to samples before the device has them."""
 
-BY_HOST = (*RESCALING, layers.Gather)
-"""Those, and moves of samples: an image is turned, or cut."""
+BY_HOST = (*RESCALING, layers.Gather, layers.Reshape)
+"""Those, and moves of samples: an image is turned, or cut; a signal becomes an image of one row."""
 
 MOVES = (layers.Input, layers.Flatten, layers.Reshape, layers.Take, *RESCALING, layers.Dequantize)
 OP_TYPES: dict[type, OpType] = dict.fromkeys(MOVES, OpType.NONE) | {

@@ -46,6 +46,8 @@ class Pointwise(Base):
         if x.numbers.shape != y.numbers.shape:
             sizes = np.broadcast_shapes(x.numbers.shape, y.numbers.shape)
             x, y = x.expand(sizes), y.expand(sizes)
+        if x.shape == y.shape and same(x.numbers, y.numbers):
+            return x.on(self.make(Add, at, x, y))
         x, y = self.tokens(x, at), self.tokens(y, at)
         if x.shape != y.shape or not same(x.numbers, y.numbers):
             back, (x, y) = self._side_by_side(x, y, at)
@@ -87,9 +89,13 @@ class Pointwise(Base):
     def affine(self, x: View, scale: ArrayLike, offset: ArrayLike, *, at: str) -> View:
         """Return ``x * scale + offset``, each of which spreads over the elements of ``x`` as numpy has it."""
         sizes = np.broadcast_shapes(x.numbers.shape, np.shape(scale), np.shape(offset))
-        x = self.tokens(x.expand(sizes), at)
+        x = self.narrowed(x.expand(sizes), at)
         if x.repeats():
             x = self.gathered(x, at)  # values that stand in several places may get several factors
+        factors, offsets = self._by_row(x, scale, 1, at), self._by_row(x, offset, 0, at)
+        if len(x.sizes) > 1 and all((rows == rows[0]).all() for rows in (factors, offsets)):
+            return self._scale(x, factors[0], offsets[0], at)
+        x = self.tokens(x, at)
         factors, offsets = self._by_row(x, scale, 1, at), self._by_row(x, offset, 0, at)
         if len(x.sizes) == 1 and any((rows != rows[0]).any() for rows in (factors, offsets)):
             x = self.vector(x, at)

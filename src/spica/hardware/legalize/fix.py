@@ -15,7 +15,13 @@ from spica.hardware.legalize.borders import pad_unread
 from spica.hardware.legalize.moves import select_by_convolution
 from spica.hardware.legalize.pooling import carry_pooling, follow_pooling, pool_after_table
 from spica.hardware.legalize.turning import turn_network
-from spica.hardware.legalize.weights import grow_kernel, narrow_weights, project_by_convolution
+from spica.hardware.legalize.weights import (
+    grow_kernel,
+    grow_transposed,
+    narrow_weights,
+    project_by_convolution,
+    stride_behind,
+)
 from spica.network import Network
 from spica.passes.base import Result
 
@@ -24,7 +30,7 @@ SAMPLES = 16
 
 RULES = (
     grow_kernel, narrow_weights, follow_pooling, carry_pooling, project_by_convolution, pool_after_table, pad_unread,
-    select_by_convolution, turn_network,
+    select_by_convolution, grow_transposed, turn_network, stride_behind,
 )  # fmt: skip
 """The rules, in the order in which they are tried on a layer."""
 

@@ -26,14 +26,16 @@ def selecting(name: str, source: str, x: TensorType, device: Device, chosen: NDA
 
     It reads the tensor ``source`` of type ``x``; None unless that is an image of fixed-point integers.
     """
-    if len(x.shape) != 3 or x.bits is None or (x.scale != 1).any():
+    exponent = np.log2(x.scale)
+    if len(x.shape) != 3 or x.bits is None or (exponent != np.rint(exponent)).any():
         return None
+    fractions = np.asarray(x.frac_bits - exponent.astype(np.int64))
     rules = [
         rule.bounds for rule in device.rules if rule.op_type is OpType.CONVOLUTION and "weight_bits" in rule.bounds
     ]
     allowed = [bits for bounds in rules for bits in bounds["weight_bits"].allowed or () if bits > 1]
     unit = np.ones((), np.int64)
-    shift, frac_bits = (values[chosen] if values.ndim else values for values in (input_shift(x), x.frac_bits))
+    shift, frac_bits = (values[chosen] if values.ndim else values for values in (input_shift(x), fractions))
     return Conv2D(
         name=name,
         inputs=(source,),
