@@ -345,6 +345,7 @@ def test_positions_do_not_change_what_others_read():
     [
         (lambda m, x: m.first(x).to(torch.int32).to(torch.float32), "a tensor of torch.int32 is not supported"),
         (lambda m, x: m.first(x)[:1], "slice takes samples of the batch apart"),
+        (lambda m, x: torch.roll(m.first(x), 1), "roll cannot be taken as it is called here"),
         (lambda m, x: nn.functional.batch_norm(m.first(x)[:, :, None, None], None, None, training=True), "statistics"),
         (lambda m, x: torch.bmm(m.first(x)[:, None], m.first(x)[:, :, None]), "use linear layers and attention"),
     ],

@@ -154,7 +154,8 @@ class _Walk(GraphBuilder):
         _check_beginning(layer, max(zeros for _, zeros in inputs))
         first = getattr(layer, "data_format", "channels_last") != "channels_last"
         refuse(layer.name, first, "channels_first", "use channels_last")
-        made, begins = convert(self, at, layer, *(x for x, _ in inputs)), _zeros_before(layer)
+        with refuse_damage(at, f"{kind} cannot be taken as it is here; write it with other layers"):
+            made, begins = convert(self, at, layer, *(x for x, _ in inputs)), _zeros_before(layer)
         if kind == "Activation" or not hasattr(layer, "activation"):
             return made, begins
         return activate(self, at, layer, made, f"{made.tensor}/{function_of(layer)}"), begins
@@ -176,7 +177,8 @@ class _Walk(GraphBuilder):
         arguments = [value(a) for a in node.arguments.args]
         arguments += [value(a) for name, a in node.arguments.kwargs.items() if name not in options_of(operation)]
         begins = max(self.tensors[id(tensor)][1] for tensor in node.input_tensors)
-        return convert(self, at, operation, *arguments), begins
+        with refuse_damage(at, f"{kind} cannot be taken as it is called here; use layers of keras.layers"):
+            return convert(self, at, operation, *arguments), begins
 
     def _source(self, layer: Any, tensor: Any) -> View:
         """Return an input: of one sample, or of one frame of a clip, which is then an image."""

@@ -20,6 +20,7 @@ from spica.frontends.torch.operations import IDENTITIES, MOVES, OPERATIONS, SEVE
 from spica.frontends.view import View
 from spica.layers import Input
 from spica.network import Network
+from spica.util.files import refuse_damage
 
 SIGNALS = {"adaptive_avg_pool1d", "avg_pool1d", "conv1d", "max_pool1d"}
 KEEPS_LAYOUT = {
@@ -155,7 +156,9 @@ class _Walk(GraphBuilder):
         if not any(isinstance(v, View | Part) for v in _leaves([*args, *options.values()])):
             self.values[node.name] = node.target(*args, **options)  # the input has no part in it: PyTorch computes it
             return
-        self.values[node.name] = self.result(_operation(node), self.where(node), [_plain(a) for a in args], options)
+        name, at = _operation(node), self.where(node)
+        with refuse_damage(at, f"{name} cannot be taken as it is called here; write it with other operations"):
+            self.values[node.name] = self.result(name, at, [_plain(a) for a in args], options)
 
     def where(self, node: Any) -> str:
         """Return the path of the module that a node belongs to, with the operation where it has several or no path."""

@@ -40,7 +40,7 @@ MOVES: dict[str, Callable[..., Any]] = {
 
 IDENTITIES = {
     "_assert_tensor_metadata", "alias", "alpha_dropout", "clone", "contiguous", "detach", "dropout",
-    "feature_dropout", "lift_fresh_copy", "positive", "to",
+    "feature_dropout", "lift_fresh_copy", "positive",
 }  # fmt: skip
 """Operations that do nothing at inference."""
 
