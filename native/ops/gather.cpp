@@ -27,8 +27,7 @@ class Gather final : public Op {
       std::uint8_t* const line = frame.origin(y_, n) + row * y_.row();
       for (int column = 0; column < y_.w; ++column)
         gather_pixel(frame, n, std::ptrdiff_t{row} * y_.w + column, line + column * y_.pixel());
-      if (worker.counting && y_.counter >= 0)
-        worker.counts[y_.counter] += count_events(y_, line, y_.w, 0, y_.c);
+      if (worker.counting && y_.counter >= 0) worker.counts[y_.counter] += count_events(y_, line, y_.w, 0, y_.c);
     }
   }
 

@@ -17,12 +17,10 @@ class Multiply final : public AccumulatorOp {
     Cursor at(y_, tile.pixel);
     for (int i = 0; i < tile.count; ++i, acc += tile.stride, at.advance(y_, 1)) {
       decode_to(acc, 1, a_, at.of(frame, a_), tile.channel, tile.width);
-      const std::uint8_t* pixel = frame.origin(b_, at.sample) + (b_.h > 1 ? at.row : 0) * b_.row() +
-                                  (b_.w > 1 ? at.column : 0) * b_.pixel();
-      if (b_.c == 1)
-        std::fill_n(factors, tile.width, decode(b_, pixel, 0));
-      else
-        decode_to(factors, 1, b_, pixel, tile.channel, tile.width);
+      const std::uint8_t* pixel =
+          frame.origin(b_, at.sample) + (b_.h > 1 ? at.row : 0) * b_.row() + (b_.w > 1 ? at.column : 0) * b_.pixel();
+      if (b_.c == 1) std::fill_n(factors, tile.width, decode(b_, pixel, 0));
+      else decode_to(factors, 1, b_, pixel, tile.channel, tile.width);
       for (int c = 0; c < tile.width; ++c) acc[c] *= factors[c];
     }
   }

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import spica
-from spica.layers import Conv2D, Gather, Input, Multiply, TableActivation
+from spica.layers import Concatenate, Conv2D, Gather, Input, Multiply, TableActivation
 from spica.layers.functions import FUNCTIONS
 from spica.network import Network
 from spica.network.layer import forward_integer
@@ -104,6 +104,24 @@ def test_a_gated_network_is_the_same_everywhere(keras, tmp_path):
     check(segment.program)
     assert {"Multiply", "Gather", "Lut"} <= {type(step).__name__ for step in segment.program.steps}
     np.testing.assert_array_equal(interpret(segment.program, [x])[0], want)
+
+
+def test_tables_and_convolutions_are_joined_and_summed():
+    random = np.random.default_rng(0)
+    kernel = lambda *s: (random.normal(size=s) / np.sqrt(prod(s[:-1]))).astype(np.float32)  # noqa: E731
+    layers = (
+        Input(name="x", shape=(8, 8, 3)),
+        Conv2D(name="a", inputs=("x",), kernel=kernel(3, 3, 3, 4), padding="same"),
+        TableActivation(name="silu", inputs=("a",), function="silu"),
+        Conv2D(name="b", inputs=("silu",), kernel=kernel(3, 3, 4, 4), padding="same"),
+        Concatenate(name="both", inputs=("silu", "b")),
+        Conv2D(name="last", inputs=("both",), kernel=kernel(3, 3, 8, 5), padding="same"),
+    )
+    net, x = Network(layers, ("last",)), random.integers(0, 256, (24, 8, 8, 3)).astype(np.uint8)
+    qnet = spica.quantize(net, x)
+    want, real = qnet.forward(x, engine="reference"), net.forward(x)
+    np.testing.assert_array_equal(qnet.forward(x), want)
+    assert 10 * np.log10((real**2).sum() / ((want - real) ** 2).sum()) > 20
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -81,10 +81,20 @@ def _(layer: Concatenate, inputs: Sequence[TensorType]) -> TensorType:
     shape = (*inputs[0].shape[:-1], sum(x.channels for x in inputs))
     if inputs[0].is_float:
         return TensorType(shape)
+    if len({float(scale) for x in inputs for scale in np.ravel(x.scale)}) > 1:
+        inputs = [_with_exponent(x) for x in inputs]
     signed = any(x.signed for x in inputs)
     bits = max((x.bits or 0) + (signed and not x.signed) for x in inputs)
     frac_bits, scale = (_joined([getattr(x, name) for x in inputs], inputs) for name in ("frac_bits", "scale"))
     return TensorType(shape, bits, signed, frac_bits, scale)
+
+
+def _with_exponent(x: TensorType) -> TensorType:
+    """Return a type with its scale, where that is a power of two, in its exponent: sums take those as they differ."""
+    exponent = np.log2(x.scale)
+    if (exponent != np.rint(exponent)).any():
+        return x
+    return replace(x, frac_bits=np.asarray(x.frac_bits - exponent.astype(np.int64)), scale=np.ones((), np.float32))
 
 
 def _joined(values: list[NDArray], inputs: Sequence[TensorType]) -> NDArray:
