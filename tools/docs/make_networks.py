@@ -18,7 +18,7 @@ DEVICES = ("Akida2-6", "AKD1000")
 
 
 def results() -> dict[str, dict[str, Any]]:
-    """What became of each network that its framework could export."""
+    """Return the results of each network that its framework could export."""
     found = json.loads(RESULTS.read_text())
     return {name: facts for name, facts in found.items() if "exporter" not in facts}
 

@@ -47,7 +47,7 @@ class Part:
 
     @property
     def on_chip(self) -> bool:
-        """Whether the device runs them."""
+        """Return whether the device runs them."""
         return self.network is not None
 
 

@@ -24,7 +24,7 @@ class Part:
     half = ""
 
     def completed(self, g: GraphBuilder, at: str) -> View:
-        """Return the tensor that it is, for an operation that is no part of it.
+        """Return its value as a tensor, for an operation outside the pattern.
 
         Raises:
             SpicaError: where no layer computes that.
@@ -62,7 +62,7 @@ class Moment(Part):
 
     @property
     def half(self) -> str:  # type: ignore[override]
-        """What it is, in words."""
+        """Name it in messages."""
         return f"the {self.stage} of channels, part of a layer normalisation"
 
     def is_of(self, x: Any) -> bool:
@@ -166,6 +166,36 @@ def mean(g: GraphBuilder, at: str, x: Any, axes: Sequence[int], keep: bool = Fal
 def _axis(x: View, axes: Sequence[int]) -> int | None:
     """Return the one axis, counted from 0, that is meant; ``None`` where there are several."""
     return axes[0] % x.numbers.ndim if len(axes) == 1 else None
+
+
+def bound(g: GraphBuilder, at: str, inputs: Sequence[Any], low: bool) -> View:
+    """Hold a tensor above one number, or below it where ``low`` is false: a maximum or minimum of the two."""
+    views = [value for value in inputs if isinstance(value, View)]
+    others = [np.asarray(value) for value in inputs if not isinstance(value, View)]
+    bad = len(views) != 1 or len(others) != 1 or others[0].size != 1
+    refuse(at, bad, "a minimum or maximum of tensors", "compare with one number")
+    end = float(others[0].item())
+    return g.clip(views[0], end, at=at) if low else g.clip(views[0], None, end, at=at)
+
+
+def concat(g: GraphBuilder, at: str, parts: Sequence[Any], axis: int) -> View:
+    """Put tensors side by side; of constants, one token before all others is taken."""
+    views = [part for part in parts if isinstance(part, View)]
+    if len(views) == len(parts):
+        return g.concat(views, axis, at=at)
+    other = len(parts) != 2 or len(views) != 1 or parts[1] is not views[0]
+    refuse(at, other, "concatenation with constants", "put one token before the others")
+    return g.class_token(views[0], np.asarray(parts[0], np.float32), axis, at=at)
+
+
+def take(at: str, x: View, places: Any, axis: int) -> View:
+    """Return places of an axis in the shape of ``places``: without the axis where that is one number."""
+    places, length = np.asarray(places), x.numbers.shape[axis]
+    refuse(at, bool((places < -length).any() or (places >= length).any()), "places that are not there", "check it")
+    if places.ndim == 0:
+        return x.select(axis, int(places))
+    axis %= x.numbers.ndim
+    return x.index_select(axis, places.reshape(-1).tolist()).unflatten(axis, places.shape)
 
 
 def softmax(g: GraphBuilder, at: str, x: Any, axis: int) -> Any:

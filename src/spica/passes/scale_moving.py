@@ -26,7 +26,7 @@ def move_scale(net: Network) -> Result:
 
 
 def _moved(net: Network) -> Network | None:
-    """Return the network with the first scale that can be moved behind its reader; ``None`` where there is none."""
+    """Move the first scale that can be behind its reader; return ``None`` where no scale can."""
     for scale in net:
         if not isinstance(scale, Scale) or scale.name in net.outputs or len(net.consumers[scale.name]) != 1:
             continue

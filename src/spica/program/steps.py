@@ -356,7 +356,7 @@ class Gather(Step):
         return (self.shape,)
 
     def output_range(self, x: Sequence[Tensor]) -> Range:
-        """Return the range of the input, with zero where a position is none."""
+        """Return the range of the input, widened to zero where a position is -1."""
         low, high = x[0].range
         return (min(low, 0), max(high, 0)) if self.positions.min() < 0 else (low, high)
 

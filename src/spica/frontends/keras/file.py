@@ -9,7 +9,7 @@ import os
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from os import PathLike
 from typing import Any
 
@@ -45,54 +45,58 @@ def is_path(model: Any) -> bool:
     return isinstance(model, str | PathLike)
 
 
-def read_model(path: str | PathLike[str]) -> Model:
+def read_model(path: str | PathLike[str], overlooked: Collection[str]) -> Model | None:
     """Read a ``.keras`` or ``.h5`` file of Keras 2 or 3.
+
+    Returns:
+        The model; ``None`` where it has layers of ``spica.keras``, or of the classes ``overlooked``, and Keras itself
+        must load it.
 
     Raises:
         SpicaError: where it is not such a file, is damaged, or has layers with code of their own.
     """
-    config, weights = _read(path)
-    with refuse_damage(str(path), UNREADABLE):
+    with _opened(path) as (config, weights), refuse_damage(str(path), UNREADABLE):
+        if any(_needs_keras(entry, overlooked) for entry in _entries(config)):
+            return None
         if config["class_name"] not in ("Sequential", "Functional", "Model"):
             raise SpicaError(
                 f"{path}: a model of the class {config['class_name']} has code of its own; write it as a functional one"
             )
-        if is_quantized(path):
+        if _is_quantized(config):
             raise SpicaError(f"{path}: is a model that quantizeml quantised; read it with spica.from_quantizeml")
-        return Model(config, weights, str(path))
+        return Model(config, weights(), str(path))
 
 
-def _read(path: str | PathLike[str]) -> tuple[Any, dict[str, Any]]:
-    """Return a file's configuration, and its weights by layer."""
+@contextlib.contextmanager
+def _opened(path: str | PathLike[str]) -> Iterator[tuple[Any, Callable[[], dict[str, Any]]]]:
+    """Give a file's configuration, and a function that reads its weights by layer while it is open."""
     with contextlib.ExitStack() as opened:
         file = opened.enter_context(open(check_readable(path), "rb"))
         opened.enter_context(refuse_damage(str(path), "is not a Keras .h5 or .keras model; save it with model.save"))
         if zipfile.is_zipfile(file):
             archive = opened.enter_context(open_archive(str(path), file))
             config, packed = json.loads(archive.read("config.json")), file.seek(0, os.SEEK_END)
-            held = opened.enter_context(open_hdf5(str(path), archive.read("model.weights.h5"), packed))
-            return config, _numbered(config, held)
+            weights = archive.read("model.weights.h5")
+            yield config, lambda: _numbered(config, open_hdf5(str(path), weights, packed))
+            return
         file.seek(0)
         held = opened.enter_context(open_hdf5(str(path), file.read()))
         if "model_config" not in held.attrs:
             raise SpicaError(f"{path}: holds weights alone; save the whole model with model.save")
         config = json.loads(held.attrs["model_config"])
-        return config, _by_layer(config, {name: _named(held["model_weights"], name) for name in held["model_weights"]})
+        groups = held["model_weights"]
+        yield config, lambda: _by_layer(config, {name: _named(groups, name) for name in groups})
 
 
 def is_quantized(path: str | PathLike[str]) -> bool:
     """Return whether quantizeml quantised a model of a file."""
-    config, _ = _read(path)
-    with refuse_damage(str(path), UNREADABLE):
-        kinds = [entry["class_name"].rpartition(">")[2] for entry in _entries(config)]
+    with _opened(path) as (config, _), refuse_damage(str(path), UNREADABLE):
+        return _is_quantized(config)
+
+
+def _is_quantized(config: Any) -> bool:
+    kinds = [entry["class_name"].rpartition(">")[2] for entry in _entries(config)]
     return any(kind.startswith("Quantized") or kind == "InputQuantizer" for kind in kinds)
-
-
-def needs_keras(path: str | PathLike[str], overlooked: Collection[str]) -> bool:
-    """Return whether a file holds layers of ``spica.keras``, or of the classes ``overlooked``: Keras must load it."""
-    config, _ = _read(path)
-    with refuse_damage(str(path), UNREADABLE):
-        return any(_needs_keras(entry, overlooked) for entry in _entries(config))
 
 
 def _needs_keras(entry: Mapping[str, Any], overlooked: Collection[str]) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from spica.errors import SpicaError
-from spica.frontends.keras.file import is_path, load_live, needs_keras, read_model
+from spica.frontends.keras.file import is_path, load_live, read_model
 from spica.frontends.keras.operations import (
     ALONG_CHANNELS,
     IDENTITIES,
@@ -62,10 +62,11 @@ def from_keras(model: Any) -> Network:
         SpicaError: naming the first layer that cannot be taken and what would work instead.
     """
     if is_path(model):
-        if needs_keras(model, OVER_TIME):
+        held = read_model(model, OVER_TIME)
+        if held is None:
             return _followed(load_live(model))
         with refuse_damage(str(model), "its layers and weights do not fit each other; the file is damaged"):
-            return _followed(read_model(model))
+            return _followed(held)
     return _followed(model)
 
 

@@ -51,17 +51,6 @@ def _clip(g: GraphBuilder, at: str, operation: Any, x: View, *_: Any) -> View:
     return g.clip(x, float(operation.x_min), float(operation.x_max), at=at)
 
 
-def _bounded(low: bool) -> Callable[..., View]:
-    def read(g: GraphBuilder, at: str, operation: Any, x: Any, y: Any) -> View:
-        x, bound = (x, y) if isinstance(x, View) else (y, x)
-        bad = isinstance(bound, View) or np.size(bound) != 1
-        refuse(at, bad, "a minimum or maximum of two tensors", "compare with one number")
-        bound = float(np.asarray(bound).item())
-        return g.clip(x, bound, at=at) if low else g.clip(x, None, bound, at=at)
-
-    return read
-
-
 @op("Concatenate")
 def _concatenate(g: GraphBuilder, at: str, operation: Any, parts: list[View]) -> View:
     return g.concat(parts, operation.axis, at=at)
@@ -90,9 +79,9 @@ OPERATORS |= {
     "LeakyRelu": _function("leaky_relu", "negative_slope"),
     "LogSoftmax": lambda g, at, operation, x: g.softmax(x, operation.axis, log=True, at=at),
     "Matmul": _sum_like(patterns.matmul),
-    "Maximum": _bounded(low=True),
+    "Maximum": lambda g, at, operation, *inputs: patterns.bound(g, at, inputs, low=True),
     "Mean": _reduced,
-    "Minimum": _bounded(low=False),
+    "Minimum": lambda g, at, operation, *inputs: patterns.bound(g, at, inputs, low=False),
     "Multiply": _sum_like(patterns.multiply),
     "Negative": lambda g, at, operation, x: g.affine(x, -1, 0, at=at),
     "Power": _power,

@@ -1,4 +1,4 @@
-"""What files of Keras describe, as stand-ins for a live model, its layers, nodes and tensors.
+"""Stand-ins for a live Keras model, its layers, nodes and tensors, made of what a file describes.
 
 Each class has what a live one has, as far as ``model`` and ``operations`` look at it, so that both come in by one road.
 Nothing of a file is executed.
@@ -17,7 +17,7 @@ DEFAULTS: dict[str, Any] = {
     "data_format": "channels_last", "dilation_rate": (1, 1), "groups": 1, "invert": False, "keepdims": False,
     "negative_slope": 0.0, "output_padding": None, "threshold": 0.0, "use_bias": True,
 }  # fmt: skip
-"""What options were before Keras had them, for files of then."""
+"""Values of options that files of older versions of Keras do not have."""
 
 ALSO = {"query": "query_dense", "key": "key_dense", "value": "value_dense", "attention_output": "output_dense"}
 """Attributes of layers whose weights Keras 2 names differently."""
@@ -63,7 +63,7 @@ class Operation:
 
 
 class Arguments:
-    """What a node is called with."""
+    """Arguments of a call, by place and by name."""
 
     def __init__(self, args: list[Any], kwargs: dict[str, Any]) -> None:
         self.args, self.kwargs = args, kwargs
@@ -127,7 +127,7 @@ class Model:
                 f"{name}: a layer {entry['class_name']} with code of its own cannot be followed; write what it does "
                 "with layers of keras.layers"
             )
-        return type(kind, (Layer,), {})(_settings(kind, settings, name, self._where), weights)
+        return type(kind, (Layer,), {})(_settings(kind, settings, name), weights)
 
     def _chain(self, entries: list[Any], weights: Mapping[str, Any]) -> None:
         first = entries[0]["config"]
@@ -229,7 +229,7 @@ def is_operation(entry: Mapping[str, Any]) -> bool:
     return not model and "trainable" not in entry["config"]
 
 
-def _settings(kind: str, settings: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:
+def _settings(kind: str, settings: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return a layer's options under the names that Keras 3 has for them."""
     made = {**settings, "name": name}
     policy = made.pop("dtype", None)

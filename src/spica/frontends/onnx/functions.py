@@ -26,18 +26,6 @@ def _clip(g: GraphBuilder, node: Node, x: View, *_: Any) -> View:
     return g.clip(x, low, high, at=node.at)
 
 
-def _bounded(low: bool) -> Callable[..., View]:
-    def read(g: GraphBuilder, node: Node, *inputs: Any) -> View:
-        views = [value for value in inputs if isinstance(value, View)]
-        others = [np.asarray(value) for value in inputs if not isinstance(value, View)]
-        bad = len(views) != 1 or len(others) != 1 or others[0].size != 1
-        refuse(node.at, bad, "a minimum or maximum of tensors", "compare with one number")
-        bound = others[0].item()
-        return g.clip(views[0], bound, at=node.at) if low else g.clip(views[0], None, bound, at=node.at)
-
-    return read
-
-
 @op("PRelu")
 def _prelu(g: GraphBuilder, node: Node, x: View, *_: Any) -> View:
     return g.leaky_relu(x, real(node.constant(1)), at=node.at)
@@ -88,8 +76,8 @@ OPERATIONS |= {
     "HardSwish": _named("hard_silu"),
     "Identity": lambda g, node, x: x,
     "LeakyRelu": lambda g, node, x: g.leaky_relu(x, node.get("alpha", 0.01), at=node.at),
-    "Max": _bounded(low=True),
-    "Min": _bounded(low=False),
+    "Max": lambda g, node, *inputs: patterns.bound(g, node.at, inputs, low=True),
+    "Min": lambda g, node, *inputs: patterns.bound(g, node.at, inputs, low=False),
     "Mish": _named("mish"),
     "Mul": lambda g, node, x, y: patterns.multiply(g, node.at, x, y),
     "Neg": lambda g, node, x: g.affine(x, -1, 0, at=node.at),

@@ -187,10 +187,7 @@ def _mean(g: GraphBuilder, node: Node, x: Any, *_: Any) -> Any:
 
 @op("ReduceSum")
 def _sum(g: GraphBuilder, node: Node, x: View, *_: Any) -> View:
-    axes = _axes(node, x)
-    count = int(np.prod([x.numbers.shape[axis] for axis in axes]))
-    mean = g.mean(x, axes, bool(node.get("keepdims", 1)), at=f"{node.at}/mean")
-    return g.affine(mean, count, 0, at=node.at)
+    return g.sum(x, _axes(node, x), bool(node.get("keepdims", 1)), at=node.at)
 
 
 @op("ReduceMax")

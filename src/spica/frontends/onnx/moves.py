@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spica.frontends import patterns
 from spica.frontends.batch import own_sizes, reshaped
-from spica.frontends.onnx.node import Node, op, real
+from spica.frontends.onnx.node import Node, op
 from spica.frontends.ops import GraphBuilder
 from spica.frontends.ops.base import refuse
 from spica.frontends.view import BATCH, View
@@ -59,14 +60,7 @@ def _slice(g: GraphBuilder, node: Node, x: View, *_: Any) -> View:
 
 @op("Gather")
 def _gather(g: GraphBuilder, node: Node, x: View, *_: Any) -> View:
-    places, axis = node.constant(1), node.get("axis", 0)
-    length = x.numbers.shape[axis]
-    refuse(node.at, bool((places < -length).any() or (places >= length).any()), "places that are not there", "check it")
-    if places.ndim == 0:
-        return x.select(axis, int(places))
-    axis %= x.numbers.ndim
-    chosen = x.index_select(axis, places.reshape(-1).tolist())
-    return chosen if places.ndim == 1 else chosen.unflatten(axis, places.shape)
+    return patterns.take(node.at, x, node.constant(1), node.get("axis", 0))
 
 
 @op("Split")
@@ -88,12 +82,7 @@ def _expand(g: GraphBuilder, node: Node, x: View, *_: Any) -> View:
 
 @op("Concat")
 def _concat(g: GraphBuilder, node: Node, *parts: Any) -> View:
-    views, axis = [part for part in parts if isinstance(part, View)], node.get("axis", 1)
-    if len(views) == len(parts):
-        return g.concat(views, axis, at=node.at)
-    other = len(parts) != 2 or len(views) != 1 or parts[1] is not views[0]
-    refuse(node.at, other, "concatenation with constants", "put one token before the others")
-    return g.class_token(views[0], real(parts[0]), axis, at=node.at)
+    return patterns.concat(g, node.at, parts, node.get("axis", 1))
 
 
 @op("Pad")

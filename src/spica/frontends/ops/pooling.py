@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from spica import layers
 from spica.frontends.ops.base import NONE, refuse
+from spica.frontends.ops.pointwise import Pointwise
 from spica.frontends.ops.weighted import Weighted
 from spica.frontends.view import BATCH, View
 from spica.semantics.primitives import Padding, Pair, resolve_padding
 
 
-class Pooling(Weighted):
+class Pooling(Weighted, Pointwise):
     """Maxima and means over windows, and pixels repeated or interpolated; see ``GraphBuilder``."""
 
     def max_pool(
@@ -129,6 +130,11 @@ class Pooling(Weighted):
         made = self.make(layers.GlobalAveragePooling2D, at, x)
         numbers = (sample * channels + first)[..., 0]
         return View(made.tensor, made.shape, np.expand_dims(numbers, axes) if keep else numbers)
+
+    def sum(self, x: View, axes: Sequence[int], keep: bool = False, *, at: str) -> View:
+        """Sum over places: the mean, times how many there are."""
+        count = int(np.prod([x.numbers.shape[axis] for axis in axes]))
+        return self.affine(self.mean(x, axes, keep, at=f"{at}/mean"), count, 0, at=at)
 
     def _mean_of_part(self, x: View, axes: list[int], keep: bool, at: str) -> View:
         """Take the mean over any axes but the batch: a view of an image is made whose rows they are."""

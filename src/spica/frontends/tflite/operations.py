@@ -166,9 +166,7 @@ def _mean(g: GraphBuilder, node: Node, x: Any, *_: Any) -> Any:
 
 @op("SUM")
 def _sum(g: GraphBuilder, node: Node, x: View, *_: Any) -> View:
-    axes = node.integers(1)
-    mean = g.mean(x, axes, bool(node.get("KeepDims", False)), at=f"{node.at}/mean")
-    return g.affine(mean, int(np.prod([x.numbers.shape[axis] for axis in axes])), 0, at=node.at)
+    return g.sum(x, node.integers(1), bool(node.get("KeepDims", False)), at=node.at)
 
 
 @op("REDUCE_MAX")
@@ -214,12 +212,7 @@ def _pairs(node: Node) -> list[tuple[int, int]]:
 @op("CONCATENATION")
 @activated
 def _concat(g: GraphBuilder, node: Node, *parts: Any) -> View:
-    views, axis = [part for part in parts if isinstance(part, View)], node.get("Axis")
-    if len(views) == len(parts):
-        return g.concat(views, axis, at=node.at)
-    other = len(parts) != 2 or len(views) != 1 or parts[1] is not views[0]
-    refuse(node.at, other, "concatenation with constants", "put one token before the others")
-    return g.class_token(views[0], real(parts[0]), axis, at=node.at)
+    return patterns.concat(g, node.at, parts, node.get("Axis"))
 
 
 @op("PACK")
@@ -281,14 +274,9 @@ def _strided(g: GraphBuilder, node: Node, x: View, *_: Any) -> View:
 
 @op("GATHER")
 def _gather(g: GraphBuilder, node: Node, x: View, *_: Any) -> View:
-    places, axis = node.constant(1), node.get("Axis")
     refuse(node.at, node.get("BatchDims", 0) != 0, "a gather by samples", "gather along one axis")
-    length = x.numbers.shape[axis]
-    refuse(node.at, bool((places < 0).any() or (places >= length).any()), "places that are not there", "check it")
-    if places.ndim == 0:
-        return x.select(axis, int(places))
-    axis %= x.numbers.ndim
-    return x.index_select(axis, places.reshape(-1).tolist()).unflatten(axis, places.shape)
+    refuse(node.at, bool((node.constant(1) < 0).any()), "places that are not there", "check it")
+    return patterns.take(node.at, x, node.constant(1), node.get("Axis"))
 
 
 @op("RESIZE_NEAREST_NEIGHBOR", "RESIZE_BILINEAR")
@@ -332,17 +320,6 @@ def _arithmetic(read: Callable[..., Any]) -> Callable[..., Any]:
     return made
 
 
-def _bounded(low: bool) -> Callable[..., View]:
-    def read(g: GraphBuilder, node: Node, x: Any, y: Any) -> View:
-        x, bound = (x, y) if isinstance(x, View) else (y, x)
-        bad = isinstance(bound, View) or np.size(bound) != 1
-        refuse(node.at, bad, "a minimum or maximum of tensors", "compare with one number")
-        bound = float(np.asarray(bound).item())
-        return g.clip(x, bound, at=node.at) if low else g.clip(x, None, bound, at=node.at)
-
-    return read
-
-
 @op("POW")
 def _power(g: GraphBuilder, node: Node, x: Any, *_: Any) -> Any:
     exponent = node.constant(1)
@@ -380,8 +357,8 @@ OPERATIONS |= {
     "LEAKY_RELU": lambda g, node, x: g.leaky_relu(x, node.get("Alpha"), at=node.at),
     "LOGISTIC": _named("sigmoid"),
     "LOG_SOFTMAX": lambda g, node, x: g.softmax(x, log=True, at=node.at),
-    "MAXIMUM": _bounded(low=True),
-    "MINIMUM": _bounded(low=False),
+    "MAXIMUM": lambda g, node, *inputs: patterns.bound(g, node.at, inputs, low=True),
+    "MINIMUM": lambda g, node, *inputs: patterns.bound(g, node.at, inputs, low=False),
     "MUL": _arithmetic(patterns.multiply),
     "NEG": lambda g, node, x: g.affine(x, -1, 0, at=node.at),
     "PRELU": lambda g, node, x, *_: g.leaky_relu(x, real(node.constant(1)), at=node.at),

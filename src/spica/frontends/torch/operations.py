@@ -203,8 +203,7 @@ def _mean(g: GraphBuilder, at: str, x: View, axes=None, keep=False, **_) -> View
 @op("sum")
 def _sum(g: GraphBuilder, at: str, x: View, axes=None, keep=False, **_) -> View:
     axes = list(range(1, x.numbers.ndim)) if axes is None else axes if isinstance(axes, list) else [axes]
-    count = int(np.prod([x.numbers.shape[axis] for axis in axes]))
-    return g.affine(g.mean(x, axes, keep, at=f"{at}/mean"), count, 0, at=at)
+    return g.sum(x, axes, keep, at=at)
 
 
 @op("stack")
@@ -215,12 +214,7 @@ def _stack(g: GraphBuilder, at: str, parts: list[Any], axis=0) -> View:
 
 @op("cat")
 def _cat(g: GraphBuilder, at: str, parts: list[Any], axis=0) -> View:
-    views = [part for part in parts if isinstance(part, View)]
-    if len(views) == len(parts):
-        return g.concat(views, axis, at=at)
-    other = len(parts) != 2 or len(views) != 1 or parts[1] is not views[0]
-    refuse(at, other, "concatenation with constants", "put one token before the others")
-    return g.class_token(views[0], np.asarray(parts[0]), axis, at=at)
+    return patterns.concat(g, at, parts, axis)
 
 
 @op("constant_pad_nd", "pad")

@@ -48,7 +48,7 @@ class Region:
 
     @property
     def is_all(self) -> bool:
-        """Whether it is the whole image."""
+        """Return whether it is the whole image."""
         return self.size == self.held
 
 

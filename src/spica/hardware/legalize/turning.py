@@ -111,7 +111,7 @@ def turned(layer: Any, inputs: list[TensorType]) -> Layer:
     """Return the layer that makes turned images of turned images.
 
     Raises:
-        CannotTurn: where there is none.
+        CannotTurn: where no layer does.
     """
     if any(len(x.shape) > 1 for x in inputs):
         raise CannotTurn
