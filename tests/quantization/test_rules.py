@@ -14,12 +14,12 @@ from spica.network import Layer, Network
 from spica.network.layer import forward_float, forward_integer, infer
 from spica.network.rules import refusal
 from spica.qat.latent_weights import latent_weights
-from spica.quantization.gptq import second_moments
+from spica.quantization.gptq import filter_inputs
 from spica.quantization.rules import quantize_layer
 from spica.quantization.scaling import read_weights, scale_input, scale_output
 from support.every_layer import CHANNELS, KERNELS, ask, layer_types, unanswered, weighted_example
 
-TRANSFORMS = [quantize_layer, second_moments, kernel_channels]
+TRANSFORMS = [quantize_layer, filter_inputs, kernel_channels]
 BY_KERNEL_AXES = [scale_output, scale_input, read_weights, latent_weights]
 """Transforms of weights that are the same for every layer, once it is known how its kernels lie."""
 
@@ -157,10 +157,10 @@ def test_kernel_channels_tell_which_layers_are_depthwise():
     assert depthwise == {"DepthwiseConv2D", "DepthwiseConvTranspose2D", "DepthwiseBufferTempConv"}
 
 
-def test_depthwise_moments_are_of_each_channel_alone():
+def test_depthwise_filters_read_each_channel_alone():
     random = np.random.default_rng(0)
     x = random.normal(size=(4, 6, 5, 3)).astype(np.float32)
     layer = DepthwiseConv2D(name="d", inputs=("x",), kernel=np.ones((3, 3, 3), np.float32), padding="valid")
-    moments = second_moments(layer, x)
+    read = filter_inputs(layer, x)
     windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(1, 2)).reshape(-1, 3, 9)
-    np.testing.assert_allclose(moments, np.einsum("pci,pcj->cij", windows, windows) / len(windows), rtol=1e-5)
+    np.testing.assert_array_equal(read, windows)

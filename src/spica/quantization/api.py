@@ -52,7 +52,8 @@ def quantize(
 
     The network is first prepared (``spica.passes``): batch normalisation folded, pooling and activations fused, a
     softmax at the end dropped. Weights get one step for each filter, activations a power-of-two step. What rounding
-    breaks is repaired without labels; each repair can be turned off.
+    breaks is repaired without labels; each repair is kept for the filters that it helps on samples held back, and can
+    be turned off.
 
     Args:
         net: a float network with one input.
@@ -116,7 +117,10 @@ def _quantize_layers(
     ``source`` is the integer input, ``targets`` are the types of what is brought to the bits of activations.
     """
     types = {source.name: infer(source, [])}
-    calibration = LayerwiseCalibration(net, real, types[source.name].from_float(real), config.reconstruction)
+    calibration = LayerwiseCalibration(
+        net, real, types[source.name].from_float(real),
+        reconstruction=config.reconstruction, bias_correction=config.bias_correction,
+    )  # fmt: skip
     quantized: list[Layer] = [source]
     for layer in show(net.layers[1:], "quantising", progress):
         inputs = [types[i] for i in layer.inputs]

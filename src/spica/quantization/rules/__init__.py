@@ -2,7 +2,7 @@
 
 ``base`` has the transform, and the layers that it leaves as they are or refuses; ``weighted`` one rule for every layer
 with weights; ``sequence`` tokens, attention, GELU and recurrence. Other rules by layer type are where their stage is:
-``scaling.readers_behind`` and ``gptq.second_moments``. A rule on ``WeightedLayer`` serves every layer with weights;
+``scaling.readers_behind`` and ``gptq.filter_inputs``. A rule on ``WeightedLayer`` serves every layer with weights;
 ``layers.weighted.kernel_channels`` tells all that the others have to know.
 """
 

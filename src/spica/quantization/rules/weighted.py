@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,19 +39,24 @@ def quantize_weighted(layer: WeightedLayer, context: LayerContext) -> list[Layer
     if target is not None:
         wide = rounding.multiplier_bits(scale * outer / average, x.frac_bits.max(), target)
         scale = rounding.representable(scale, outer / average, wide)
-    moments = context.calibration.second_moments(layer, x)
-    if moments is None:
-        changes["kernel"] = rounding.quantize_weights(last, bits, scale)
-    else:
-        changes["kernel"] = round_weights(last, scale, 0 if bits == 1 else WEIGHT_RANGE[bits][1], moments)
+    changes["kernel"] = rounding.quantize_weights(last, bits, scale)
     changes["weight_scale"] = (scale * (outer / x.scale)).astype(np.float32)
-    integer = replace(layer, **changes, bias=None, activation=None, pool=None)
+    integer: Any = replace(layer, **changes, bias=None, activation=None, pool=None)
+    if (read := context.calibration.filter_inputs(layer, x)) is not None:
+        kernel = round_weights(last, scale, 0 if bits == 1 else WEIGHT_RANGE[bits][1], read)
+        forms = [integer, replace(integer, kernel=kernel)]
+        integer = replace(integer, kernel=context.calibration.choose_kernel(without_output_stage(layer), forms, [x]))
     acc = infer(integer, [x])
     step = np.broadcast_to(rounding.step_of(acc), (acc.channels,))
     bias = None if layer.bias is None else rounding.quantize_bias(layer.bias, step)
     activation = rounding.quantize_relu(layer.activation, step, target)
     requantize = rounding.output_stage(acc.scale / np.float32(average), acc.frac_bits, target)
     return [replace(integer, bias=bias, pool=layer.pool, activation=activation, requantize=requantize)]
+
+
+def without_output_stage(layer: WeightedLayer) -> WeightedLayer:
+    """Return a layer up to its bias: without pooling, activation and output stage."""
+    return replace(layer, pool=None, activation=None, requantize=None)
 
 
 HEADROOM = 0.97
