@@ -1,0 +1,29 @@
+"""TensorFlow.js models of both formats to float networks, with JSON and numpy alone."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import Any
+
+from spica.frontends.keras.model import from_config
+from spica.frontends.tfjs.file import read_json, read_weights
+from spica.network import Network
+
+
+def from_tfjs(path: str | PathLike[str]) -> Network:
+    """Take a TensorFlow.js model as a float network.
+
+    Args:
+        path: a ``model.json``, of layers or of a graph, with the files of its weights in the same folder or below.
+
+    Returns:
+        A float ``Network`` that computes what the model computes.
+
+    Raises:
+        SpicaError: where a file is missing or damaged, or naming the first operation that cannot be taken and what
+            would work instead.
+    """
+    document = read_json(path)
+    topology = document["modelTopology"]
+    config: Any = topology.get("model_config", topology)
+    return from_config(config, read_weights(path, document), str(path))
