@@ -7,7 +7,9 @@ from typing import Any
 
 from spica.frontends.keras.model import from_config
 from spica.frontends.tfjs.file import read_json, read_weights
+from spica.frontends.tfjs.graph import from_graph
 from spica.network import Network
+from spica.util.files import refuse_damage
 
 
 def from_tfjs(path: str | PathLike[str]) -> Network:
@@ -25,5 +27,9 @@ def from_tfjs(path: str | PathLike[str]) -> Network:
     """
     document = read_json(path)
     topology = document["modelTopology"]
+    weights = read_weights(path, document)
+    if "node" in topology:
+        with refuse_damage(str(path), "its graph cannot be read; the file is damaged"):
+            return from_graph(document, weights, str(path))
     config: Any = topology.get("model_config", topology)
-    return from_config(config, read_weights(path, document), str(path))
+    return from_config(config, weights, str(path))
