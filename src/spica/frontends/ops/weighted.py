@@ -13,6 +13,7 @@ from spica import layers
 from spica.frontends.ops.base import NONE, Array, Base
 from spica.frontends.view import View
 from spica.network import Layer
+from spica.network.types import check_size
 from spica.semantics.primitives import Padding, Pair
 
 Bias = Array | None
@@ -23,6 +24,7 @@ def dilated(kernel: NDArray[Any], steps: Sequence[int]) -> NDArray[Any]:
     if max(steps) == 1:
         return np.ascontiguousarray(kernel)
     sizes = [(size - 1) * step + 1 for size, step in zip(kernel.shape, steps)]
+    check_size((*sizes, *kernel.shape[len(sizes) :]), "a kernel with zeros between its taps")
     spread = np.zeros((*sizes, *kernel.shape[len(sizes) :]), kernel.dtype)
     spread[tuple(slice(None, None, step) for step in steps)] = kernel
     return spread
@@ -36,6 +38,7 @@ def without_groups(kernel: Array, groups: int) -> Array:
     if groups == 1:
         return kernel
     *window, channels, filters = kernel.shape
+    check_size((*window, channels * groups, filters), "a kernel without its groups")
     full = np.zeros((*window, channels * groups, filters), np.float32)
     for inputs, outputs in zip(np.split(np.arange(channels * groups), groups), np.split(np.arange(filters), groups)):
         full[..., inputs[:, None], outputs] = kernel[..., outputs]

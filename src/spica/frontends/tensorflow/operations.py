@@ -199,11 +199,11 @@ def _strided(g: GraphBuilder, node: Node, x: View, *_: Any) -> View:
 @op("ResizeNearestNeighbor", "ResizeBilinear")
 def _resize(g: GraphBuilder, node: Node, x: View, *_: Any) -> View:
     wanted, (rows, columns) = node.integers(1), x.sizes[:2]
-    bilinear, half = "bilinear" in node.kind.lower(), node.get("half_pixel_centers", False)
-    corners = node.get("align_corners", False)
-    uneven = wanted[0] % rows or wanted[1] % columns or corners or (bilinear and not half)
-    refuse(node.at, bool(uneven), f"{node.kind} to {wanted}", "use half_pixel_centers and whole factors")
-    return g.upsample(x, (wanted[0] // rows, wanted[1] // columns), bilinear=bilinear, at=node.at)
+    uneven = wanted[0] % rows or wanted[1] % columns or node.get("align_corners", False)
+    refuse(node.at, bool(uneven), f"{node.kind} to {wanted}", "use whole factors, without align_corners")
+    bilinear, centres = "bilinear" in node.kind.lower(), bool(node.get("half_pixel_centers", False))
+    factors = (wanted[0] // rows, wanted[1] // columns)
+    return g.upsample(x, factors, bilinear=bilinear, centres=centres, at=node.at)
 
 
 @op("DepthToSpace")

@@ -9,6 +9,7 @@ import numpy as np
 from spica.errors import SpicaError
 from spica.frontends.batch import own_sizes
 from spica.frontends.ops import GraphBuilder
+from spica.frontends.ops.base import refuse
 from spica.frontends.patterns import Part
 from spica.frontends.registry import Operations
 from spica.frontends.tensorflow.dilation import POINTWISE, Phases, within
@@ -39,6 +40,7 @@ class Walk(GraphBuilder):
         if min(shape) < 1:
             raise SpicaError(f"{name}: an input of shape {shape} has unknown sizes; convert it with fixed ones")
         check_size(shape, name)
+        refuse(name, bool(self.layers) and shape[0] != self.batch, "another batch size", "use that of the other input")
         self.batch = shape[0]
         return self.make(Input, name, shape=shape[1:])
 

@@ -23,18 +23,21 @@ Place = tuple[str, int]
 """A node's name, and which of its outputs is meant."""
 
 
-def from_graph(document: Mapping[str, Any], weights: Mapping[str, NDArray[Any]], where: str) -> Network:
+def from_graph(
+    document: Mapping[str, Any], weights: Mapping[str, NDArray[Any]], where: str, outputs: Sequence[str] | None = None
+) -> Network:
     """Take a graph as a float network.
 
     Args:
         document: the content of a ``model.json``.
         weights: its constants by name.
         where: the file, for errors.
+        outputs: names of nodes at which the network is to end; those of the file by default.
 
     Raises:
         SpicaError: naming the first operation that cannot be taken.
     """
-    return _Walk(document["modelTopology"]["node"], weights, where).followed(document)
+    return _Walk(document["modelTopology"]["node"], weights, where).followed(document, outputs)
 
 
 class _Walk(Walk):
@@ -55,14 +58,11 @@ class _Walk(Walk):
             raise SpicaError(f"{where}: two nodes of its graph have the same name; the file is damaged")
         self.values: dict[str, list[Any]] = {}
 
-    def followed(self, document: Mapping[str, Any]) -> Network:
-        """Return the network of the graph."""
+    def followed(self, document: Mapping[str, Any], chosen: Sequence[str] | None) -> Network:
+        """Return the network of the graph, which ends at the nodes that are chosen."""
         signature = document.get("signature") or {}
-        named = [_place(entry["name"]) for entry in (signature.get("outputs") or {}).values()]
-        read = {name for node in self.nodes.values() for name, _ in self._inputs(node)}
-        outputs = named or [
-            (name, 0) for name, node in self.nodes.items() if name not in read and node["op"] not in NO_OUTPUTS
-        ]
+        names = chosen or [entry["name"] for entry in (signature.get("outputs") or {}).values()]
+        outputs = list(map(_place, names or self._ends()))
         wanted = [_place(entry["name"])[0] for entry in (signature.get("inputs") or {}).values()]
         sources = [name for name, node in self.nodes.items() if node["op"] == "Placeholder"]
         for name in sorted(sources, key=lambda name: wanted.index(name) if name in wanted else len(wanted)):
@@ -72,6 +72,11 @@ class _Walk(Walk):
         for name, _ in outputs:
             self._follow(name)
         return self.network([self.output(self._value(place), place[0]) for place in outputs], "model")
+
+    def _ends(self) -> list[str]:
+        """Return the nodes that no other reads."""
+        read = {name for node in self.nodes.values() for name, _ in self._inputs(node)}
+        return [name for name, node in self.nodes.items() if name not in read and node["op"] not in NO_OUTPUTS]
 
     def _placeholder(self, name: str) -> Any:
         options = self.nodes[name].get("attr", {})
