@@ -14,11 +14,12 @@ from spica.frontends.ops.weighted import Window
 from spica.frontends.tensorflow import node as tensorflow
 from spica.network.types import check_size
 from spica.semantics.primitives import Pair
+from spica.util.files import refuse_damage
 
 WITHOUT_EFFECT = {
     "N": None, "Truncate": None, "data_format": "NHWC", "dilations": [1, 1, 1, 1], "epsilon": None,
     "exponential_avg_factor": None, "incompatible_shape_error": None, "leakyrelu_alpha": None, "num": None,
-    "num_args": None, "use_cudnn_on_gpu": None, "validate_indices": None,
+    "num_args": None, "num_split": None, "use_cudnn_on_gpu": None, "validate_indices": None,
 }  # fmt: skip
 """Options that may be left unread: with any value, or with the one given; of others, zero says what holds anyway.
 
@@ -70,7 +71,10 @@ class Node(tensorflow.Node):
     def get(self, name: str, default: Any = None) -> Any:
         """Return an option, text as ``str``."""
         self.asked.add(name)
-        return value_of(self._options[name]) if name in self._options else default
+        if name not in self._options:
+            return default
+        with refuse_damage(self.at, f"option {name} of {self.kind} cannot be read; the file is damaged"):
+            return value_of(self._options[name])
 
     def needed(self, name: str) -> Any:
         """Return an option that must be there."""
@@ -108,7 +112,7 @@ class Node(tensorflow.Node):
         for name, given in self._options.items():
             if name in self.asked or name.startswith("_") or "type" in given:
                 continue
-            usual, value = WITHOUT_EFFECT.get(name, 0), value_of(given)
+            usual, value = WITHOUT_EFFECT.get(name, 0), self.get(name)
             if usual is not None and value != usual and value not in (0, [], ""):
                 raise SpicaError(f"{self.at}: option {name} of {self.kind} is not supported; convert without it")
 
@@ -124,6 +128,4 @@ def value_of(given: Mapping[str, Any]) -> Any:
     if kind == "shape":
         return None if value.get("unknownRank") else [int(axis.get("size", 0)) for axis in value.get("dim", [])]
     readers = {"i": int, "f": float, "b": bool, "type": str}
-    if kind not in readers:
-        raise SpicaError(f"an option of the kind {kind!r:.20} is not supported; convert the model anew")
     return readers[kind](value)
