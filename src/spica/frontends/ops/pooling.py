@@ -160,19 +160,20 @@ class Pooling(Weighted, Pointwise):
             return x
         if not bilinear:
             return self._spread(x, [np.ones(factor, np.float32) for factor in factors], factors, NONE, at)
-        edges, lead = x, int(centres)
-        for axis in (1, 2):  # interpolation at the border goes on as if the last pixel were repeated
-            first, final = edges.slice(axis, 0, lead), edges.slice(axis, x.shape[axis - 1] - 1)
-            edges = edges._of(np.concatenate([first.numbers, edges.numbers, final.numbers], axis))
+        edges, leads = x, [int(centres and factor > 1) for factor in factors]
+        for axis, (factor, lead) in enumerate(zip(factors, leads), 1):
+            if factor > 1:  # interpolation at the border goes on as if the last pixel were repeated
+                first, final = edges.slice(axis, 0, lead), edges.slice(axis, x.shape[axis - 1] - 1)
+                edges = edges._of(np.concatenate([first.numbers, edges.numbers, final.numbers], axis))
         sizes = [2 * factor - (factor % 2 if centres else 1) for factor in factors]
         taps = [
             (1 - np.abs(np.arange(k) - (k - 1) / 2) / factor).astype(np.float32) for k, factor in zip(sizes, factors)
         ]
         crop = []
-        for have, k, factor in zip(x.shape, sizes, factors):
+        for have, k, factor, lead in zip(x.shape, sizes, factors, leads):
             # Where the first output's centre lies in all that the kernel reaches.
-            before = (factor + k) // 2 if centres else factor - 1
-            crop.append((before, (have + lead) * factor + k - before - factor * have))
+            before = (factor + k) // 2 if lead else factor - 1
+            crop.append((before, (have + lead - (factor == 1)) * factor + k - before - factor * have))
         return self._spread(self.gathered(edges, f"{at}/edges"), taps, factors, (crop[0], crop[1]), at)
 
     def _spread(self, x: View, taps: Sequence[NDArray], factors: Pair, crop: Padding, at: str) -> View:

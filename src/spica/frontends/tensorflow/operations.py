@@ -48,10 +48,13 @@ def _matmul(g: GraphBuilder, node: Node, x: Any, y: Any) -> Any:
 
 def transposed(g: GraphBuilder, node: Node, x: View, kernel: Weight, bias: Weight | None) -> View:
     """Return the transposed convolution of an image with ``kernel`` (kh, kw, C, F), of the sizes that a node names."""
-    window, crop = node.window(), []
-    for have, want, k, stride in zip(x.sizes, node.integers(0)[1:3], kernel.shape, window["strides"]):
+    window, crop, sizes = node.window(), [], node.integers(0)
+    for have, want, k, stride in zip(x.sizes, sizes[1:3], kernel.shape, window["strides"]):
+        same = window["padding"] == "same"
+        read = -(-(want if same else want - k + 1) // stride)
+        refuse(node.at, read != have, f"a transposed convolution to sizes {sizes}", "use those of its convolution")
         total = (have - 1) * stride + k - want
-        crop.append((total // 2, total - total // 2) if window["padding"] == "same" else (0, total))
+        crop.append((total // 2, total - total // 2) if same else (0, total))
     return g.conv_transpose2d(x, kernel, bias, at=node.at, strides=window["strides"], padding=(crop[0], crop[1]))
 
 
@@ -199,7 +202,7 @@ def _strided(g: GraphBuilder, node: Node, x: View, *_: Any) -> View:
 @op("ResizeNearestNeighbor", "ResizeBilinear")
 def _resize(g: GraphBuilder, node: Node, x: View, *_: Any) -> View:
     wanted, (rows, columns) = node.integers(1), x.sizes[:2]
-    uneven = wanted[0] % rows or wanted[1] % columns or node.get("align_corners", False)
+    uneven = min(wanted) < 1 or wanted[0] % rows or wanted[1] % columns or node.get("align_corners", False)
     refuse(node.at, bool(uneven), f"{node.kind} to {wanted}", "use whole factors, without align_corners")
     bilinear, centres = "bilinear" in node.kind.lower(), bool(node.get("half_pixel_centers", False))
     factors = (wanted[0] // rows, wanted[1] // columns)
