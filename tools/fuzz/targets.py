@@ -28,6 +28,7 @@ from spica.program import Program, save_programs, trace_network
 from spica.program.file import load_programs
 
 TESTS = Path(__file__).resolve().parents[2] / "tests"
+sys.path.insert(0, str(TESTS))  # whose small models are seeds
 MOST_VALUES, MOST_MACS = 1 << 16, 1 << 22
 """Larger networks are loaded but not run: they may be right and merely slow."""
 
