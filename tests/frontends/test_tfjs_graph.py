@@ -51,7 +51,6 @@ MODELS = {
     "a group": ((-1, 5, 5, 6), [("Conv2D", "x k", "y", window())], {"k": K}),
     "fused": (IMAGE, [("_FusedConv2D", "x k b", "y", window(fused_ops=["BiasAdd", "Relu6"], num_args=1, epsilon=0.0))],
         {"k": 9 * K, "b": B}),
-    "fused, alone": (IMAGE, [("_FusedConv2D", "x k", "y", window(fused_ops=["Elu"], num_args=0))], {"k": K}),
     "fused with slopes": (IMAGE, [("_FusedConv2D", "x k b s", "y", window(fused_ops=["BiasAdd", "Prelu"],
         num_args=2))], {"k": K, "b": B, "s": SLOPES}),
     "fused with a slope": (IMAGE, [("_FusedConv2D", "x k b", "y", window(fused_ops=["BiasAdd", "LeakyRelu"],
@@ -207,6 +206,8 @@ def test_options_that_change_the_meaning_are_not_overlooked(name, tmp_path):
         ([("Unpack", "x", "y", {"axis": 0})], {}, "batch"),
         ([("Squeeze", "x", "y", {"squeeze_dims": [0]})], {}, "batch"),
         ([("Conv2D", "x x", "y", window())], {}, "input 1 computed"),
+        ([("_FusedConv2D", "x k", "y", window(fused_ops=["Elu"]))], {"k": K}, "use a bias and an activation"),
+        ([("_FusedConv2D", "x k", "y", window(fused_ops=["BiasAdd"]))], {"k": K}, "give 3"),
         ([("Max", "x a", "y", {})], {"a": I([3])}, "a maximum over axes"),
         ([("Cast", "x", "y", {"DstT": "DT_INT32"})], {}, "a cast to DT_INT32"),
         ([("FusedBatchNormV3", "x s o m v", "y", {"epsilon": 0.1, "is_training": True})], STATISTICS, "in training"),
@@ -244,6 +245,7 @@ def test_damaged_graphs_are_refused(tmp_path):
     refused(3)
     refused(["x"])
     refused([*nodes[:1], *nodes[2:]])
+    refused([nodes[0], {"name": "y", "op": "AddN", "input": ["x"] * 100_000}])
     refused([{"name": f"n{i}", "op": "Relu", "input": [f"n{i + 1}"]} for i in range(1 << 16)])
     for bad in ({"s": 3}, {"s": "!"}, {"i": "x"}, {}, {"i": "1", "s": "1"}, {"tensor": {}}, {"list": 3}, 3, None):
         refused([*nodes[:-1], nodes[-1] | {"attr": nodes[-1]["attr"] | {"padding": bad}}])

@@ -139,6 +139,20 @@ def test_files_that_are_no_models_are_refused(content, tmp_path):
         spica.from_file(path)
 
 
+def test_lists_too_long_are_refused(tmp_path):
+    path, document = small(tmp_path)
+    manifest = document["weightsManifest"]
+    for group in ({"paths": ["a.bin"] * 100_000, "weights": []}, {"paths": [], "weights": [{}] * 100_000}):
+        path.write_text(json.dumps(document | {"weightsManifest": [group]}))
+        with pytest.raises(spica.SpicaError, match="are the most"):
+            spica.from_tfjs(path)
+    layers = document["modelTopology"]["config"]["layers"]
+    document["modelTopology"]["config"]["layers"] = layers * 20_000
+    path.write_text(json.dumps(document | {"weightsManifest": manifest}))
+    with pytest.raises(spica.SpicaError, match="are the most"):
+        spica.from_tfjs(path)
+
+
 def test_a_text_too_long_is_not_read(tmp_path):
     path = tmp_path / "model.json"
     with open(path, "wb") as file:

@@ -37,6 +37,8 @@ VARIABLES = {
 """Weights of layers in the order in which ``.keras`` files number them; others have a kernel and a bias."""
 
 
+MOST_LAYERS = 1 << 14
+
 UNREADABLE = "its list of layers cannot be read; the file is damaged"
 
 
@@ -63,7 +65,10 @@ def make_model(
     config: Any, weights: Callable[[], dict[str, Any]], where: str, overlooked: Collection[str]
 ) -> Model | None:
     """Make a model of its configuration and a function that reads its weights by layer; see ``read_model``."""
-    if any(_needs_keras(entry, overlooked) for entry in _entries(config)):
+    entries = list(_entries(config))
+    if len(entries) > MOST_LAYERS:
+        raise SpicaError(f"{where}: has {len(entries):,} layers, but {MOST_LAYERS:,} are the most")
+    if any(_needs_keras(entry, overlooked) for entry in entries):
         return None
     if config["class_name"] not in MODELS:
         raise SpicaError(

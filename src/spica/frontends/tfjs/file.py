@@ -18,7 +18,8 @@ from spica.util.files import check_readable, check_unpacked, read_bytes, refuse_
 MOST_JSON = 32 << 20
 """Bytes of the largest ``model.json``, whose weights lie outside: text takes up to 40 times as much in memory."""
 
-MOST_AXES = 8
+MOST_ENTRIES, MOST_AXES, LONGEST_NAME = 1 << 16, 8, 1000
+"""Files and weights of a manifest, axes of weights and characters of their names, at most."""
 
 STORED = {"float32": "<f4", "int32": "<i4", "bool": "|u1"}
 """How weights of a type lie in files."""
@@ -54,7 +55,10 @@ def read_weights(path: str | PathLike[str], document: Mapping[str, Any]) -> dict
     """
     found: dict[str, NDArray[Any]] = {}
     with refuse_damage(str(path), DAMAGED):
-        groups = [(_files(Path(path), group["paths"]), group["weights"]) for group in document["weightsManifest"]]
+        manifest = document["weightsManifest"]
+        if (entries := sum(len(group["paths"]) + len(group["weights"]) for group in manifest)) > MOST_ENTRIES:
+            raise SpicaError(f"{path}: lists {entries:,} weights and files of them; {MOST_ENTRIES:,} are the most")
+        groups = [(_files(Path(path), group["paths"]), group["weights"]) for group in manifest]
         files = [file for held, _ in groups for file in held]
         states = [file.stat() for file in files]
         if len({(state.st_dev, state.st_ino) for state in states}) < len(states):
@@ -102,7 +106,7 @@ def _size(spec: Mapping[str, Any]) -> tuple[int, int]:
     """Return how many bytes weights have in their file, and in memory."""
     name, shape = spec["name"], spec["shape"]
     known = isinstance(shape, list) and len(shape) <= MOST_AXES and all(type(n) is int and n >= 0 for n in shape)
-    if not isinstance(name, str) or not known:
+    if not isinstance(name, str) or len(name) > LONGEST_NAME or not known:
         raise SpicaError(f"the weights {name!r:.60} have no name or shape; the file is damaged")
     held = np.dtype(_stored(spec)).itemsize
     return prod(shape) * held, prod(shape) * np.dtype(STORED[spec["dtype"]]).itemsize

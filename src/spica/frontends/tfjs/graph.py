@@ -13,8 +13,8 @@ from spica.frontends.tfjs.node import Node, value_of
 from spica.frontends.tfjs.operations import OPERATIONS
 from spica.network import Network
 
-MOST_NODES = 1 << 15
-"""Nodes of the largest graph."""
+MOST_NODES, MOST_INPUTS = 1 << 14, 1 << 16
+"""Nodes of the largest graph, and what they may read in all."""
 
 NO_OUTPUTS = ("Const", "NoOp", "Placeholder")
 """Operations that are no outputs of a graph though nothing reads them."""
@@ -53,6 +53,8 @@ class _Walk(Walk):
         self.weights, self.where = weights, where
         if len(nodes) > MOST_NODES:
             raise SpicaError(f"{where}: its graph has {len(nodes):,} nodes, but {MOST_NODES:,} are the most")
+        if sum(len(node.get("input", [])) for node in nodes) > MOST_INPUTS:
+            raise SpicaError(f"{where}: its nodes read more than {MOST_INPUTS:,} tensors in all")
         self.nodes = {str(node["name"]): node for node in nodes}
         if len(self.nodes) < len(nodes):
             raise SpicaError(f"{where}: two nodes of its graph have the same name; the file is damaged")

@@ -27,20 +27,22 @@ FUSED = {"Elu": "elu", "Relu": "relu", "Relu6": "relu6", "Sigmoid": "sigmoid", "
 """Activations without parameters that operations have in themselves, and our names for them."""
 
 
-def _bias(node: Node, parts: list[str]) -> NDArray[np.float32] | None:
-    """Return the bias that is fused to an operation; it comes first."""
-    return real(node.constant(2)) if parts[:1] == ["BiasAdd"] else None
-
-
 def _fused(node: Node) -> list[str]:
-    """Return what is fused to an operation: a bias, an activation, or one after the other."""
+    """Return what is fused to an operation: nothing, or a bias and perhaps an activation after it."""
     parts = node.get("fused_ops", [])
-    after = parts[1:] if parts[:1] == ["BiasAdd"] else parts
-    known = not after or (len(after) == 1 and after[0] in (*FUSED, "LeakyRelu", "Prelu"))
+    bias, after = parts[:1], parts[1:]
+    known = bias in ([], ["BiasAdd"]) and (
+        not after or (len(after) == 1 and after[0] in (*FUSED, "LeakyRelu", "Prelu"))
+    )
     refuse(node.at, not known, f"{node.kind} with {parts}", "use a bias and an activation")
-    wanted = 2 + (parts[:1] == ["BiasAdd"]) + ("Prelu" in after)
+    wanted = 2 + len(bias) + ("Prelu" in after)
     refuse(node.at, len(node.inputs) != wanted, f"{node.kind} with {len(node.inputs)} inputs", f"give {wanted}")
     return parts
+
+
+def _bias(node: Node, parts: list[str]) -> NDArray[np.float32] | None:
+    """Return the bias that is fused to an operation."""
+    return real(node.constant(2)) if parts else None
 
 
 def _activated(g: GraphBuilder, node: Node, x: View, parts: list[str]) -> View:
