@@ -20,7 +20,7 @@ from spica.network.file import load
 
 if TYPE_CHECKING:
     from spica.deploy import split
-    from spica.frontends import from_file, from_keras, from_onnx, from_quantizeml, from_tflite, from_torch
+    from spica.frontends import from_file, from_keras, from_onnx, from_quantizeml, from_tfjs, from_tflite, from_torch
     from spica.hardware import check
     from spica.hardware import map_network as map
     from spica.learning import learn
@@ -39,6 +39,7 @@ __all__ = [
     "from_keras",
     "from_onnx",
     "from_quantizeml",
+    "from_tfjs",
     "from_tflite",
     "from_torch",
     "learn",
@@ -59,6 +60,7 @@ _PLACES = {
     "from_keras": "frontends.from_keras",
     "from_onnx": "frontends.from_onnx",
     "from_quantizeml": "frontends.from_quantizeml",
+    "from_tfjs": "frontends.from_tfjs",
     "from_tflite": "frontends.from_tflite",
     "from_torch": "frontends.from_torch",
     "learn": "learning.learn",

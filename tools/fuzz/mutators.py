@@ -5,6 +5,7 @@ Each takes the bytes of a valid file and a ``random.Random``, and returns those 
 
 from __future__ import annotations
 
+import base64
 import copy
 import io
 import json
@@ -267,6 +268,20 @@ def mutate_scalar(old: Any, r: random.Random) -> Any:
     if isinstance(old, float):
         return r.choice([math.nan, math.inf, 0.0, -old, 1e38, 1e-40])
     return r.choice([*INTEGERS, old + 1, old - 1, -old])
+
+
+def mutate_bundle(data: bytes, r: random.Random) -> bytes:
+    """Change the ``model.json`` of a bundle, as a tree or as text, or one of the files beside it; see ``targets``."""
+    bundle = json.loads(data)
+    names, way = sorted(bundle["files"]), r.random()
+    if way < 0.75 or not names:
+        bundle["model"] = dumped(mutate_tree(json.loads(bundle["model"]), r))
+    elif way < 0.85:
+        bundle["model"] = mutate_bytes(bundle["model"].encode(), r).decode(errors="replace")
+    else:
+        name = r.choice(names)
+        bundle["files"][name] = base64.b64encode(mutate_bytes(base64.b64decode(bundle["files"][name]), r)).decode()
+    return json.dumps(bundle).encode()
 
 
 def mutate_toml(data: bytes, r: random.Random) -> bytes:

@@ -6,6 +6,7 @@ survive being saved.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
 import json
@@ -27,6 +28,7 @@ from spica.program import Program, save_programs, trace_network
 from spica.program.file import load_programs
 
 TESTS = Path(__file__).resolve().parents[2] / "tests"
+sys.path.insert(0, str(TESTS))  # whose small models are seeds
 MOST_VALUES, MOST_MACS = 1 << 16, 1 << 22
 """Larger networks are loaded but not run: they may be right and merely slow."""
 
@@ -223,6 +225,40 @@ def tflite_models() -> list[Path]:
     return found
 
 
+def tfjs_models() -> list[Path]:
+    """Write small TensorFlow.js models, of graphs and of layers, each with its files in a bundle of JSON."""
+    from frontends.test_tfjs_graph import MODELS, written
+    from support.tfjs import layers_of_h5
+
+    made = {f"layers{i}": layers_of_h5(path, f"layers{i}", shards=2) for i, path in enumerate(keras_h5_models())}
+    names = ("fused with slopes", "dilation in parts", "activations", "parts", "a shape worked out", "bilinear",
+             "dense, turned", "an ellipsis and a new axis", "batch normalisation")  # fmt: skip
+    for number, name in enumerate(names):
+        shape, nodes, constants = MODELS[name]
+        how = {key: "uint8" for key, values in constants.items() if np.size(values) > 20}
+        made[f"graph{number}"] = written(f"graph{number}", nodes, shape, constants, quantization=how)
+    found = []
+    for name, path in made.items():
+        beside = {file.name: base64.b64encode(file.read_bytes()).decode() for file in sorted(path.parent.glob("*.bin"))}
+        found.append(Path(f"{name}.json"))
+        found[-1].write_text(json.dumps({"model": path.read_text(), "files": beside}))
+    return found
+
+
+def check_bundle(path: Path) -> None:
+    """Import a ``model.json`` with the files beside it; what is no bundle any more is one itself."""
+    model = Path("bundle/model.json")
+    model.parent.mkdir(exist_ok=True)
+    try:
+        bundle = json.loads(path.read_bytes())
+        model.write_text(bundle["model"], errors="replace")
+        for name, content in bundle["files"].items():
+            (model.parent / Path(name).name).write_bytes(base64.b64decode(content))
+    except (ValueError, TypeError, LookupError, AttributeError, OSError, RecursionError):
+        model.write_bytes(path.read_bytes())
+    check_file(model)
+
+
 def commands() -> list[Path]:
     """Write command lines that work, as JSON lists."""
     net = str(TESTS / "network/version_0_1/quantized_conv_44.spica")
@@ -295,6 +331,7 @@ TARGETS: dict[str, Target] = {
     "keras_h5": Target(".h5", keras_h5_models, mutators.mutate_h5, check_file),
     "float_onnx": Target(".onnx", onnx_models, mutators.mutate_onnx, check_file),
     "tflite": Target(".tflite", tflite_models, mutators.mutate_bytes, check_file),
+    "tfjs": Target(".json", tfjs_models, mutators.mutate_bundle, check_bundle),
     "device": Target(".toml", files("../src/spica/hardware/device/catalog/*.toml"), mutators.mutate_toml, check_device),
     "command": Target(".json", commands, mutate_command, check_command),
 }

@@ -19,7 +19,7 @@ from spica.quantization import Recipe
 from spica.util.files import write_atomically
 
 NetworkFile = Annotated[
-    Path, typer.Argument(help="A network: .spica, .onnx, .keras, .h5 or .tflite.", metavar="NETWORK")
+    Path, typer.Argument(help="A network: .spica, .onnx, .keras, .h5, .tflite or model.json.", metavar="NETWORK")
 ]
 Samples = Annotated[Path, typer.Option("--samples", help="Inputs as a .npy array, batch axis first.")]
 Labels = Annotated[Path | None, typer.Option(help="Class indices as a .npy array.")]
@@ -38,7 +38,7 @@ def summary(network: NetworkFile, json: Json = False) -> None:
 
 
 def import_(
-    model: Annotated[Path, typer.Argument(help="A .onnx, .keras, .h5 or .tflite file.", metavar="FILE")],
+    model: Annotated[Path, typer.Argument(help="A .onnx, .keras, .h5, .tflite or model.json file.", metavar="FILE")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The .spica file to write.")] = None,
     json: Json = False,
 ) -> None:
@@ -51,7 +51,7 @@ def import_(
 
 
 def quantize(
-    model: Annotated[Path, typer.Argument(help="A float network: a .spica, .onnx, .keras, .h5 or .tflite file.")],
+    model: Annotated[Path, typer.Argument(help="A float network: .spica, .onnx, .keras, .h5, .tflite or model.json.")],
     samples: Samples,
     output: Output,
     weights: Annotated[int, typer.Option(help="Bits of the weights.")] = 8,

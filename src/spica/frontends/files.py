@@ -12,6 +12,7 @@ from spica.frontends.onnx import from_onnx
 from spica.frontends.onnx.graph import uses_domain
 from spica.frontends.quantizeml import from_quantizeml
 from spica.frontends.quantizeml.onnx_file import DOMAIN
+from spica.frontends.tfjs import from_tfjs
 from spica.frontends.tflite import from_tflite
 from spica.network import Network
 from spica.network.file import load
@@ -22,7 +23,7 @@ def from_file(path: str | PathLike[str]) -> Network:
 
     Args:
         path: a ``.spica`` file; a ``.keras`` or ``.h5`` file of Keras 2, Keras 3 or quantizeml; or an ``.onnx`` file,
-            float, of integers, or of quantizeml; or a ``.tflite`` file.
+            float, of integers, or of quantizeml; a ``.tflite`` file; or a ``model.json`` of TensorFlow.js.
 
     Raises:
         SpicaError: where the file is of no such kind, is damaged, or holds what cannot be taken; it is named.
@@ -34,6 +35,8 @@ def from_file(path: str | PathLike[str]) -> Network:
             return from_quantizeml(path) if is_quantized(path) else from_keras(path)
         case ".tflite":
             return from_tflite(path)
+        case ".json":
+            return from_tfjs(path)
         case ".pt" | ".pth" | ".pt2":
             raise SpicaError(
                 f"{path}: a file of PyTorch can hold code; load it yourself and give the module to spica.from_torch, "

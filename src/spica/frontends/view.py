@@ -227,7 +227,9 @@ class View:
 
     def has_every_sample(self) -> bool:
         """Return whether it has values of every sample that a network is followed with."""
-        return bool(self.numbers.size) and self.numbers.min() < self.size <= self.numbers.max()
+        if not self.numbers.size or self.is_ordered():
+            return bool(self.numbers.size)
+        return bool(self.numbers.min() < self.size <= self.numbers.max())
 
     def rows(self) -> Numbers | None:
         """Return which row of channels each of its rows (along the last axis) is; None where they are not such rows."""

@@ -77,6 +77,9 @@ class Transposed(WeightedLayer):
             raise SpicaError(
                 f"{self.name}: padding must be 'same', 'valid' or ((top, bottom), (left, right)), and strides 1 or more"
             )
+        beyond = [max(crop) >= k for crop, k in zip(self.crop, self.kernel.shape)]
+        if isinstance(self.padding, tuple) and any(beyond):
+            raise SpicaError(f"{self.name}: padding {self.padding} cuts off whole pixels; crop the image before it")
         shape = (self.output_size(x.shape[0], 0), self.output_size(x.shape[1], 1), self.filters)
         if min(shape) < 1 or min(map(min, self.crop)) < 0:
             raise SpicaError(f"{self.name}: padding {self.padding} leaves no output, or is negative")

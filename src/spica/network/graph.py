@@ -89,7 +89,11 @@ class Network:
     @cached_property
     def consumers(self) -> dict[str, tuple[Layer, ...]]:
         """The layers that read each tensor, by the tensor's name."""
-        return {layer.name: tuple(r for r in self.layers if layer.name in r.inputs) for layer in self.layers}
+        found: dict[str, list[Layer]] = {layer.name: [] for layer in self.layers}
+        for reader in self.layers:
+            for name in dict.fromkeys(reader.inputs):
+                found[name].append(reader)
+        return {name: tuple(readers) for name, readers in found.items()}
 
     @property
     def is_integer(self) -> bool:

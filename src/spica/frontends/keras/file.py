@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
-from spica.frontends.keras.stand_ins import Layer, Model, is_operation
+from spica.frontends.keras.stand_ins import MODELS, Layer, Model, is_operation, name_of
 from spica.util.files import check_readable, open_archive, refuse_damage
 from spica.util.hdf5 import open_hdf5
 from spica.util.keras_backend import load_keras
@@ -36,6 +36,8 @@ VARIABLES = {
 }
 """Weights of layers in the order in which ``.keras`` files number them; others have a kernel and a bias."""
 
+
+MOST_LAYERS = 1 << 14
 
 UNREADABLE = "its list of layers cannot be read; the file is damaged"
 
@@ -56,15 +58,25 @@ def read_model(path: str | PathLike[str], overlooked: Collection[str]) -> Model 
         SpicaError: where it is not such a file, is damaged, or has layers with code of their own.
     """
     with _opened(path) as (config, weights), refuse_damage(str(path), UNREADABLE):
-        if any(_needs_keras(entry, overlooked) for entry in _entries(config)):
-            return None
-        if config["class_name"] not in ("Sequential", "Functional", "Model"):
-            raise SpicaError(
-                f"{path}: a model of the class {config['class_name']} has code of its own; write it as a functional one"
-            )
-        if _is_quantized(config):
-            raise SpicaError(f"{path}: is a model that quantizeml quantised; read it with spica.from_quantizeml")
-        return Model(config, weights(), str(path))
+        return make_model(config, weights, str(path), overlooked)
+
+
+def make_model(
+    config: Any, weights: Callable[[], dict[str, Any]], where: str, overlooked: Collection[str]
+) -> Model | None:
+    """Make a model of its configuration and a function that reads its weights by layer; see ``read_model``."""
+    entries = list(_entries(config))
+    if len(entries) > MOST_LAYERS:
+        raise SpicaError(f"{where}: has {len(entries):,} layers, but {MOST_LAYERS:,} are the most")
+    if any(_needs_keras(entry, overlooked) for entry in entries):
+        return None
+    if config["class_name"] not in MODELS:
+        raise SpicaError(
+            f"{where}: a model of the class {config['class_name']} has code of its own; write it as a functional one"
+        )
+    if _is_quantized(config):
+        raise SpicaError(f"{where}: is a model that quantizeml quantised; read it with spica.from_quantizeml")
+    return Model(config, weights(), where)
 
 
 @contextlib.contextmanager
@@ -107,10 +119,15 @@ def _needs_keras(entry: Mapping[str, Any], overlooked: Collection[str]) -> bool:
     )
 
 
+def _listed(config: Any) -> list[Any]:
+    """Return the entries of the layers of a model, of which old ones are the configuration itself."""
+    return config["config"]["layers"] if isinstance(config["config"], dict) else config["config"]
+
+
 def _entries(config: Any) -> Iterator[Any]:
     """Yield the entries of all layers of a model, and of models inside it."""
-    for entry in config["config"]["layers"] if isinstance(config["config"], dict) else config["config"]:
-        yield from _entries(entry) if entry["class_name"] in ("Sequential", "Functional", "Model") else [entry]
+    for entry in _listed(config):
+        yield from _entries(entry) if entry["class_name"] in MODELS else [entry]
 
 
 def load_live(path: str | PathLike[str]) -> Any:
@@ -142,19 +159,26 @@ def _named(groups: Any, name: str) -> dict[str, NDArray[Any]]:
     return found
 
 
+def by_path(config: Any, held: Weights) -> dict[str, Any]:
+    """Return weights whose paths name their layers, "conv2d/kernel", by layer of a model.
+
+    Those of a model inside it may lack its name.
+    """
+    groups: dict[str, Weights] = {name_of(entry): {} for entry in _listed(config)}
+    for path, content in held.items():
+        for name in groups.keys() & path.split("/"):
+            groups[name][path] = content
+    inside = {name_of(entry) for entry in _listed(config) if entry["class_name"] in MODELS}
+    return _by_layer(config, {name: own or held if name in inside else own for name, own in groups.items()})
+
+
 def _by_layer(config: Any, groups: Mapping[str, Weights]) -> dict[str, Any]:
     """Return weights by layer of a model, and by layer of models inside it."""
     made: dict[str, Any] = {}
-    for entry in config["config"]["layers"] if isinstance(config["config"], dict) else config["config"]:
-        name = entry.get("name") or entry["config"]["name"]
+    for entry in _listed(config):
+        name = name_of(entry)
         held = groups.get(name, {})
-        if entry["class_name"] in ("Sequential", "Functional", "Model"):
-            inner = entry["config"]["layers"] if isinstance(entry["config"], dict) else entry["config"]
-            names = [other.get("name") or other["config"]["name"] for other in inner]
-            apart = {n: {path: a for path, a in held.items() if n in path.split("/")} for n in names}
-            made[name] = _by_layer(entry, apart)
-        else:
-            made[name] = _nested(name, held)
+        made[name] = by_path(entry, held) if entry["class_name"] in MODELS else _nested(name, held)
     return made
 
 
@@ -180,7 +204,7 @@ def _numbered(config: Any, group: Any, shared: dict[str, Any] | None = None) -> 
     seen: Counter[str] = Counter()
     shared = {} if shared is None else shared
     for entry in config["config"]["layers"]:
-        kind, name = entry["class_name"].rpartition(">")[2], entry.get("name") or entry["config"]["name"]
+        kind, name = entry["class_name"].rpartition(">")[2], name_of(entry)
         if is_operation(entry):
             continue
         words = re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"\W+|(?<=.)([A-Z][a-z]+)", r"_\1", kind)).lower()
@@ -189,7 +213,7 @@ def _numbered(config: Any, group: Any, shared: dict[str, Any] | None = None) -> 
         seen[snake] += 1
         if path not in group:
             made[name] = shared.get(name, {})
-        elif kind in ("Sequential", "Functional", "Model"):
+        elif kind in MODELS:
             made[name] = _numbered(entry, group[path], shared)
         else:
             made[name] = _of_group(kind, entry["config"], group[path])

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from spica.errors import SpicaError
-from spica.frontends.keras.file import is_path, load_live, read_model
+from spica.frontends.keras.file import UNREADABLE, Weights, by_path, is_path, load_live, make_model, read_model
 from spica.frontends.keras.operations import (
     ALONG_CHANNELS,
     IDENTITIES,
@@ -63,11 +63,26 @@ def from_keras(model: Any) -> Network:
     """
     if is_path(model):
         held = read_model(model, OVER_TIME)
-        if held is None:
-            return _followed(load_live(model))
-        with refuse_damage(str(model), "its layers and weights do not fit each other; the file is damaged"):
-            return _followed(held)
+        return _followed(load_live(model)) if held is None else _of_file(held, str(model))
     return _followed(model)
+
+
+def from_config(config: Any, weights: Weights, where: str) -> Network:
+    """Take a Keras model as a float network, of its configuration and of weights whose paths name their layers.
+
+    Raises:
+        SpicaError: as ``from_keras`` does.
+    """
+    with refuse_damage(where, UNREADABLE):
+        held = make_model(config, lambda: by_path(config, weights), where, OVER_TIME)
+    if held is None:
+        raise SpicaError(f"{where}: has layers over time; save the model as .keras and read that with spica.from_keras")
+    return _of_file(held, where)
+
+
+def _of_file(model: Any, where: str) -> Network:
+    with refuse_damage(where, "its layers and weights do not fit each other; the file is damaged"):
+        return _followed(model)
 
 
 def _followed(model: Any) -> Network:

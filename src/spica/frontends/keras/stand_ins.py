@@ -19,6 +19,9 @@ DEFAULTS: dict[str, Any] = {
 }  # fmt: skip
 """Values of options that files of older versions of Keras do not have."""
 
+MODELS = ("Sequential", "Functional", "Model")
+"""Classes of models whose layers a configuration lists."""
+
 ALSO = {"query": "query_dense", "key": "key_dense", "value": "value_dense", "attention_output": "output_dense"}
 """Attributes of layers whose weights Keras 2 names differently."""
 
@@ -114,9 +117,9 @@ class Model:
     def _made(self, entry: Any, weights: Mapping[str, Any]) -> Any:
         """Return the layer, operator or model that an entry describes."""
         kind, settings = entry["class_name"].rpartition(">")[2], entry["config"]
-        if kind in ("Sequential", "Functional", "Model"):
+        if kind in MODELS:
             return Model(entry, weights, self._where)
-        name = entry.get("name") or settings["name"]
+        name = name_of(entry)
         if kind == "TFOpLambda":
             called = settings["function"]
             return type(OPERATORS.get(called, called), (Operation,), {})({"name": name})
@@ -154,7 +157,7 @@ class Model:
     def _connect(self, entries: list[Any], weights: Mapping[str, Any], config: Mapping[str, Any]) -> None:
         waiting = []
         for entry in entries:
-            name = entry.get("name") or entry["config"]["name"]
+            name = name_of(entry)
             made = self.operations[name] = self._made(entry, weights.get(name, {}))
             if entry["class_name"] == "InputLayer":
                 node = Node(made, [], {}, is_input=True)
@@ -223,9 +226,14 @@ class Model:
         return self._calls[name][call].outputs[number]
 
 
+def name_of(entry: Mapping[str, Any]) -> str:
+    """Return the name of the layer, operator or model that an entry describes."""
+    return entry.get("name") or entry["config"]["name"]
+
+
 def is_operation(entry: Mapping[str, Any]) -> bool:
     """Return whether an entry is an operator; of the others, Keras says whether they can be trained."""
-    model = entry["class_name"] in ("Sequential", "Functional", "Model", "InputLayer")
+    model = entry["class_name"] in (*MODELS, "InputLayer")
     return not model and "trainable" not in entry["config"]
 
 

@@ -41,7 +41,7 @@ class Base:
 
     def layer(self, name: str) -> Layer:
         """Return the layer of that name."""
-        return next(layer for layer in self.layers if layer.name == name)
+        return next(layer for layer in reversed(self.layers) if layer.name == name)
 
     def make(self, kind: type[Layer], at: str, *inputs: View, **fields: Any) -> View:
         """Add a layer that reads whole tensors; the name gets a number where another layer has it."""

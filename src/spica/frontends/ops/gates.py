@@ -50,7 +50,8 @@ def gated(layers: Mapping[str, Layer], x: str, y: str) -> tuple[str, Function, f
         if source is None:
             return None
         values = {source: GRID}
-        product = _evaluate(layers, x, values), _evaluate(layers, y, values)
+        with np.errstate(all="ignore"):  # a function may have a pole on the grid
+            product = _evaluate(layers, x, values), _evaluate(layers, y, values)
         if product[0] is not None and product[1] is not None:
             found = _recognise(product[0] * product[1])
             if found is not None:

@@ -43,6 +43,8 @@ class Pointwise(Base):
 
     def add(self, x: View, y: View, *, at: str) -> View:
         """Add two tensors, of one shape or with axes of one that spread."""
+        if x.numbers.ndim == y.numbers.ndim == 1:
+            return self.add(x.unsqueeze(1), y.unsqueeze(1), at=at).squeeze(1)
         if x.numbers.shape != y.numbers.shape:
             sizes = np.broadcast_shapes(x.numbers.shape, y.numbers.shape)
             x, y = x.expand(sizes), y.expand(sizes)
@@ -58,7 +60,8 @@ class Pointwise(Base):
         """Multiply two tensors, of one shape or with axes of one that spread; a gate of ``x`` itself is one layer."""
         if (made := self._gate(x, y, at) or self._gate(y, x, at)) is not None:
             return made
-        rank = max(x.numbers.ndim, y.numbers.ndim)
+        if (rank := max(x.numbers.ndim, y.numbers.ndim)) == 1:
+            return self.multiply(x.unsqueeze(1), y.unsqueeze(1), at=at).squeeze(1)
         x, y = (_with_axes(view, rank) for view in (x, y))
         if x.size < y.size:
             x, y = y, x

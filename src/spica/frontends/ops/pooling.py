@@ -12,6 +12,7 @@ from spica.frontends.ops.base import NONE, refuse
 from spica.frontends.ops.pointwise import Pointwise
 from spica.frontends.ops.weighted import Weighted
 from spica.frontends.view import BATCH, View
+from spica.network.types import check_size
 from spica.semantics.primitives import Padding, Pair, resolve_padding
 
 
@@ -55,6 +56,7 @@ class Pooling(Weighted, Pointwise):
             at: name of the layer.
         """
         x, strides = self.image(x, at), strides or size
+        check_size((*size, x.shape[2]), at)
         if size == x.shape[:2] and padding in ("valid", NONE):
             return self.mean(x, (1, 2), keep=True, at=at)
         amounts = self._resolved(padding, x, size, strides, at)
@@ -147,25 +149,31 @@ class Pooling(Weighted, Pointwise):
 
     # -- larger images ---------------------------------------------------------------------------------------------
 
-    def upsample(self, x: View, factors: Pair, *, bilinear: bool = False, at: str) -> View:
-        """Enlarge an image by whole factors: each pixel repeated, or interpolated between centres of pixels."""
+    def upsample(self, x: View, factors: Pair, *, bilinear: bool = False, centres: bool = True, at: str) -> View:
+        """Enlarge an image by whole factors: each pixel repeated, or interpolated.
+
+        ``centres`` interpolates between centres of pixels; else the first of the pixels that one becomes is as it was.
+        """
         x = self.image(x, at)
+        check_size((x.shape[0] * factors[0], x.shape[1] * factors[1], x.shape[2]), at)
         if factors == (1, 1):
             return x
         if not bilinear:
             return self._spread(x, [np.ones(factor, np.float32) for factor in factors], factors, NONE, at)
-        edges = x
-        for axis in (1, 2):  # interpolation at the border goes on as if the last pixel were repeated
-            first, final = edges.slice(axis, 0, 1), edges.slice(axis, x.shape[axis - 1] - 1)
-            edges = edges._of(np.concatenate([first.numbers, edges.numbers, final.numbers], axis))
-        sizes = [2 * factor - factor % 2 for factor in factors]
+        edges, leads = x, [int(centres and factor > 1) for factor in factors]
+        for axis, (factor, lead) in enumerate(zip(factors, leads), 1):
+            if factor > 1:  # interpolation at the border goes on as if the last pixel were repeated
+                first, final = edges.slice(axis, 0, lead), edges.slice(axis, x.shape[axis - 1] - 1)
+                edges = edges._of(np.concatenate([first.numbers, edges.numbers, final.numbers], axis))
+        sizes = [2 * factor - (factor % 2 if centres else 1) for factor in factors]
         taps = [
             (1 - np.abs(np.arange(k) - (k - 1) / 2) / factor).astype(np.float32) for k, factor in zip(sizes, factors)
         ]
         crop = []
-        for have, k, factor in zip(x.shape, sizes, factors):
-            before = (1 + factor + k - 1) // 2  # where the first output's centre lies in all that the kernel reaches
-            crop.append((before, (have + 1) * factor + k - before - factor * have))
+        for have, k, factor, lead in zip(x.shape, sizes, factors, leads):
+            # Where the first output's centre lies in all that the kernel reaches.
+            before = (factor + k) // 2 if lead else factor - 1
+            crop.append((before, (have + lead - (factor == 1)) * factor + k - before - factor * have))
         return self._spread(self.gathered(edges, f"{at}/edges"), taps, factors, (crop[0], crop[1]), at)
 
     def _spread(self, x: View, taps: Sequence[NDArray], factors: Pair, crop: Padding, at: str) -> View:

@@ -13,22 +13,24 @@ from spica import layers
 from spica.frontends.ops.base import NONE, Array, Base
 from spica.frontends.view import View
 from spica.network import Layer
+from spica.network.types import check_size
 from spica.semantics.primitives import Padding, Pair
 
 Bias = Array | None
 
 
-def dilated(kernel: NDArray[Any], steps: Sequence[int]) -> NDArray[Any]:
+def dilated(kernel: NDArray[Any], steps: Sequence[int], at: str) -> NDArray[Any]:
     """Return a kernel with zeros between its taps along the first axes, ``steps`` apart: a dilated one, written out."""
     if max(steps) == 1:
         return np.ascontiguousarray(kernel)
     sizes = [(size - 1) * step + 1 for size, step in zip(kernel.shape, steps)]
+    check_size((*sizes, *kernel.shape[len(sizes) :]), at)
     spread = np.zeros((*sizes, *kernel.shape[len(sizes) :]), kernel.dtype)
     spread[tuple(slice(None, None, step) for step in steps)] = kernel
     return spread
 
 
-def without_groups(kernel: Array, groups: int) -> Array:
+def without_groups(kernel: Array, groups: int, at: str) -> Array:
     """Return ``(..., C, F)`` that does in one group what ``(..., C / groups, F)`` does in several: zeros between them.
 
     For layers that have no groups, and for groups of one channel, of which each would be a small step of its own.
@@ -36,6 +38,7 @@ def without_groups(kernel: Array, groups: int) -> Array:
     if groups == 1:
         return kernel
     *window, channels, filters = kernel.shape
+    check_size((*window, channels * groups, filters), at)
     full = np.zeros((*window, channels * groups, filters), np.float32)
     for inputs, outputs in zip(np.split(np.arange(channels * groups), groups), np.split(np.arange(filters), groups)):
         full[..., inputs[:, None], outputs] = kernel[..., outputs]
@@ -73,7 +76,7 @@ class Weighted(Base):
         """Convolve each channel of an image with its own filters, ``kernel`` (kh, kw, C, filters a channel)."""
         kh, kw, channels, each = kernel.shape
         if each > 1:
-            full = without_groups(kernel.reshape(kh, kw, 1, channels * each), channels)
+            full = without_groups(kernel.reshape(kh, kw, 1, channels * each), channels, at)
             return self.conv2d(x, full, bias, at=at, **window)
         return self._windowed(layers.DepthwiseConv2D, at, x, window, kernel=kernel[..., 0], bias=bias)
 
@@ -92,7 +95,7 @@ class Weighted(Base):
         """Add a convolution of an image, with zeros between the taps of its kernel where the window is dilated."""
         x, strides = self.image(x, at), window.get("strides", (1, 1))
         slides = "depthwise_kernel" if "depthwise_kernel" in weights else "kernel"
-        kernel = weights[slides] = dilated(weights[slides], window.get("dilation", (1, 1)))
+        kernel = weights[slides] = dilated(weights[slides], window.get("dilation", (1, 1)), at)
         padding = self.spelled(window.get("padding", "valid"), x, kernel.shape[:2], strides, at)
         return self.make(kind, at, x, strides=strides, padding=padding, **weights)
 
@@ -103,7 +106,7 @@ class Weighted(Base):
 
         ``padding`` is what is cropped from all that the kernel reaches; "same" gives ``strides`` times the input.
         """
-        x, kernel = self.image(x, at), dilated(kernel, window.get("dilation", (1, 1)))
+        x, kernel = self.image(x, at), dilated(kernel, window.get("dilation", (1, 1)), at)
         strides, padding = window.get("strides", (1, 1)), window.get("padding", "valid")
         if isinstance(padding, tuple) and min(map(min, padding)) < 0:  # outputs beyond what the kernel reaches: zeros
             beyond = [(max(0, -before), max(0, -after)) for before, after in padding]
@@ -115,7 +118,7 @@ class Weighted(Base):
         if min(over) >= 0 and padding in (NONE, same):
             padding = "same" if padding == same else "valid"
         depthwise = groups > 1 and kernel.shape[2:] == (1, groups)
-        full = kernel[:, :, 0] if depthwise else without_groups(kernel, groups)
+        full = kernel[:, :, 0] if depthwise else without_groups(kernel, groups, at)
         kind = layers.DepthwiseConvTranspose2D if depthwise else layers.ConvTranspose2D
         return self.make(kind, at, x, kernel=full, strides=strides, padding=padding, bias=bias)
 
@@ -150,10 +153,10 @@ class Weighted(Base):
 
         A frame is an image; plain channels become one of one pixel. ``dilation`` is the distance between frames.
         """
-        x, kernel = self.frame(x, at), dilated(kernel, (dilation,))
+        x, kernel = self.frame(x, at), dilated(kernel, (dilation,), at)
         if groups > 1 and kernel.shape[1:] == (1, groups):
             return self.depthwise_temporal(x, kernel[:, 0], bias, at=at)
-        return self.make(layers.BufferTempConv, at, x, kernel=without_groups(kernel, groups), bias=bias)
+        return self.make(layers.BufferTempConv, at, x, kernel=without_groups(kernel, groups, at), bias=bias)
 
     def depthwise_temporal(self, x: View, kernel: Array, bias: Bias = None, *, at: str) -> View:
         """Sum the products of the last frames with ``kernel`` (frames, C) for each channel on its own."""

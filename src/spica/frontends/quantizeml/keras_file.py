@@ -237,7 +237,7 @@ def _kernel(spelling: WeightedSpelling, layer: KerasLayer) -> tuple[NDArray[np.i
     per_filter = spelling.axis is not None and settings.get("axis", -1) is not None
     integers, scale = fixed_point.quantize_kernel(kernel, settings["bitwidth"], per_filter)
     steps = layer.config.get("dilation_rate", (1, 1)) if kernel.ndim > 2 else (1, 1)
-    return dilated(integers, steps), settings["bitwidth"], scale
+    return dilated(integers, steps, layer.name), settings["bitwidth"], scale
 
 
 for _spelling in spellings.WEIGHTED:

@@ -14,15 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica.errors import SpicaError
-from spica.frontends.batch import own_sizes
-from spica.frontends.ops import GraphBuilder
-from spica.frontends.patterns import Part
-from spica.frontends.tflite.folding import folded
-from spica.frontends.tflite.operations import OPERATIONS, TAKES_PARTS, Node
-from spica.frontends.view import BATCH, View
-from spica.layers import Input
+from spica.frontends.tensorflow.walk import Walk
+from spica.frontends.tflite.operations import NAMES, OPERATIONS, Node
+from spica.frontends.view import View
 from spica.network import Network
-from spica.network.types import check_size
 from spica.util.files import check_readable, refuse_damage
 
 TYPES = {0: np.float32, 1: np.float16, 2: np.int32, 3: np.uint8, 4: np.int64, 6: np.bool_, 7: np.int16, 9: np.int8,
@@ -61,17 +56,16 @@ def from_tflite(path: str | PathLike[str]) -> Network:
         return _Walk(model, tflite, str(path)).followed()
 
 
-class _Walk(GraphBuilder):
+class _Walk(Walk):
     """Follows a graph.
 
     Attributes:
         values: what each tensor is, by its number: a view, a half-done operation, or a constant.
-        batch: samples that the model was made for.
     """
 
     def __init__(self, model: Any, schema: Any, where: str) -> None:
-        super().__init__()
-        self.model, self.graph, self.where, self.batch = model, model.Subgraphs(0), where, BATCH
+        super().__init__(OPERATIONS)
+        self.model, self.graph, self.where = model, model.Subgraphs(0), where
         self.values: dict[int, Any] = {-1: None}
         self.names = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
         options = {value: name for name, value in vars(schema.BuiltinOptions).items() if isinstance(value, int)}
@@ -86,30 +80,15 @@ class _Walk(GraphBuilder):
             self.values[number] = self._source(number)
         for i in range(self.graph.OperatorsLength()):
             self._add(self.graph.Operators(i))
-        return self.network([self._output(number) for number in outputs], "model")
+        return self.network([self.output(self._value(number), self._name(number)) for number in outputs], "model")
 
     def _source(self, number: int) -> View:
-        tensor = self.graph.Tensors(number)
-        shape, name = [int(n) for n in tensor.ShapeAsNumpy()], self._name(number)
-        if len(shape) < 2 or len(shape) > 4:
-            raise SpicaError(
-                f"{name}: an input of shape {tuple(shape)} is no image, tokens or vector with a batch axis"
-            )
-        check_size(tuple(shape), name)
-        self.batch = shape[0]
-        return self.make(Input, name, shape=tuple(shape[1:]))
+        shape = self.graph.Tensors(number).ShapeAsNumpy()
+        return self.source(self._name(number), tuple(int(n) for n in shape))
 
     def _name(self, number: int) -> str:
         text = self.graph.Tensors(number).Name() or b""
         return text.decode(errors="replace").split(";")[0].split(":")[0].strip("/") or f"tensor_{number}"
-
-    def _output(self, number: int) -> View:
-        found, name = self._value(number), self._name(number)
-        if isinstance(found, Part):
-            found = found.completed(self, name)
-        if not isinstance(found, View):
-            raise SpicaError(f"{name}: an output that does not depend on the input cannot be taken")
-        return self.whole(found, name)
 
     def _value(self, number: int) -> Any:
         """Return what a tensor is; its constant where nothing computes it."""
@@ -145,19 +124,8 @@ class _Walk(GraphBuilder):
         options = wanted() if table is not None and wanted is not None else None
         if options is not None and table is not None:
             options.Init(table.Bytes, table.Pos)
-        node = Node(kind, at, inputs, options, self.batch, len(outputs))
-        if kind == "SHAPE" and isinstance(inputs[0], View):
-            made: Any = np.array(own_sizes(inputs[0], self.batch), np.int32)
-        elif not any(isinstance(value, View | Part) for value in inputs):
-            made = folded(node)
-        else:
-            read = OPERATIONS.find(kind, at)
-            if kind not in TAKES_PARTS:
-                inputs = [value.completed(self, at) if isinstance(value, Part) else value for value in inputs]
-            made = read(self, node, *inputs)
-        for number, value in zip(outputs, made if isinstance(made, list) else [made]):
-            if isinstance(value, View) and not value.has_every_sample():
-                raise SpicaError(f"{at}: {kind} takes samples of the batch apart; leave the batch axis whole")
+        node = Node(kind, at, inputs, self.batch, options)
+        for number, value in zip(outputs, self.outputs_of(node, NAMES.get(kind, kind))):
             self.values[number] = value
 
 

@@ -1,0 +1,5 @@
+"""TensorFlow.js models in: ``file`` reads one, ``graph`` follows one of operations, ``keras`` one of layers."""
+
+from spica.frontends.tfjs.model import from_tfjs
+
+__all__ = ["from_tfjs"]
