@@ -30,6 +30,7 @@ from spica.layers import (
     SeparableConv2D,
 )
 from spica.network import Network
+from spica.network.edit import replace_layer
 from spica.quantization import quantize
 from support.chip_networks import conv, dense, depthwise, flatten, max_pool, network, separable
 from support.float_networks import float_network
@@ -156,6 +157,65 @@ def test_pooling_moves_behind_a_table_that_never_falls(rises):
     net = Network((*wide.layers[:-1], before, table), ("table",), "n")
     fixed = fix(net, "AKIDA2-1")
     assert fixed.report.ok is rises and bool(fixed.changes) is rises and outputs_equal(net, fixed.network)
+
+
+@examples(40)
+@given(st.integers(7, 16), st.integers(7, 16), st.sampled_from(["valid", "same"]), st.booleans())
+def test_pooling_of_three_by_three_is_done_in_two_steps(height, width, padding, alone):
+    bits = {"weights": 8, "activations": 8}
+    pool = max_pool(3, 2, padding)
+    layers = [conv(4, **bits), conv(4, pool=None if alone else pool, **bits), conv(3, **bits)]
+    net = network((height, width, 3), *layers)
+    if alone:
+        pooled = MaxPool2D(name="pooled", inputs=("layer_2",), pool=pool)
+        net = replace_layer(net, "layer_2", net["layer_2"], pooled)
+    fixed = fix(net, "AKIDA2-6")
+    assert fixed.report.ok is (padding == "valid" or not (height % 2 or width % 2))
+    assert fixed.largest_difference == 0 and outputs_equal(net, fixed.network)
+
+
+@pytest.mark.parametrize("length", [16, 17])
+@pytest.mark.parametrize("alone", [False, True])
+def test_signals_of_even_length_are_pooled_by_squares(length, alone):
+    bits = {"weights": 8, "activations": 8}
+    pool = MaxPool(size=(1, 2), strides=(1, 2))
+    net = network((1, length, 8), conv(4, **bits), conv(4, 1, pool=None if alone else pool, **bits), conv(3, **bits))
+    if alone:
+        net = replace_layer(net, "layer_2", net["layer_2"], MaxPool2D(name="pooled", inputs=("layer_2",), pool=pool))
+    fixed = fix(net, "AKIDA2-6")
+    assert any("pool" in f.reason for f in fixed.report) is not (length == 16)
+    assert outputs_equal(net, fixed.network)
+
+
+def test_a_dense_layer_before_a_table_becomes_a_convolution_of_one_pixel():
+    wide = network((8, 8, 3), conv(4, weights=8, activations=8), flatten(), dense(6, weights=8, activations=8))
+    before = replace(wide["layer_3"], activation=None)
+    before = replace(before, requantize=replace(before.requantize, bits=11, signed=True))
+    stage = Requantize(multiplier=np.array(1), shift=np.array(4), bits=8, signed=True, frac_bits=np.array(3))
+    steps = np.arange(-1024, 1024)
+    table = LookUp(
+        name="table",
+        inputs=("layer_3",),
+        table=np.abs(steps),
+        table_bits=14,
+        scale=np.ones((), np.float32),
+        function="abs",
+        requantize=stage,
+    )
+    net = Network((*wide.layers[:-1], before, table), ("table",), "n")
+    fixed = fix(net, "AKIDA2-6")
+    assert fixed.changes == ("layer_3: dense layer before a table -> 1x1 convolution over one pixel",)
+    assert fixed.report.ok and outputs_equal(net, fixed.network)
+    map_network(fixed.network, "AKIDA2-6")
+
+
+def test_a_window_over_the_whole_image_becomes_a_dense_layer():
+    bits = {"weights": 8, "activations": 8}
+    net = network((8, 8, 3), conv(4, strides=2, **bits), conv(6, 4, padding="valid", **bits), flatten(), dense(3, 8))
+    fixed = fix(net, "AKIDA2-6")
+    assert fixed.changes == ("layer_2: convolution whose window is the whole image -> dense layer",)
+    assert fixed.report.ok and outputs_equal(net, fixed.network)
+    map_network(fixed.network, "AKIDA2-6")
 
 
 def test_a_network_that_keeps_the_rules_stays_as_it_is():

@@ -12,14 +12,18 @@ from spica.hardware.checking import Report, check
 from spica.hardware.device.load import load_device
 from spica.hardware.device.schema import Device
 from spica.hardware.legalize.borders import pad_unread
+from spica.hardware.legalize.dense import (
+    convolve_before_table,
+    cover_by_dense,
+    project_by_convolution,
+)
 from spica.hardware.legalize.moves import select_by_convolution
-from spica.hardware.legalize.pooling import carry_pooling, follow_pooling, pool_after_table
+from spica.hardware.legalize.pooling import carry_pooling, follow_pooling, pool_after_table, pool_in_two, square_pooling
 from spica.hardware.legalize.turning import turn_network
 from spica.hardware.legalize.weights import (
     grow_kernel,
     grow_transposed,
     narrow_weights,
-    project_by_convolution,
     stride_behind,
 )
 from spica.network import Network
@@ -29,8 +33,10 @@ SAMPLES = 16
 """Random samples on which a changed network is compared with the one it was."""
 
 RULES = (
-    grow_kernel, narrow_weights, follow_pooling, carry_pooling, project_by_convolution, pool_after_table, pad_unread,
+    grow_kernel, narrow_weights, follow_pooling, carry_pooling, project_by_convolution, pool_after_table,
+    cover_by_dense, pad_unread,
     select_by_convolution, grow_transposed, turn_network, stride_behind,
+    pool_in_two, square_pooling, convolve_before_table,
 )  # fmt: skip
 """The rules, in the order in which they are tried on a layer."""
 

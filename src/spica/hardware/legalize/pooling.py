@@ -14,6 +14,8 @@ from spica.layers import Conv2D, GlobalAverage, GlobalAveragePooling2D, LookUp, 
 from spica.layers.weighted import WeightedLayer, input_shift
 from spica.network import Network, TensorType
 from spica.network.edit import insert_after, replace_layer
+from spica.network.layer import infer
+from spica.semantics.primitives import same_padding
 
 
 def _identity(name: str, source: str, x: TensorType, device: Device) -> Conv2D | None:
@@ -54,7 +56,7 @@ def carry_pooling(net: Network, layer: MaxPool2D | GlobalAveragePooling2D, devic
     if carrier is None:
         return None
     if isinstance(layer, MaxPool2D):
-        carrier = replace(carrier, pool=layer.pool)
+        carrier = replace(carrier, pool=_squared(layer.pool, _pooled_size(net, layer)))
     else:
         carrier = replace(carrier, pool=GlobalAverage(), requantize=layer.requantize)
     changed = replace_layer(net, layer.name, carrier)
@@ -71,6 +73,54 @@ def follow_pooling(net: Network, layer: WeightedLayer, device: Device) -> Change
     if convolution is None or name in net.types:
         return None
     return insert_after(net, layer.name, convolution), f"{name}: inserted after {layer.name}, which pools"
+
+
+@legalization(MaxPool2D, WeightedLayer)
+def pool_in_two(net: Network, layer: MaxPool2D | WeightedLayer, device: Device) -> Changed:
+    """Pool windows of 3x3 that move by two in two steps: of 2x2 that move by one, then of 2x2 that move by two."""
+    pool, name = layer.pool, f"{layer.name}/by_one"
+    if not isinstance(pool, MaxPool) or (pool.size, pool.strides) != ((3, 3), (2, 2)) or name in net.types:
+        return None
+    starts_inside = all(same_padding(n, 3, 2)[0] == 0 for n in _pooled_size(net, layer))
+    if pool.padding != "valid" and not (pool.padding == "same" and starts_inside):
+        return None
+    if any(isinstance(reader, LookUp) for reader in net.consumers[layer.name]):
+        return None
+    (x,) = net.input_types(layer)
+    first = _identity(name, layer.inputs[0], x, device) if isinstance(layer, MaxPool2D) else replace(layer, name=name)
+    if first is None:
+        return None
+    first = replace(first, pool=replace(pool, size=(2, 2), strides=(1, 1)))
+    second = _identity(layer.name, name, infer(first, [x]), device)
+    if second is None:
+        return None
+    second = replace(second, pool=replace(pool, size=(2, 2)))
+    return replace_layer(net, layer.name, first, second), f"{layer.name}: pooling of 3x3 -> twice 2x2"
+
+
+@legalization(MaxPool2D, WeightedLayer)
+def square_pooling(net: Network, layer: MaxPool2D | WeightedLayer, device: Device) -> Changed:
+    """Pool signals, images of one row or column, by square windows, which reach over the border across them."""
+    pool = layer.pool
+    if not isinstance(pool, MaxPool) or (square := _squared(pool, _pooled_size(net, layer))) is pool:
+        return None
+    sizes = " -> ".join(f"{height}x{width}" for height, width in (pool.size, square.size))
+    return replace_layer(net, layer.name, replace(layer, pool=square)), f"{layer.name}: pooling of {sizes}"
+
+
+def _squared(pool: MaxPool, size: tuple[int, ...]) -> MaxPool:
+    """Return the pooling with square windows that do the same to images of one row or column, else as it is."""
+    length, short = max(pool.size), min(pool.size)
+    fits = all(n == 1 if k == 1 else n % k == 0 for n, k in zip(size, pool.size))
+    if pool.size != pool.strides or short != 1 or length == 1 or not fits:
+        return pool
+    return replace(pool, size=(length, length), strides=(length, length), padding="same")
+
+
+def _pooled_size(net: Network, layer: MaxPool2D | WeightedLayer) -> tuple[int, ...]:
+    """Return height and width of what a layer pools."""
+    (x,) = net.input_types(layer)
+    return (x.shape if isinstance(layer, MaxPool2D) else layer.accumulator_shape(x))[:2]
 
 
 @legalization(LookUp)

@@ -1,4 +1,4 @@
-"""Legalize how layers hold weights: kernels grow, weights narrow, dense layers over pixels become convolutions."""
+"""Legalize how layers hold weights: kernels grow, weights narrow, strides go behind."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from spica.hardware.checking import check
 from spica.hardware.device.schema import Device
 from spica.hardware.legalize.base import Changed, legalization
 from spica.hardware.legalize.pooling import selecting
-from spica.hardware.spec import OpType, specs
-from spica.layers import Conv2D, Dense, DepthwiseConv2D, WeightedLayer, weighted
+from spica.layers import Conv2D, DepthwiseConv2D, WeightedLayer, weighted
 from spica.layers.transposed import Transposed
 from spica.network import Network
 from spica.network.edit import replace_layer
@@ -73,16 +72,6 @@ def narrow_weights(net: Network, layer: WeightedLayer, device: Device) -> Change
             if not any("weight bits" in f.reason for f in check(changed, device) if f.layer == layer.name):
                 return changed, f"{layer.name}: weights held in {bits} bits instead of {layer.weight_bits}; all fit"
     return None
-
-
-@legalization(Dense)
-def project_by_convolution(net: Network, layer: Dense, device: Device) -> Changed:
-    """Replace a dense layer over the pixels of an image by a 1x1 convolution."""
-    spec = specs(net)[layer.name]
-    if spec.op_type is not OpType.PROJECTION or len(spec.inputs[0].shape) != 3:
-        return None
-    convolution = Conv2D(**vars(layer) | {"kernel": layer.kernel[None, None]})
-    return replace_layer(net, layer.name, convolution), f"{layer.name}: dense layer over pixels -> 1x1 convolution"
 
 
 @legalization(Conv2D, DepthwiseConv2D)
