@@ -20,6 +20,7 @@ from spica.layers import (
     Dense,
     DepthwiseConv2D,
     DepthwiseConvTranspose2D,
+    Gather,
     GlobalAverage,
     GlobalAveragePooling2D,
     Input,
@@ -297,6 +298,36 @@ def test_whatever_is_fixed_gives_the_same_integers(net, device):
     fixed = fix(net, device)
     assert fixed.largest_difference == 0 and outputs_equal(net, fixed.network)
     assert len(fixed.report.findings) <= len(check(net, device).findings)
+
+
+@examples(20)
+@given(st.integers(4, 9), st.integers(4, 9), st.integers(0, 1000))
+def test_moves_within_an_image_are_turned_too(height, width, seed):
+    positions = np.random.default_rng(seed).integers(-1, height * width * 4, height * width * 3)
+    moved = Gather(name="moved", inputs=("layer_1",), positions=positions, shape=(height, width, 3))
+    net = replace_layer(network((height, width, 3), conv(4), conv(3), flatten(), dense(3)), "layer_2", moved)
+    assert outputs_equal(net, turned_network(net))
+
+
+def test_a_shortcut_that_moves_by_two_keeps_every_rule_behind_a_stem_that_need_not_be_turned():
+    torch = pytest.importorskip("torch")
+
+    class Block(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem = torch.nn.Conv2d(3, 8, 3, 2, 1)
+            self.short, self.down = torch.nn.Conv2d(8, 16, 1, 2), torch.nn.Conv2d(8, 16, 3, 2, 1, groups=2)
+
+        def forward(self, x):
+            x = torch.relu(self.stem(x))
+            return torch.relu(self.short(x) + self.down(x))
+
+    torch.manual_seed(0)
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3)).astype(np.uint8)
+    qnet = quantize(from_torch(Block().eval(), torch.zeros(1, 3, 32, 32)), pixels)
+    fixed = fix(qnet, "AKIDA2-6", pixels)
+    assert fixed.report.ok and fixed.largest_difference == 0
+    assert fixed.changes[0] == "every kernel turned by 180 degrees; the host turns the samples"
 
 
 def test_a_residual_network_of_pytorch_keeps_every_rule_once_turned():

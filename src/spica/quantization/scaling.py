@@ -50,6 +50,8 @@ def equalize(net: Network, reach: dict[str, NDArray[np.float64]]) -> tuple[Netwo
             continue  # a rectifier has one bound for all channels
         share = 1.0 if all(is_depthwise(layers[r]) for r in readers) else 0.5
         weights = np.max([read_weights(layers[r]) for r in readers], axis=0)
+        if not weights.max() > 0:
+            continue  # nothing that it gives is read
         gains[name] = _gain(channels, weights, share)
         _scale_tensor(layers, name, gains[name], readers)
     return net.with_layers(layers.values()), gains

@@ -19,7 +19,7 @@ from spica.hardware.legalize.dense import (
 )
 from spica.hardware.legalize.moves import select_by_convolution
 from spica.hardware.legalize.pooling import carry_pooling, follow_pooling, pool_after_table, pool_in_two, square_pooling
-from spica.hardware.legalize.turning import turn_network
+from spica.hardware.legalize.turning import CannotTurn, turned_network
 from spica.hardware.legalize.weights import (
     grow_kernel,
     grow_transposed,
@@ -35,7 +35,7 @@ SAMPLES = 16
 RULES = (
     grow_kernel, narrow_weights, follow_pooling, carry_pooling, project_by_convolution, pool_after_table,
     cover_by_dense, pad_unread,
-    select_by_convolution, grow_transposed, turn_network, stride_behind,
+    select_by_convolution, grow_transposed, stride_behind,
     pool_in_two, square_pooling, convolve_before_table,
 )  # fmt: skip
 """The rules, in the order in which they are tried on a layer."""
@@ -71,14 +71,34 @@ def fix(net: Network, device: str | PathLike[str] | Device, samples: ArrayLike |
         SpicaError: for a float network, or an unknown device.
     """
     device = load_device(device)
-    fixed, changes = net, []
-    while (step := _next_change(fixed, device)).modified:
-        fixed = step.network
-        changes.append(step.note)
+    fixed, changes = _changed(net, device)
+    if left := len(check(fixed, device).findings):
+        other, others = _changed_turned(net, device)
+        if len(check(other, device).findings) < left:
+            fixed, changes = other, others
     x = _random_samples(net) if samples is None else samples
     before, after = (y if isinstance(y, list) else [y] for y in (net.forward(x), fixed.forward(x)))
     apart = max((float(np.abs(a - b).max()) for a, b in zip(before, after) if a.size), default=0.0)
     return Fixed(fixed, tuple(changes), check(fixed, device, samples), apart, len(before[0]))
+
+
+def _changed(net: Network, device: Device) -> tuple[Network, list[str]]:
+    """Return the network after every rule that helps, and what they changed."""
+    changes = []
+    while (step := _next_change(net, device)).modified:
+        net = step.network
+        changes.append(step.note)
+    return net, changes
+
+
+def _changed_turned(net: Network, device: Device) -> tuple[Network, list[str]]:
+    """Return the same for the network that reads turned images; the network as it is where it cannot be turned."""
+    try:
+        turned = turned_network(net)
+    except CannotTurn:
+        return net, []
+    fixed, changes = _changed(turned, device)
+    return fixed, ["every kernel turned by 180 degrees; the host turns the samples", *changes]
 
 
 def _next_change(net: Network, device: Device) -> Result:

@@ -17,8 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spica import layers
-from spica.hardware.device.schema import Device
-from spica.hardware.legalize.base import Changed, legalization
 from spica.layers import MaxPool, MaxPool2D, WeightedLayer, weighted
 from spica.layers.transposed import Transposed
 from spica.layers.weighted import WindowedLayer
@@ -31,15 +29,6 @@ from spica.semantics.primitives import Padding, Pair
 
 class CannotTurn(Exception):
     """A network has a layer that does not compute the same from turned images."""
-
-
-@legalization(WindowedLayer, MaxPool2D)
-def turn_network(net: Network, layer: WindowedLayer | MaxPool2D, device: Device) -> Changed:
-    """Turn every kernel of the network by 180 degrees, and let the host turn the samples."""
-    try:
-        return turned_network(net), "every kernel turned by 180 degrees; the host turns the samples"
-    except CannotTurn:
-        return None
 
 
 def turned_network(net: Network) -> Network:
@@ -62,7 +51,7 @@ def turned_network(net: Network) -> Network:
             continue
         moved = [orders[i] for i in layer.inputs if i in orders]
         if isinstance(layer, layers.Flatten) and len(reads[0].shape) == 3:
-            orders[layer.name] = np.arange(prod(reads[0].shape)).reshape(reads[0].shape)[::-1, ::-1].reshape(-1)
+            orders[layer.name] = _turned_order(reads[0].shape)
             made.append(redirect(layer, names))
         elif moved:
             made.append(redirect(_reordered(layer, moved[0], orders), names))
@@ -72,8 +61,12 @@ def turned_network(net: Network) -> Network:
 
 
 def _turn_of(name: str, source: str, x: TensorType) -> layers.Gather:
-    positions = np.arange(prod(x.shape)).reshape(x.shape)[::-1, ::-1].reshape(-1)
-    return layers.Gather(name=name, inputs=(source,), positions=positions, shape=x.shape)
+    return layers.Gather(name=name, inputs=(source,), positions=_turned_order(x.shape), shape=x.shape)
+
+
+def _turned_order(shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Return which value of an image lies at each position of the turned one."""
+    return np.arange(prod(shape)).reshape(shape)[::-1, ::-1].reshape(-1)
 
 
 def _reordered(layer: Layer, order: NDArray[np.int64], orders: dict[str, NDArray[np.int64]]) -> Layer:
@@ -140,6 +133,16 @@ def _(layer: WindowedLayer, inputs: list[TensorType]) -> Layer:
     size = weighted.convolved_shape(changed, x, changed.window, changed.strides, padding)
     named = _named(padding, x.shape, changed.window, changed.strides)
     return replace(changed, padding=named, pool=_pool(layer, (*size, x.channels)))
+
+
+@turned.register
+def _(layer: layers.Gather, inputs: list[TensorType]) -> Layer:
+    (x,) = inputs
+    if len(x.shape) != 3 or len(layer.shape) != 3:
+        raise CannotTurn
+    places = _turned_order(x.shape)  # a turn undoes itself: where each value is now
+    positions = layer.positions[_turned_order(layer.shape)]
+    return replace(layer, positions=np.where(positions < 0, positions, places[positions]))
 
 
 @turned.register
