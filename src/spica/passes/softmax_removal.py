@@ -1,6 +1,9 @@
 """Remove a softmax at the network's output: it does not change which class wins, and no chip computes it."""
 
+from math import prod
+
 from spica.layers import Softmax
+from spica.layers.shape import Moves
 from spica.network import Layer, Network
 from spica.passes.merge import merge_pass
 
@@ -8,4 +11,13 @@ from spica.passes.merge import merge_pass
 @merge_pass
 def remove_softmax(net: Network, before: Layer, after: Layer) -> Layer | None:
     """Remove each ``Softmax`` that is an output; what it reads becomes the output, unless it is an input."""
-    return before if isinstance(after, Softmax) and after.name in net.outputs and before.inputs else None
+    return before if isinstance(after, Softmax) and _is_last(net, after.name) and before.inputs else None
+
+
+def _is_last(net: Network, name: str) -> bool:
+    """Tell whether a tensor is an output, or one pixel that only gets another shape before it is."""
+    readers = net.consumers[name]
+    if name in net.outputs:
+        return not readers
+    pixels = prod(net.types[name].shape[:-1])
+    return pixels == 1 and all(isinstance(r, Moves) and _is_last(net, r.name) for r in readers)

@@ -87,9 +87,9 @@ def _gemm(g: GraphBuilder, node: Node, x: View, *rest: Any) -> View:
     kernel = real(node.constant(1))
     kernel = kernel.T if node.get("transB", 0) else kernel
     x = x.transpose() if node.get("transA", 0) else x
-    bias = None
+    bias, beta = None, node.get("beta", 1.0)
     if len(rest) > 1 and rest[1] is not None:
-        bias = np.broadcast_to(real(node.constant(2)) * node.get("beta", 1.0), (1, kernel.shape[1]))[0]
+        bias = np.broadcast_to(real(node.constant(2)) * beta, (1, kernel.shape[1]))[0]
     return g.linear(x, np.float32(node.get("alpha", 1.0)) * kernel, bias, at=node.at)
 
 
