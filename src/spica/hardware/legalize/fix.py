@@ -83,11 +83,17 @@ def fix(net: Network, device: str | PathLike[str] | Device, samples: ArrayLike |
 
 
 def _changed(net: Network, device: Device) -> tuple[Network, list[str]]:
-    """Return the network after every rule that helps, and what they changed."""
-    changes = []
-    while (step := _next_change(net, device)).modified:
-        net = step.network
-        changes.append(step.note)
+    """Return the network after every rule that helps, and what they changed: layer by layer, until none helps."""
+    changes: list[str] = []
+    found, before = check(net, device).findings, -1
+    while before < len(changes):
+        before = len(changes)
+        for name in dict.fromkeys(finding.layer for finding in found):
+            if any(finding.layer == name for finding in found):
+                step = _first_that_helps(net, name, device, len(found))
+                if step.modified:
+                    net, found = step.network, check(step.network, device).findings
+                    changes.append(step.note)
     return net, changes
 
 
@@ -101,14 +107,12 @@ def _changed_turned(net: Network, device: Device) -> tuple[Network, list[str]]:
     return fixed, ["every kernel turned by 180 degrees; the host turns the samples", *changes]
 
 
-def _next_change(net: Network, device: Device) -> Result:
-    """Return the network after the first rule that leaves it with fewer findings."""
-    found = check(net, device).findings
-    for finding in found:
-        for rule in RULES:
-            result = rule.run(net, net[finding.layer], device)
-            if result.modified and len(check(result.network, device).findings) < len(found):
-                return result
+def _first_that_helps(net: Network, name: str, device: Device, count: int) -> Result:
+    """Return the network after the first rule on a layer that leaves fewer than ``count`` findings."""
+    for rule in RULES:
+        result = rule.run(net, net[name], device)
+        if result.modified and len(check(result.network, device).findings) < count:
+            return result
     return Result(net)
 
 
