@@ -200,3 +200,31 @@ def test_bits_by_name_have_a_default_and_follow_what_only_moves():
     )
     x = np.random.default_rng(0).integers(0, 256, (8, 2, 2, 1)).astype(np.uint8)
     assert spica.quantize(Network(flat, ("d",)), x, activations={"flatten": 1}).types["flatten"].bits == 1
+
+
+def offset_before_padding(offset: float) -> Network:
+    """A convolution that pads what is left of its samples with zeros, once ``offset`` has been taken off."""
+    kernel = np.random.default_rng(3).normal(size=(3, 3, 2, 4)).astype(np.float32)
+    ones = np.ones(2, np.float32)
+    layers = (
+        Input(name="x", shape=(8, 8, 2)),
+        Scale(name="less", inputs=("x",), scale=ones, offset=-offset * ones),
+        Conv2D(name="conv", inputs=("less",), kernel=kernel, padding="same"),
+    )
+    return Network(layers, ("conv",))
+
+
+@pytest.mark.parametrize("offset", [2.0, -3.0])
+def test_the_scale_of_real_samples_holds_what_pads_them(offset):
+    x = np.random.default_rng(0).uniform(-1, 1, (32, 8, 8, 2)).astype(np.float32)
+    net = offset_before_padding(offset)
+    qnet = spica.quantize(net, x)
+    assert signal_to_noise(net.forward(x), qnet.forward(spica.to_input_integers(qnet, x))) > 35
+
+
+def test_padding_that_integer_samples_cannot_hold_is_refused_with_advice_that_works():
+    x = np.random.default_rng(0).integers(-100, 100, (8, 8, 8, 2))
+    net = offset_before_padding(200.0)
+    with pytest.raises(spica.SpicaError, match=r"conv: pads with 200, .* of int8.* give samples as float32"):
+        spica.quantize(net, x.astype(np.int8))
+    spica.quantize(net, x.astype(np.float32))

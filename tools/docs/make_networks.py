@@ -44,11 +44,11 @@ def summary() -> str:
             (f"quantised at {bits} bits, engines equal (those up to 30 million MACs)", share(len(same), len(tried)))
         )
         for device in DEVICES:
-            ends = [f[f"devices at {bits}"][device] for f in same]
+            ends = [f[f"devices at {bits}"][device] for f in taken if device in f.get(f"devices at {bits}", {})]
             whole = [e for e in ends if e.startswith("whole")]
             split = [e for e in ends if "on the chip" in e and not e.startswith("0%")]
-            rows.append((f"... whole on {device}, as they are or once fixed", share(len(whole), len(same))))
-            rows.append((f"... or split between {device} and its host", share(len(whole) + len(split), len(same))))
+            rows.append((f"... whole on {device}, as they are or once fixed", share(len(whole), len(ends))))
+            rows.append((f"... or split between {device} and its host", share(len(whole) + len(split), len(ends))))
     return markdown(("networks", "count"), rows)
 
 

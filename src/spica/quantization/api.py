@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from spica.engine.inputs import check_frames
 from spica.errors import SpicaError
-from spica.layers import Dequantize, Input, Scale, WeightedLayer
+from spica.layers import Conv2D, Dequantize, Input, Scale, WeightedLayer
 from spica.layers.weighted import kernel_channels
 from spica.network import Layer, Network, TensorType
 from spica.network.graph import check_network
@@ -93,7 +93,7 @@ def _run_stages(net: Network, samples: ArrayLike, config: QuantizationConfig, pr
     _check(original, net, config)
     source = net.inputs[0]
     real = check_frames(net, net.types[source.name], samples)
-    integer_source = _quantize_input(source, samples, real)
+    integer_source = _quantize_input(source, samples, real, _borders(net, source.name))
     _warn_of_divided_samples(original, real)
     ranges = calibrate(net, real, config, progress)
     if config.equalization and not config.per_channel_activations:
@@ -176,8 +176,14 @@ def _check(original: Network, net: Network, config: QuantizationConfig) -> None:
             raise SpicaError(f"{layer.name}: {reason}")
 
 
-def _quantize_input(layer: Any, samples: ArrayLike, real: NDArray[np.float32]) -> Input:
-    """Return the integer input that holds the samples' range; integer samples are taken as they are."""
+def _borders(net: Network, name: str) -> NDArray[np.float32]:
+    """Return the values other than zero with which layers pad a tensor."""
+    borders = [r.padding_value for r in net.consumers[name] if isinstance(r, Conv2D) and r.padding_value is not None]
+    return np.concatenate([np.zeros(1, np.float32), *(np.ravel(border) for border in borders)])
+
+
+def _quantize_input(layer: Any, samples: ArrayLike, real: NDArray[np.float32], borders: NDArray[np.float32]) -> Input:
+    """Return the integer input that holds the samples' range and borders; integer samples are taken as they are."""
     dtype = np.asarray(samples).dtype
     if dtype in SAMPLES_AS_THEY_ARE:
         kind = np.iinfo(dtype)
@@ -191,6 +197,6 @@ def _quantize_input(layer: Any, samples: ArrayLike, real: NDArray[np.float32]) -
                 stacklevel=4,
             )
         return replace(layer, bits=kind.bits, signed=kind.min < 0)
-    signed = bool(real.min() < 0)
-    largest = float(np.abs(real).max()) or 1.0
+    signed = bool(min(real.min(), borders.min()) < 0)
+    largest = float(max(np.abs(real).max(), np.abs(borders).max())) or 1.0
     return replace(layer, bits=8, signed=signed, scale=np.array(largest / (127 if signed else 255), np.float32))

@@ -103,5 +103,9 @@ def _(layer: Conv2D, context: LayerContext) -> list[Layer]:
         return [made]
     fill = np.rint(layer.padding_value / x.scale)
     if fill.min() < x.range[0] or fill.max() > x.range[1]:
-        raise SpicaError(f"{layer.name}: pads with values that its input cannot hold; use 'valid' padding")
+        raise SpicaError(
+            f"{layer.name}: pads with {np.ravel(layer.padding_value)[np.argmax(np.abs(fill))]:.4g}, which its input of "
+            f"{x} cannot hold (what the network takes off its samples, it pads with); give samples as float32 for a "
+            "scale that holds it, or pad the samples before the offset"
+        )
     return [replace(made, padding_value=fill.astype(np.int64))]  # type: ignore[call-arg]
