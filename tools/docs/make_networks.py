@@ -39,7 +39,8 @@ def summary() -> str:
         ("largest error, relative to the largest output", f"{max(errors):.1e}"),
     ]
     for bits in (8, 4):
-        tried = [f for f in taken if f["macs"] <= SMALL and {f"engines agree at {bits}", f"why not at {bits}"} & f.keys()]
+        asked = {f"engines agree at {bits}", f"why not at {bits}"}
+        tried = [f for f in taken if f["macs"] <= SMALL and asked & f.keys()]
         same = [f for f in tried if f.get(f"engines agree at {bits}")]
         rows.append(
             (f"quantised at {bits} bits, engines equal (those up to 30 million MACs)", share(len(same), len(tried)))
