@@ -86,7 +86,10 @@ def test_no_public_name_hides_a_module(name):
     assert not modules & set(package.__all__)
 
 
-RULE_MODULES = ("layers/", "passes/", "hardware/legalize/", "quantization/rules/", "frontends/quantizeml/")
+RULE_MODULES = (
+    "layers/", "passes/", "hardware/legalize/", "quantization/rules/", "frontends/quantizeml/",
+    "qat/adaptation/rewrites/",
+)  # fmt: skip
 RULE_FILES = ("hardware/spec.py", "hardware/mapping/partition.py", "deploy/quantizeml.py")
 """Where transforms look at layer classes: their rules."""
 

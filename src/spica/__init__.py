@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from spica.hardware import check
     from spica.hardware import map_network as map
     from spica.learning import learn
-    from spica.qat import convert, finetune, trainable
+    from spica.qat import adapt, convert, finetune, trainable
     from spica.quantization import quantize, recipe
 
 __version__ = "0.1.0"
@@ -32,6 +32,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Network",
     "SpicaError",
+    "adapt",
     "check",
     "convert",
     "finetune",
@@ -53,6 +54,7 @@ __all__ = [
 ]
 
 _PLACES = {
+    "adapt": "qat.adapt",
     "check": "hardware.check",
     "convert": "qat.convert",
     "finetune": "qat.finetune",

@@ -17,12 +17,16 @@ from spica.errors import SpicaError
 from spica.hardware import device_names, load_device
 from spica.hardware.cost_model.activity import TYPICAL_DENSITY
 from spica.hardware.device.schema import FIGURES
+from spica.qat.adaptation.proposal import adaptable
 from spica.util.table import table
 
 Density = Annotated[
     float | None, typer.Option(help="Share of non-zero values where no samples are given; 0.5 by default.")
 ]
 Device = Annotated[str, typer.Option("--device", "-d", help="A device of the catalogue, or a .toml file.")]
+
+ADAPT = "\nwhat is left, adaptation changes and trains again: spica adapt FLOAT_NETWORK --samples x.npy"
+"""The advice where exact changes do not do it; the device comes behind."""
 
 
 def devices(
@@ -69,6 +73,10 @@ def check(
             if fix is None:
                 fixed = hardware.fix(net, device)
                 typer.echo(_would_fix(found, fixed))
+            if adaptable(fixed.report.findings):
+                typer.echo(
+                    f"\nspica adapt changes what is left in the float network, and trains it: {ADAPT} -d {device}"
+                )
             typer.echo(_cut(fixed.network, device))
         raise typer.Exit(1)
 

@@ -34,9 +34,9 @@ app = typer.Typer(
 )
 
 COMMANDS = (
-    apps.demo, apps.teach, network.import_, network.summary, network.quantize, network.finetune, measure.analyze,
-    network.run, network.evaluate, program.program, measure.bench, measure.compare, network.export, chip.devices,
-    chip.check, chip.map, chip.explore,
+    apps.demo, apps.teach, network.import_, network.summary, network.quantize, network.finetune, network.adapt,
+    measure.analyze, network.run, network.evaluate, program.program, measure.bench, measure.compare, network.export,
+    chip.devices, chip.check, chip.map, chip.explore,
 )  # fmt: skip
 for command in COMMANDS:
     app.command(command.__name__.rstrip("_"), cls=Command)(command)

@@ -1,4 +1,4 @@
-"""Commands on networks: summary, quantize, finetune, run, evaluate, export."""
+"""Commands on networks: summary, quantize, finetune, adapt, run, evaluate, export."""
 
 from __future__ import annotations
 
@@ -122,6 +122,35 @@ def finetune(
         facts |= {"accuracy_before": net.evaluate(x, y), "accuracy": tuned.evaluate(x, y)}
         text += f"; accuracy on these samples {facts['accuracy_before']:.2%} before, {facts['accuracy']:.2%} now"
     emit(facts, text, json)
+
+
+def adapt(
+    network: Annotated[Path, typer.Argument(help="A float network, of any of these files.", metavar="NETWORK")],
+    samples: Annotated[Path, typer.Option("--samples", help="Unlabelled inputs as a .npy array, batch axis first.")],
+    device: Annotated[str, typer.Option("--device", "-d", help="A device of the catalogue, or a .toml file.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The float .spica file to write.")] = None,
+    weights: Annotated[int | None, typer.Option(help="Bits of the weights; the most that the device takes.")] = None,
+    activations: Annotated[int | None, typer.Option(help="Bits of the activations; the same.")] = None,
+    quantized: Annotated[Path | None, typer.Option(help="Write its integers, which the device takes, here.")] = None,
+    epochs: Annotated[int, typer.Option(help="Passes over the samples; 0 shows the proposal untrained.")] = 10,
+    learning_rate: Annotated[float, typer.Option(help="Learning rate of Adam at the start.")] = 3e-3,
+    seed: Annotated[int, typer.Option(help="Of the order of samples, and of which are held back.")] = 0,
+    json: Json = False,
+) -> None:
+    """Change a float network into the nearest that a device takes, and train that to imitate it, without labels."""
+    if (weights is None) != (activations is None):
+        raise SpicaError("give both --weights and --activations, or neither")
+    bits = None if weights is None or activations is None else (weights, activations)
+    options: dict[str, Any] = {"epochs": epochs, "learning_rate": learning_rate, "seed": seed}
+    made, done = spica.adapt(spica.from_file(network), device, read_array(samples), bits=bits, **options)
+    written = [(made, output), (done.quantized, quantized)]
+    for net, path in written:
+        if path is not None:
+            net.save(path)
+    lines = [str(done), *(f"written to {path}" for _, path in written if path is not None)]
+    emit({"network": output and str(output)} | done.to_dict(), "\n".join(lines), json)
+    if not done.report.ok:
+        raise typer.Exit(1)
 
 
 def run(

@@ -28,12 +28,16 @@ POOLING = (OpType.CONVOLUTION, OpType.SEPARABLE_CONVOLUTION, OpType.DEPTHWISE_CO
 
 @dataclass(frozen=True)
 class Finding:
-    """One broken rule: the layer and its op type, what is wrong, and what to do."""
+    """One broken rule: the layer and its op type, what is wrong, what to do, and which rule it is.
+
+    ``rule`` is "kind" for a layer that the device lacks, a quantity that is bound, "after_max_pool" or "order".
+    """
 
     layer: str
     op_type: str
     reason: str
     remedy: str
+    rule: str = "kind"
 
     kind = renamed("op_type")
 
@@ -124,7 +128,7 @@ def _within_limits(layer: Layer, net: Network, device: Device) -> Iterator[Findi
             words, remedy, _ = QUANTITIES[name]
             if spec.op_type is OpType.CONVOLUTION and name == "input_bits" and value == 8 and spec.reads_samples:
                 remedy = "give it pictures of 1 or 3 channels, unsigned, or inputs of a width that is allowed"
-            yield Finding(layer.name, spec.op_type, f"{words} is {value}, but must be {bound}{condition}", remedy)
+            yield Finding(layer.name, spec.op_type, f"{words} is {value}, but must be {bound}{condition}", remedy, name)
 
 
 def _followed_after_max_pool(layer: Layer, net: Network, device: Device) -> Iterator[Finding]:
@@ -132,7 +136,13 @@ def _followed_after_max_pool(layer: Layer, net: Network, device: Device) -> Iter
     readers = {specs(net)[reader.name].op_type for reader in net.consumers[layer.name]}
     if allowed and spec.op_type in POOLING and spec.pool == "max" and not (readers and readers <= set(allowed)):
         remedy = "put a convolution after it, or pool in the convolution before"
-        yield Finding(layer.name, spec.op_type, f"only {' or '.join(allowed)} may follow its max pooling", remedy)
+        yield Finding(
+            layer.name,
+            spec.op_type,
+            f"only {' or '.join(allowed)} may follow its max pooling",
+            remedy,
+            "after_max_pool",
+        )
 
 
 @singledispatch
@@ -152,7 +162,7 @@ def _(layer: Flatten | Reshape, net: Network, device: Device) -> Iterator[Findin
     for reader in net.consumers[layer.name]:
         if specs(net)[reader.name].op_type not in (OpType.NONE, OpType.FULLY_CONNECTED):
             reason = f"only a dense layer can read reshaped values (1x1xC), but {reader.name} does"
-            yield Finding(layer.name, name, reason, remedy)
+            yield Finding(layer.name, name, reason, remedy, "order")
 
 
 @_order.register
@@ -163,7 +173,7 @@ def _(layer: LookUp, net: Network, device: Device) -> Iterator[Finding]:
         return
     if spec.op_type not in device.tables_after:
         reason = f"its table follows {before}, but must follow one of {', '.join(device.tables_after)}"
-        yield Finding(layer.name, OpType.ACTIVATION, reason, "put a 1x1 convolution before it, or use a ReLU")
+        yield Finding(layer.name, OpType.ACTIVATION, reason, "put a 1x1 convolution before it, or use a ReLU", "order")
     elif spec.pool == "max":
         reason = f"{before} pools, and a table cannot follow max pooling"
-        yield Finding(layer.name, OpType.ACTIVATION, reason, "use a ReLU, or pool in a convolution after it")
+        yield Finding(layer.name, OpType.ACTIVATION, reason, "use a ReLU, or pool in a convolution after it", "order")

@@ -1,6 +1,7 @@
-"""Fine-tuning integer networks: quantisation-aware training with Keras 3, on any of its backends."""
+"""Training: fine-tuning integer networks with Keras 3, and adapting float ones to what a device takes."""
 
+from spica.qat.adaptation.api import adapt
 from spica.qat.api import convert, finetune, trainable
 from spica.util.keras_backend import load_keras
 
-__all__ = ["convert", "finetune", "load_keras", "trainable"]
+__all__ = ["adapt", "convert", "finetune", "load_keras", "trainable"]

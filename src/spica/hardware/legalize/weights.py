@@ -33,7 +33,7 @@ def grow_kernel(net: Network, layer: Convolution, device: Device) -> Changed:
     broken = _broken_rules(net, layer.name, device)
     square = (max(odd), max(odd))
     for size in dict.fromkeys([odd, square, (height + 1, width + 1), (height + 2, width + 2)]):
-        if size != (height, width) and (grown := _grown(net, layer, size)) is not None:
+        if size != (height, width) and (grown := grown_kernel(net, layer, size)) is not None:
             changed = replace_layer(net, layer.name, grown)
             if _broken_rules(changed, layer.name, device) < broken:
                 return changed, f"{layer.name}: kernel {height}x{width} -> {size[0]}x{size[1]}, filled with zeros"
@@ -44,7 +44,7 @@ def _broken_rules(net: Network, name: str, device: Device) -> int:
     return sum(finding.layer == name for finding in check(net, device))
 
 
-def _grown(net: Network, layer: Convolution, size: Pair) -> Convolution | None:
+def grown_kernel(net: Network, layer: Convolution, size: Pair) -> Convolution | None:
     """Return the layer with a larger kernel and "same" padding, or None where it would compute something else."""
     (x,) = net.input_types(layer)
     padding = layer.padding_for(*x.shape[:2])
