@@ -22,8 +22,10 @@ from spica.qat.adaptation.rewrites import Change, Proposal
 from spica.util.arguments import check_integer, check_number, is_integer
 from spica.util.table import table
 
-FIRST_LAYER_BITS = 8
 WIDTHS = (8, 4, 2, 1)
+CALIBRATION = 512
+"""Samples of those trained on that the adapted network is quantised with."""
+
 HELD_BACK = 0.2
 """Share of the samples that training does not see."""
 
@@ -138,7 +140,7 @@ def adapt(
     learning_rate = check_number("learning_rate", learning_rate, 1e-12, 1e3)
     device = load_device(device)
     kept, held = _parted(net, samples, seed)
-    proposal, fixed = propose(net, device, kept, _widths(bits, device), FIRST_LAYER_BITS)
+    proposal, fixed = propose(net, device, kept, _widths(bits, device))
     if not fixed.report.ok:
         left = " / ".join(map(str, fixed.report))
         raise SpicaError(f"{net.name}: adaptation to {device.name} has no way round: {left}")
@@ -157,13 +159,11 @@ def _outcome(
     real: NDArray[np.float32], before: Closeness, trained: Network | None, progress: bool | None,
 ) -> tuple[Network, Adaptation]:  # fmt: skip
     """Return the adapted network, quantised and checked, and its report."""
-    quantized = integers(proposal, kept[:512], FIRST_LAYER_BITS, progress=progress)
+    quantized = integers(proposal, kept[:CALIBRATION], progress=progress)
     found, after_fix = check(quantized, device), False
     if not found.ok:
         fixed = fix(quantized, device)
-        after_fix = fixed.report.ok
-        if fixed.report.ok or len(fixed.report.findings) < len(found.findings):
-            quantized, found = fixed.network, fixed.report
+        quantized, found, after_fix = fixed.network, fixed.report, fixed.report.ok
     source = quantized.types[quantized.inputs[0].name]
     integer = _compare(_outputs(original, real), _outputs(quantized, source.from_float(real)))
     adapted = _ended(net, proposal.network) if proposal.changes else net

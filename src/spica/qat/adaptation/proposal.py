@@ -24,11 +24,10 @@ TIMES = 4
 """Times that one rewrite is tried on a layer, and on what it was made into."""
 
 Tried = list[tuple[Layer, Rewrite]]
+"""Rewrites that were tried, with the layers as they were."""
 
 
-def propose(
-    net: Network, device: Device, samples: NDArray, bits: tuple[int, int], first: int = 8
-) -> tuple[Proposal, Fixed]:
+def propose(net: Network, device: Device, samples: NDArray, bits: tuple[int, int]) -> tuple[Proposal, Fixed]:
     """Return the nearest legal float network, and its integers after every exact legalization.
 
     First, what no exact change ends is rewritten. Then what exact changes would do to integers is done to the float
@@ -36,48 +35,41 @@ def propose(
     """
     proposal = Proposal(prepare(net), {"*": bits[0]}, {"*": bits[1]})
     tried: Tried = []
-    fixed = fix(quick(proposal, samples, first), device)
+    fixed = fix(quick(proposal, samples), device)
     if not fixed.report.ok:
         for exact_only in (False, True):
-            proposal = _rewritten(proposal, device, samples, first, exact_only, tried)
-        fixed = fix(quick(proposal, samples, first), device)
+            proposal = _rewritten(proposal, device, samples, exact_only, tried)
+        fixed = fix(quick(proposal, samples), device)
     return proposal, fixed
 
 
-def quick(proposal: Proposal, samples: NDArray, first: int) -> Network:
+def quick(proposal: Proposal, samples: NDArray) -> Network:
     """Return the integers of a proposal, without repairs: for the device's rules, which do not see values."""
-    return integers(
-        proposal, samples[:FEW], first, equalization=False, reconstruction=False, bias_correction=False, progress=False
-    )
+    plain: dict[str, Any] = dict.fromkeys(("equalization", "reconstruction", "bias_correction"), False)
+    return integers(proposal, samples[:FEW], progress=False, **plain)
 
 
-def integers(proposal: Proposal, samples: NDArray, first: int, **options: Any) -> Network:
-    """Return a proposal quantised at its bits; bits of layers that went are left out."""
-    net = proposal.network
-    bits: dict[str, Any] = {
-        field: {name: n for name, n in getattr(proposal, field).items() if name == "*" or name in net.types}
-        for field in ("weights", "activations")
-    }
+def integers(proposal: Proposal, samples: NDArray, **options: Any) -> Network:
+    """Return a proposal quantised at its bits."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a proposal is judged by its outputs, which are shown
-        return quantize(net, samples, first_layer_weights=first, **bits, **options)
+        return quantize(
+            proposal.network, samples, weights=proposal.weights, activations=proposal.activations, **options
+        )
 
 
-def _rewritten(
-    proposal: Proposal, device: Device, samples: NDArray, first: int, exact_only: bool, tried: Tried
-) -> Proposal:
+def _rewritten(proposal: Proposal, device: Device, samples: NDArray, exact_only: bool, tried: Tried) -> Proposal:
     """Return a proposal after rounds of rewrites: at most one of a layer in a round, until none applies."""
     for _ in range(ROUNDS):
-        integer = quick(proposal, samples, first)
+        integer = quick(proposal, samples)
         judged = integer if exact_only else fix(integer, device).network
         before = proposal
         done: set[str] = set()
         for finding in sorted(check(judged, device), key=lambda finding: finding.rule != "kind"):
             name = _float_name(finding.layer, proposal.network)
             if name is not None and name not in done:
-                case = Case(
-                    proposal, proposal.network[name], finding, specs(judged)[finding.layer], device, samples[:FEW]
-                )
+                layer, spec = proposal.network[name], specs(judged)[finding.layer]
+                case = Case(proposal, layer, finding, spec, device, samples[:FEW])
                 if (found := _first_that_applies(case, exact_only, tried)) is not None:
                     proposal = found
                     done.add(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from numpy.typing import ArrayLike
@@ -76,10 +76,12 @@ class Case(NamedTuple):
         return all(bound.admits(value) for bound in known)
 
     def changed(self, net: Network, words: str, **bits: Mapping[str, int]) -> Proposal:
-        """Return the proposal with another network, of which no layer is left that nobody reads."""
+        """Return the proposal with another network, without layers that nobody reads and bits of layers that went."""
         net = fuse(subgraph(net, net.outputs))
         change = Change(self.layer.name, self.finding.rule, words, self.finding.reason)
-        return replace(self.proposal, network=net, changes=(*self.proposal.changes, change), **bits)
+        known = {"weights": self.proposal.weights, "activations": self.proposal.activations} | bits
+        left = {field: {n: b for n, b in of.items() if n == "*" or n in net.types} for field, of in known.items()}
+        return Proposal(net, changes=(*self.proposal.changes, change), **left)
 
 
 Rewrite = Callable[[Case], Proposal | None]
