@@ -25,9 +25,6 @@ Density = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", "-d", help="A device of the catalogue, or a .toml file.")]
 
-ADAPT = "\nwhat is left, adaptation changes and trains again: spica adapt FLOAT_NETWORK --samples x.npy"
-"""The advice where exact changes do not do it; the device comes behind."""
-
 
 def devices(
     name: Annotated[str | None, typer.Argument(help="Show all figures of one device, with their sources.")] = None,
@@ -75,7 +72,8 @@ def check(
                 typer.echo(_would_fix(found, fixed))
             if adaptable(fixed.report.findings):
                 typer.echo(
-                    f"\nspica adapt changes what is left in the float network, and trains it: {ADAPT} -d {device}"
+                    "\nno exact change ends what is left; to change the float network and train it again: "
+                    f"spica adapt FLOAT_NETWORK --samples x.npy -d {device}"
                 )
             typer.echo(_cut(fixed.network, device))
         raise typer.Exit(1)
