@@ -270,9 +270,6 @@ REFUSED = {
     "a softmax along another axis": (IMAGE, {
         Keras: lambda s, x: s.layers.Softmax(axis=2)(x), PyTorch: lambda s, x: F.softmax(x, 2),
     }),
-    "LSTM": (TOKENS, {
-        Keras: lambda s, x: s.layers.LSTM(4)(x), PyTorch: lambda s, x: nn.LSTM(8, 4, batch_first=True)(x)[0],
-    }),
 }  # fmt: skip
 
 

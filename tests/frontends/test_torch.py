@@ -298,7 +298,6 @@ def test_moves_are_pytorchs(name, shape, arguments):
         (Module(lambda m, x: F.softmax(x, 2)), (3, 8, 8), "a softmax along axis 2"),
         (Module(lambda m, x: x if x.sum() > 0 else -x), (6,), "torch.export cannot follow it"),
         (Module(lambda m, x: torch.zeros(2, 3)), (6,), "does not depend on the input"),
-        (nn.LSTM(4, 4), (3, 4), "leave it to the host"),
     ],
 )
 def test_what_cannot_be_taken_is_said(module, shape, message):

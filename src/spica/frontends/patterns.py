@@ -32,6 +32,13 @@ class Part:
         raise SpicaError(f"{at}: cannot follow {self.half}; use the framework's own")
 
 
+class Unread(Part):
+    """A result of an operation that no layer gives: refused as soon as something reads it."""
+
+    def __init__(self, half: str) -> None:
+        self.half = half
+
+
 @dataclass(frozen=True)
 class Scores(Part):
     """Products of queries and keys ``(N, heads, T, T)``, times a factor; ``soft`` once a softmax went over them.
