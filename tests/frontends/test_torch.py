@@ -295,7 +295,7 @@ def test_moves_are_pytorchs(name, shape, arguments):
         (Module(lambda m, x: F.conv2d(torch.ones(2, 3, 8, 8), x)), (3, 2, 2), "only its first argument"),
         (nn.Upsample(scale_factor=1.5), (3, 8, 8), "enlarge by whole numbers"),
         (nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True), (3, 8, 8), "align_corners"),
-        (Module(lambda m, x: F.softmax(x, 2)), (3, 8, 8), "a softmax along axis 2"),
+        (Module(lambda m, x: F.softmax(x, 0)), (3, 8, 8), "a softmax over samples"),
         (Module(lambda m, x: x if x.sum() > 0 else -x), (6,), "torch.export cannot follow it"),
         (Module(lambda m, x: torch.zeros(2, 3)), (6,), "does not depend on the input"),
     ],

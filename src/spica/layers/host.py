@@ -114,13 +114,8 @@ def _lstm_step(layer: GatedRecurrence, x: NDArray, h: NDArray, c: NDArray) -> tu
 
 
 def _gru_step(layer: GatedRecurrence, x: NDArray, h: NDArray, c: NDArray) -> tuple[NDArray, NDArray]:
-    units = h.shape[-1]
-    activate, gate, u, d = (
-        ACTIVATIONS[layer.activation],
-        ACTIVATIONS[layer.gate_activation],
-        layer.recurrent_kernel,
-        (layer.recurrent_bias),
-    )
+    activate, gate = ACTIVATIONS[layer.activation], ACTIVATIONS[layer.gate_activation]
+    u, d, units = layer.recurrent_kernel, layer.recurrent_bias, h.shape[-1]
     gates = gate(x[:, : 2 * units] + h @ u[:, : 2 * units] + d[: 2 * units])
     z, r = gates[:, :units], gates[:, units:]
     if layer.cell == "gru":

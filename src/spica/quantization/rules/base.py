@@ -83,7 +83,7 @@ not_applicable(
 not_applicable(quantize_layer, f"stays on the host, in real numbers; {_HOST}", layers.GatedRecurrence)
 not_applicable(
     quantize_layer,
-    "in this place has no integer meaning; put it next to a convolution or dense layer, which takes it up",
+    f"in this place has no integer meaning; put it next to a convolution or dense layer, which takes it up, or {_HOST}",
     layers.Scale,
     layers.ZeroPad,
 )
