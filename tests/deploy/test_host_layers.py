@@ -88,6 +88,8 @@ def test_quantize_and_check_refuse_by_name_and_the_advice_works(build, host):
     assert {f.layer for f in spica.check(mixed, "AKIDA2-6")} >= {host}
     with pytest.raises(spica.SpicaError, match="cannot run on AKIDA2-6"):
         spica.map(mixed, "AKIDA2-6")
+    with pytest.raises(spica.SpicaError, match=r"computes in real numbers on the host, which cannot be trained here"):
+        spica.trainable(mixed)
 
 
 @pytest.mark.parametrize("build", [words, excited, lambda: words("gru"), lambda: words("gru_reset_before", end=False)])
@@ -170,3 +172,24 @@ def test_going_backwards_is_the_turned_sequence_turned_back(cell, steps, channel
     np.testing.assert_allclose(run(layer, x[1:2]), y[1:2], atol=1e-6)
     some = slice(steps // 2, None) if backwards else slice(None, steps // 2 + 1)
     np.testing.assert_allclose(run(layer, x[:, some]), y[:, some], atol=1e-6)
+
+
+def test_what_can_be_changed_exactly_is_changed_for_the_device():
+    """Kernels of one row become those that the device has, so that signals run on it up to the recurrence."""
+    layers = (
+        Input(name="x", shape=(24, 4)),
+        Reshape(name="row", inputs=("x",), shape=(1, 24, 4)),
+        Conv2D(name="first", inputs=("row",), kernel=weights(1, 3, 4, 16), padding="same", activation=ReLU()),
+        Conv2D(name="second", inputs=("first",), kernel=weights(1, 3, 16, 16), padding="same", activation=ReLU()),
+        Reshape(name="steps", inputs=("second",), shape=(24, 16)),
+        recurrence("gates", "steps", 16, 8, "lstm"),
+    )
+    net, signals = Network(layers, ("gates",)), np.random.default_rng(2).normal(size=(48, 24, 4)).astype(np.float32)
+    hybrid = spica.split(net, "AKIDA2-6", signals)
+    assert [part.on_chip for part in hybrid.parts] == [True, False] and hybrid.share > 0.5
+    assert [layer.name for layer in hybrid.parts[1].layers] == ["gates"]
+    got = hybrid.forward(spica.to_input_integers(hybrid.network, signals))
+    assert np.corrcoef(got.ravel(), net.forward(signals).ravel())[0, 1] > 0.99
+    with pytest.raises(spica.SpicaError, match="nothing is left for AKD1000"):
+        spica.split(net, "AKD1000", signals)  # whose layers have four bits at most
+    assert spica.split(net, "AKD1000", signals, weights=4, activations=4).share > 0.1

@@ -8,6 +8,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from spica.errors import SpicaError
+from spica.hardware import Device, fix
 from spica.network import Network
 from spica.network.edit import redirect, subgraph
 from spica.network.rules import refusal
@@ -23,13 +24,20 @@ def host_reasons(net: Network) -> dict[str, str]:
 
 
 def quantize_before_host(
-    net: Network, reasons: Mapping[str, str], samples: ArrayLike | None, options: Mapping[str, Any]
+    net: Network,
+    reasons: Mapping[str, str],
+    device: Device,
+    samples: ArrayLike | None,
+    options: Mapping[str, Any],
 ) -> Network:
     """Quantise the layers of a float network that read nothing of the host's; the others compute in real numbers.
+
+    What a device needs changed in the integer layers, and can be changed exactly, is changed (``hardware.fix``).
 
     Args:
         net: a float network with one input.
         reasons: why layers are the host's, by name; whatever reads of them is the host's too.
+        device: which device they are for.
         samples: typical inputs, as ``spica.quantize`` takes them.
         options: further options of ``spica.quantize``.
 
@@ -53,7 +61,7 @@ def quantize_before_host(
         )
     read = {name for layer in net if layer.name in host for name in layer.inputs} | set(net.outputs)
     cut = [layer.name for layer in own if layer.name in read]
-    before = quantize(subgraph(net, cut), samples, **options)
+    before = fix(quantize(subgraph(net, cut), samples, **options), device).network
     made = dict(zip(cut, before.outputs))
     after = [redirect(layer, made) for layer in net if layer.name in host]
     return before.with_layers([*before, *after], [made.get(name, name) for name in net.outputs])

@@ -157,7 +157,7 @@ def split_network(net: Network, device: str | PathLike[str] | Device) -> HybridN
         if not further:
             break
         reasons |= {name: reason for name, reason in further.items() if name not in reasons}
-    if not any(part.on_chip for part in parts):
+    if not any(part.on_chip and part.macs for part in parts):
         first = next(iter(reasons.items()))
         raise SpicaError(f"{net.name}: nothing is left for {device.name} ({first[0]}: {first[1]})")
     return HybridNetwork(net, device, tuple(parts), reasons)

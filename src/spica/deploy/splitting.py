@@ -13,7 +13,7 @@ from spica.deploy.host_layers import host_reasons, quantize_before_host
 from spica.deploy.hybrid import HybridNetwork, split_network
 from spica.errors import SpicaError
 from spica.frontends.keras import from_keras
-from spica.hardware import Device
+from spica.hardware import Device, load_device
 from spica.network import Network
 from spica.util.keras_backend import load_keras
 
@@ -74,7 +74,8 @@ def split(
             gets these and all that reads of them; or a built ``keras.Model`` of one input, which is cut before the
             first such layer. Everything must pass through one tensor before that.
         device: a device, its name in the catalogue, or the path of its file, for a network; AKD1000 by default.
-        samples: for a float network, typical inputs to quantise what is before the host's layers with.
+        samples: for a float network, typical inputs to quantise what is before the host's layers with; what can be
+            changed there exactly to suit the device is changed.
         options: for a float network, further options of ``spica.quantize``.
 
     Returns:
@@ -87,7 +88,8 @@ def split(
             without samples.
     """
     if isinstance(model, Network) and not model.is_integer and (reasons := host_reasons(model)):
-        return split_network(quantize_before_host(model, reasons, samples, options), device or "AKD1000")
+        chip = load_device(device or "AKD1000")
+        return split_network(quantize_before_host(model, reasons, chip, samples, options), chip)
     if samples is not None or options:
         given = "samples" if samples is not None else next(iter(options))
         raise SpicaError(

@@ -151,6 +151,8 @@ def _order(layer: Any, net: Network, device: Device) -> Iterable[Finding]:
 @_order.register
 def _(layer: Flatten | Reshape, net: Network, device: Device) -> Iterator[Finding]:
     shape, channels = net.types[layer.name].shape, net.input_types(layer)[0].channels
+    if net.input_types(layer)[0].is_float:  # the host's
+        return
     if shape[:-1] == (1, 1) or (len(shape) == 2 and shape[-1] == channels):  # nothing moves, or pixels become tokens
         return
     if isinstance(layer, Reshape) and specs(net)[layer.name].reads_samples:  # the host gives them in that shape
