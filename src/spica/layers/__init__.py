@@ -7,7 +7,7 @@ from spica.layers.convolution import Conv2D, DepthwiseConv2D, SeparableConv2D
 from spica.layers.dense import Dense
 from spica.layers.epilogue import GlobalAverage, MaxPool, ReLU, Requantize
 from spica.layers.grouped import GroupedConv2D
-from spica.layers.host import GatedRecurrence, HostLayer
+from spica.layers.host import GatedRecurrence, HostLayer, MatrixProduct
 from spica.layers.input import Input
 from spica.layers.learning import LearningDense
 from spica.layers.normalization import Scale, ZeroPad
@@ -37,7 +37,7 @@ __all__ = [
     "ConvTranspose2D", "Dense", "DepthwiseBufferTempConv", "DepthwiseConv2D", "DepthwiseConvTranspose2D",
     "Dequantize", "DiagonalRecurrence", "Flatten", "GatedRecurrence", "Gather", "GlobalAverage",
     "GlobalAveragePooling2D", "GroupedConv2D", "HostLayer", "Input", "LayerNormalization", "LearningDense",
-    "LookUp", "MadNormalization", "MaxPool", "MaxPool2D", "Moves", "Multiply", "Permute", "Quantize",
+    "LookUp", "MadNormalization", "MatrixProduct", "MaxPool", "MaxPool2D", "Moves", "Multiply", "Permute", "Quantize",
     "QuantizeLinear", "ReLU", "Requantize", "Rescaling", "Reshape", "Scale", "SeparableConv2D", "Softmax",
     "StatefulRecurrent", "TableActivation", "Take", "Temporal", "TokenEmbedding", "Transposed", "WeightedLayer",
     "ZeroPad",

@@ -1,4 +1,6 @@
-"""Layers that only a host computes, in real numbers: recurrences with gates. No integer form of them exists.
+"""Layers that only a host computes, in real numbers: recurrences with gates, products of matrices.
+
+No integer form of them exists.
 
 A sequence is a signal ``(T, C)``: T time steps of C channels, all of them in one sample.
 """
@@ -6,6 +8,7 @@ A sequence is a signal ``(T, C)``: T time steps of C channels, all of them in on
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,3 +129,29 @@ def _gru_step(layer: GatedRecurrence, x: NDArray, h: NDArray, c: NDArray) -> tup
 
 
 _STEPS = {"lstm": _lstm_step, "gru": _gru_step, "gru_reset_before": _gru_step, "simple": _simple_step}
+
+
+@record
+class MatrixProduct(HostLayer):
+    """Products of the matrices of two tensors, ``(..., M, K)`` and ``(..., K, N)``, whose other axes are the same."""
+
+
+@infer.register
+def _(layer: MatrixProduct, inputs: Sequence[TensorType]) -> TensorType:
+    if len(inputs) != 2:
+        raise SpicaError(f"{layer.name}: multiplies two tensors, but is given {len(inputs)}")
+    a, b = (x.shape for x in inputs)
+    fits = len(a) == len(b) > 1 and a[:-2] == b[:-2] and a[-1] == b[-2]
+    if not fits or not all(x.is_float for x in inputs):
+        raise SpicaError(f"{layer.name}: needs float matrices (..., M, K) and (..., K, N); got {a} and {b}")
+    return TensorType((*a[:-1], b[-1]))
+
+
+@macs.register
+def _(layer: MatrixProduct, inputs: Sequence[TensorType]) -> int:
+    return prod(inputs[0].shape) * inputs[1].shape[-1]
+
+
+@forward_float.register
+def _(layer: MatrixProduct, inputs: Sequence[NDArray]) -> NDArray:
+    return inputs[0] @ inputs[1]

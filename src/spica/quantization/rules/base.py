@@ -80,7 +80,9 @@ _HOST = "spica.split(net, device, samples) quantises what is before it and leave
 not_applicable(
     quantize_layer, f"in this place has no integer meaning; it must be the last layer, or {_HOST}", layers.Softmax
 )
-not_applicable(quantize_layer, f"stays on the host, in real numbers; {_HOST}", layers.GatedRecurrence)
+not_applicable(
+    quantize_layer, f"stays on the host, in real numbers; {_HOST}", layers.GatedRecurrence, layers.MatrixProduct
+)
 not_applicable(
     quantize_layer,
     f"in this place has no integer meaning; put it next to a convolution or dense layer, which takes it up, or {_HOST}",
