@@ -481,8 +481,7 @@ def cases(mlperf: Path | None) -> dict[str, Case]:
         found[f"timm {name}"] = torch_case(lambda n=name: timm_model(n, 64), (3, 64, 64), group="timm")
     for name, (build, shape) in small_modules().items():
         found[f"torch {name}"] = torch_case(build, shape, group="small, PyTorch")
-        if name not in ("LSTM", "GRU"):
-            found[f"onnx {name}"] = torch_case(build, shape, "scripts", "small, PyTorch")
+        found[f"onnx {name}"] = torch_case(build, shape, "scripts", "small, PyTorch")
     for name in APPLICATIONS:
         found[f"keras {name}"] = keras_case(application(name), "keras.applications")
     for name, model in small_models().items():

@@ -369,8 +369,6 @@ def test_files_that_are_no_models_are_refused(tmp_path):
 
 
 REFUSED = {
-    "LSTM": (TOKENS, [("LSTM", "x w r", "y", {"hidden_size": 2})], {"w": weights(1, 8, 8), "r": weights(1, 8, 2)},
-        "node_0.*LSTM is not supported; .*host"),
     "a loop over what is computed": (VECTOR, [("NonZero", "x", "y", {})], {}, "node_0.*NonZero is not supported"),
     "weights that are computed": (IMAGE, [("Conv", "k x", "y", {})], {"k": weights(1, 3, 8, 9)}, "node_0"),
     "a batch apart": (VECTOR, [("Slice", "x s e", "y", {})], {"s": np.array([0]), "e": np.array([1])},

@@ -34,7 +34,7 @@ def summary() -> str:
     taken = [f for f in found if f["taken"]]
     errors = [f["error"] for f in taken if "error" in f]
     rows: list[Row] = [
-        ("taken whole on the engine", share(len(taken), len(found))),
+        ("taken whole", share(len(taken), len(found))),
         ("compared with their framework", share(len(errors), len(taken))),
         ("largest error, relative to the largest output", f"{max(errors):.1e}"),
     ]

@@ -53,7 +53,9 @@ class Part:
 
 @dataclass(frozen=True)
 class HybridNetwork:
-    """An integer network between a device and its host; ``forward`` gives the network's integers.
+    """An integer network between a device and its host; ``forward`` gives what the network gives.
+
+    Its last layers may compute with real numbers, behind a ``Dequantize``: those are the host's.
 
     Attributes:
         network: the whole network.
@@ -75,7 +77,7 @@ class HybridNetwork:
     def forward(
         self, x: ArrayLike, *, engine: str = "native", threads: int | None = None
     ) -> NDArray[np.float32] | list[NDArray[np.float32]]:
-        """Return what ``Network.forward`` does, bit for bit, part by part.
+        """Return what ``Network.forward`` does, part by part: integers bit for bit, real numbers but for rounding.
 
         Args:
             x: samples as the network reads them; a list where it has several inputs.
@@ -155,7 +157,7 @@ def split_network(net: Network, device: str | PathLike[str] | Device) -> HybridN
         if not further:
             break
         reasons |= {name: reason for name, reason in further.items() if name not in reasons}
-    if not any(part.on_chip for part in parts):
+    if not any(part.on_chip and part.macs for part in parts):
         first = next(iter(reasons.items()))
         raise SpicaError(f"{net.name}: nothing is left for {device.name} ({first[0]}: {first[1]})")
     return HybridNetwork(net, device, tuple(parts), reasons)

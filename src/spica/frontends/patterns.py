@@ -32,6 +32,13 @@ class Part:
         raise SpicaError(f"{at}: cannot follow {self.half}; use the framework's own")
 
 
+class Unread(Part):
+    """A result of an operation that no layer gives: refused as soon as something reads it."""
+
+    def __init__(self, half: str) -> None:
+        self.half = half
+
+
 @dataclass(frozen=True)
 class Scores(Part):
     """Products of queries and keys ``(N, heads, T, T)``, times a factor; ``soft`` once a softmax went over them.
@@ -45,6 +52,13 @@ class Scores(Part):
     soft: bool = False
     joined: bool = False
     half = "scores, half of attention"
+
+    def completed(self, g: GraphBuilder, at: str) -> View:
+        """Return the scores themselves, which only a host computes."""
+        made = g.matmul(self.queries, self.keys.transpose(-1, -2), at=f"{at}/scores")
+        made = made if self.factor == 1 else g.affine(made, self.factor, 0, at=f"{at}/factor")
+        made = g.softmax(made, at=f"{at}/softmax") if self.soft else made
+        return made.flatten(0, 1) if self.joined else made
 
 
 @dataclass(frozen=True)
@@ -217,7 +231,10 @@ def matmul(g: GraphBuilder, at: str, x: Any, y: Any) -> Any:
             return Scores(queries, keys, 1.0, joined=x.numbers.ndim == 3)
     if isinstance(x, View) and isinstance(y, np.ndarray) and y.ndim == 2:
         return g.linear(x, y, at=at)
-    raise SpicaError(f"{at}: a product of these tensors is not supported; use linear layers and attention of heads")
+    x, y = _whole(g, x, at), _whole(g, y, at)
+    both = isinstance(x, View) and isinstance(y, View)
+    refuse(at, not both, "a product of these tensors", "use linear layers and attention of heads")
+    return g.matmul(x, y, at=at)
 
 
 def _in_heads(x: View) -> View:

@@ -9,7 +9,7 @@ from typing import Any
 from spica.errors import SpicaError
 
 _REST = "end the network before it and leave the rest to the host"
-_GATES = "hardware has no layer for its products of gates; leave it to the host (spica.split cuts a Keras model)"
+_GATES = "here no layer can hold its gates; leave it to the host (spica.split cuts a Keras model)"
 _TRAINING = (
     "this state-space layer is still in training form; quantise the whole model, as projections and recurrences, with "
     "quantizeml.models.quantize and save that"

@@ -26,6 +26,10 @@ POOLING = (OpType.CONVOLUTION, OpType.SEPARABLE_CONVOLUTION, OpType.DEPTHWISE_CO
 """Layers whose max pooling is done by the NP that reads them; the input-convolution unit pools by itself."""
 
 
+_SPLIT = "spica.split(net, device"
+"""Advice for what a device cannot compute at all, up to what else the call needs."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """One broken rule: the layer and its op type, what is wrong, what to do, and which rule it is.
@@ -101,9 +105,10 @@ def check(net: Network, device: str | PathLike[str] | Device, samples: ArrayLike
     device = load_device(device)
     check_network(net)
     if not net.is_integer:
+        hosted = next((layer.name for layer in net if specs(net)[layer.name].op_type is OpType.HOST), None)
         raise SpicaError(
             f"{net.name}: is a float network, but {device.name} computes with integers; "
-            "quantise it first with spica.quantize"
+            + (f"{hosted} stays on the host: {_SPLIT}, samples)" if hosted else "quantise it first with spica.quantize")
         )
     rules = (_supported, _within_limits, _followed_after_max_pool, _order)
     findings = tuple(f for layer in net for rule in rules for f in rule(layer, net, device))
@@ -113,7 +118,9 @@ def check(net: Network, device: str | PathLike[str] | Device, samples: ArrayLike
 
 def _supported(layer: Layer, net: Network, device: Device) -> Iterator[Finding]:
     op_type = specs(net)[layer.name].op_type
-    if op_type and op_type not in device.op_types:
+    if op_type is OpType.HOST:
+        yield Finding(layer.name, op_type, "computes in real numbers, which only a host does", f"use {_SPLIT})")
+    elif op_type and op_type not in device.op_types:
         name = type(layer).__name__.lower() if op_type is OpType.OTHER else op_type
         remedy = device.unsupported.get(name, f"use one of {', '.join(sorted(device.op_types))}")
         yield Finding(layer.name, name, f"{device.name} has no layer of kind {name}", remedy)
@@ -154,6 +161,8 @@ def _order(layer: Any, net: Network, device: Device) -> Iterable[Finding]:
 @_order.register
 def _(layer: Flatten | Reshape, net: Network, device: Device) -> Iterator[Finding]:
     shape, channels = net.types[layer.name].shape, net.input_types(layer)[0].channels
+    if net.input_types(layer)[0].is_float:  # the host's
+        return
     if shape[:-1] == (1, 1) or (len(shape) == 2 and shape[-1] == channels):  # nothing moves, or pixels become tokens
         return
     if isinstance(layer, Reshape) and specs(net)[layer.name].reads_samples:  # the host gives them in that shape

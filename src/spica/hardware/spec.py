@@ -51,6 +51,8 @@ class OpType(StrEnum):
     GLOBAL_AVERAGE_POOL = "global_average_pool"
     TOKEN_EMBEDDING = "token_embedding"
     PERMUTE = "permute"
+    HOST = "host"
+    """Computes in real numbers, which only a host does."""
     OTHER = "other"
     """A layer that has no rule here."""
 
@@ -122,6 +124,7 @@ def specs(net: Network) -> Mapping[str, LayerSpec]:
 
 def _specs(net: Network) -> Iterator[tuple[str, LayerSpec]]:
     samples: set[str] = set()  # tensors that hold the network's samples, at most rescaled
+    reals: set[str] = set()  # tensors of real numbers behind integers
     for layer in net:
         inputs = net.input_types(layer)
         spec = layer_spec(lowered(layer), inputs, net.types[layer.name])
@@ -129,13 +132,30 @@ def _specs(net: Network) -> Iterator[tuple[str, LayerSpec]]:
         if isinstance(layer, layers.Input) or (reads_samples and isinstance(layer, BY_HOST)):
             samples.add(layer.name)
         op_type = spec.op_type
-        if (inputs and inputs[0].is_float) or (
+        if isinstance(layer, layers.Dequantize) or not reals.isdisjoint(layer.inputs):
+            reals.add(layer.name)
+        if _is_host(layer, net, reals):
+            op_type = OpType.HOST
+        elif (inputs and inputs[0].is_float) or (
             isinstance(layer, layers.Gather) and (reads_samples or _is_result(layer, net))
         ):
             op_type = OpType.NONE
         elif reads_samples and op_type is OpType.CONVOLUTION and _is_picture(inputs[0]):
             op_type = OpType.INPUT_CONVOLUTION
         yield layer.name, replace(spec, op_type=op_type, reads_samples=reads_samples)
+
+
+def _is_host(layer: Layer, net: Network, reals: set[str]) -> bool:
+    """Return whether a layer computes what only a host does; the host does a softmax of results by the way."""
+    if isinstance(layer, layers.Softmax) and _is_last(layer, net):
+        return False
+    behind = not reals.isdisjoint(layer.inputs) and not isinstance(layer, layers.Moves)
+    return behind or isinstance(layer, layers.HostLayer | layers.Softmax)
+
+
+def _is_last(layer: Layer, net: Network) -> bool:
+    """Return whether what a layer gives is only moved before it is an output."""
+    return all(isinstance(reader, layers.Moves) and _is_last(reader, net) for reader in net.consumers[layer.name])
 
 
 def _is_result(layer: Layer, net: Network) -> bool:

@@ -7,6 +7,7 @@ from spica.layers.convolution import Conv2D, DepthwiseConv2D, SeparableConv2D
 from spica.layers.dense import Dense
 from spica.layers.epilogue import GlobalAverage, MaxPool, ReLU, Requantize
 from spica.layers.grouped import GroupedConv2D
+from spica.layers.host import GatedRecurrence, HostLayer, MatrixProduct
 from spica.layers.input import Input
 from spica.layers.learning import LearningDense
 from spica.layers.normalization import Scale, ZeroPad
@@ -34,9 +35,10 @@ DEPTHWISE = (DepthwiseConv2D, DepthwiseConvTranspose2D, DepthwiseBufferTempConv)
 __all__ = [
     "DEPTHWISE", "WITHOUT_WEIGHTS", "Activation", "Add", "Attention", "BufferTempConv", "Concatenate", "Conv2D",
     "ConvTranspose2D", "Dense", "DepthwiseBufferTempConv", "DepthwiseConv2D", "DepthwiseConvTranspose2D",
-    "Dequantize", "DiagonalRecurrence", "Flatten", "Gather", "GlobalAverage", "GlobalAveragePooling2D",
-    "GroupedConv2D", "Input", "LayerNormalization", "LearningDense", "LookUp", "MadNormalization", "MaxPool",
-    "MaxPool2D", "Moves", "Multiply", "Permute", "Quantize", "QuantizeLinear", "ReLU", "Requantize", "Rescaling",
-    "Reshape", "Scale", "SeparableConv2D", "Softmax", "StatefulRecurrent", "TableActivation", "Take", "Temporal",
-    "TokenEmbedding", "Transposed", "WeightedLayer", "ZeroPad",
+    "Dequantize", "DiagonalRecurrence", "Flatten", "GatedRecurrence", "Gather", "GlobalAverage",
+    "GlobalAveragePooling2D", "GroupedConv2D", "HostLayer", "Input", "LayerNormalization", "LearningDense",
+    "LookUp", "MadNormalization", "MatrixProduct", "MaxPool", "MaxPool2D", "Moves", "Multiply", "Permute", "Quantize",
+    "QuantizeLinear", "ReLU", "Requantize", "Rescaling", "Reshape", "Scale", "SeparableConv2D", "Softmax",
+    "StatefulRecurrent", "TableActivation", "Take", "Temporal", "TokenEmbedding", "Transposed", "WeightedLayer",
+    "ZeroPad",
 ]  # fmt: skip

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from spica.errors import SpicaError
+from spica.hardware.spec import OpType, specs
 from spica.network import Network
 from spica.network.graph import check_network
 from spica.passes import prepare
@@ -47,6 +48,12 @@ def trainable(quantized: Network, net: Network | None = None, *, sparsity: float
     check_network(quantized, "give the network that spica.quantize made")
     if net is not None:
         check_network(net, "give the float network that spica.quantize read")
+    for layer in quantized:
+        if specs(quantized)[layer.name].op_type is OpType.HOST:
+            raise SpicaError(
+                f"{layer.name}: computes in real numbers on the host, which cannot be trained here; train "
+                "the network that ends before it"
+            )
     sparsity = check_number("sparsity", sparsity, 0, 1e6)
     load_keras()
     from spica.qat.model import Trainable

@@ -31,6 +31,7 @@ VARIABLES = {
     "LayerNormalization": ("gamma", "beta"),
     "Normalization": ("mean", "variance", "count"),
     "PReLU": ("alpha",),
+    "cell": ("kernel", "recurrent_kernel", "bias"),
     "SeparableConv1D": ("depthwise_kernel", "pointwise_kernel", "bias"),
     "SeparableConv2D": ("depthwise_kernel", "pointwise_kernel", "bias"),
 }
@@ -231,6 +232,6 @@ def _of_group(kind: str, settings: Mapping[str, Any], group: Any) -> dict[str, A
         if int(number) < len(names):
             made[names[int(number)]] = np.asarray(variable[()])
     for inner in group:
-        if inner.endswith("_dense") and "vars" in group[inner]:
-            made[inner] = Layer({}, _of_group("Dense", {}, group[inner]))
+        if (inner == "cell" or inner.endswith("_dense")) and "vars" in group[inner]:
+            made[inner] = Layer({}, _of_group(inner, {}, group[inner]))
     return made

@@ -21,6 +21,7 @@ from spica.frontends.keras.operations import (
     kind_of,
 )
 from spica.frontends.keras.operators import OPERATORS, options_of
+from spica.frontends.keras.recurrent import WHOLE
 from spica.frontends.ops import GraphBuilder
 from spica.frontends.ops.base import refuse
 from spica.frontends.registry import hint
@@ -31,6 +32,9 @@ from spica.util.files import refuse_damage
 
 OVER_TIME = {"CausalConv1D", "Conv3D", "DepthwiseTemporalConv", "DiagonalSSM", "TemporalConv", "TimeDistributed"}
 """Layers by which a model is known to read clips."""
+
+BY_KERAS = OVER_TIME | {"Bidirectional"}
+"""Layers of files that Keras itself must load."""
 
 LOOKS_AT_CLIPS = {
     "AveragePooling1D", "Conv1D", "Cropping1D", "DepthwiseConv1D", "Flatten", "GlobalAveragePooling1D",
@@ -62,7 +66,7 @@ def from_keras(model: Any) -> Network:
         SpicaError: naming the first layer that cannot be taken and what would work instead.
     """
     if is_path(model):
-        held = read_model(model, OVER_TIME)
+        held = read_model(model, BY_KERAS)
         return _followed(load_live(model)) if held is None else _of_file(held, str(model))
     return _followed(model)
 
@@ -74,7 +78,7 @@ def from_config(config: Any, weights: Weights, where: str) -> Network:
         SpicaError: as ``from_keras`` does.
     """
     with refuse_damage(where, UNREADABLE):
-        held = make_model(config, lambda: by_path(config, weights), where, OVER_TIME)
+        held = make_model(config, lambda: by_path(config, weights), where, BY_KERAS)
     if held is None:
         raise SpicaError(f"{where}: has layers over time; save the model as .keras and read that with spica.from_keras")
     return _of_file(held, where)
@@ -172,7 +176,7 @@ class _Walk(GraphBuilder):
         refuse(layer.name, first, "channels_first", "use channels_last")
         with refuse_damage(at, f"{kind} cannot be taken as it is here; write it with other layers"):
             made, begins = convert(self, at, layer, *(x for x, _ in inputs)), _zeros_before(layer)
-        if kind == "Activation" or not hasattr(layer, "activation"):
+        if kind in WHOLE or kind == "Activation" or not hasattr(layer, "activation"):
             return made, begins
         return activate(self, at, layer, made, f"{made.tensor}/{function_of(layer)}"), begins
 

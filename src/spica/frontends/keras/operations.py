@@ -84,14 +84,19 @@ def along_row(layer: Any) -> Window:
 
 
 def function_of(layer: Any) -> str:
-    """Return the name of a layer's activation, which those of ``keras.activations`` only have to themselves.
+    """Return the name of a layer's activation; see ``function_name``."""
+    return function_name(layer.activation)
+
+
+def function_name(activation: Any) -> str:
+    """Return the name of an activation, which those of ``keras.activations`` only have to themselves.
 
     Functions of ``keras.ops`` are the same but for GELU, which is by tanh there.
     """
-    if isinstance(layer.activation, str):  # of a file, in which others than Keras' own have the package before
-        return layer.activation
-    function = getattr(layer.activation, "__name__", str(layer.activation))
-    module = getattr(layer.activation, "__module__", "")
+    if isinstance(activation, str):  # of a file, in which others than Keras' own have the package before
+        return activation
+    function = getattr(activation, "__name__", str(activation))
+    module = getattr(activation, "__module__", "")
     if module.startswith("keras.") and ".activations" in module:
         return function
     if module.startswith("keras.") and ".ops" in module:

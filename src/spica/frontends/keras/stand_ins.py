@@ -6,6 +6,7 @@ Nothing of a file is executed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,8 +15,9 @@ import numpy as np
 from spica.errors import SpicaError
 
 DEFAULTS: dict[str, Any] = {
-    "data_format": "channels_last", "dilation_rate": (1, 1), "groups": 1, "invert": False, "keepdims": False,
-    "negative_slope": 0.0, "output_padding": None, "threshold": 0.0, "use_bias": True,
+    "data_format": "channels_last", "dilation_rate": (1, 1), "go_backwards": False, "groups": 1, "invert": False,
+    "keepdims": False, "negative_slope": 0.0, "output_padding": None, "reset_after": False, "return_sequences": False,
+    "threshold": 0.0, "use_bias": True,
 }  # fmt: skip
 """Values of options that files of older versions of Keras do not have."""
 
@@ -24,6 +26,9 @@ MODELS = ("Sequential", "Functional", "Model")
 
 ALSO = {"query": "query_dense", "key": "key_dense", "value": "value_dense", "attention_output": "output_dense"}
 """Attributes of layers whose weights Keras 2 names differently."""
+
+CELL = re.compile(r".*_cell(_\d+)?")
+"""Names in ``.h5`` files of the part of a recurrence that has its weights."""
 
 OPERATORS = {
     "__operators__.add": "Add", "add": "Add", "divide": "TrueDivide", "math.add": "Add", "math.divide": "TrueDivide",
@@ -49,7 +54,7 @@ class Layer:
             setattr(self, name, _plain(value))
         for name, value in weights.items():
             depthwise = name == "depthwise_kernel" and "Depthwise" in type(self).__name__
-            setattr(self, "kernel" if depthwise else ALSO.get(name, name), value)
+            setattr(self, "kernel" if depthwise else ALSO.get(name, CELL.sub("cell", name)), value)
         if hasattr(self, "use_bias") and not hasattr(self, "bias"):
             self.bias = None
 

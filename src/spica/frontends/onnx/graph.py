@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from spica.errors import SpicaError
 from spica.frontends.batch import own_sizes
-from spica.frontends.onnx import functions, integers, layers, moves  # noqa: F401 (each enters its operations)
+from spica.frontends.onnx import functions, integers, layers, moves, recurrent  # noqa: F401 (each enters its operations)
 from spica.frontends.onnx.node import OPERATIONS, TAKES_PARTS, Node
 from spica.frontends.ops import GraphBuilder
 from spica.frontends.patterns import Part

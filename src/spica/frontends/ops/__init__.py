@@ -7,19 +7,19 @@ a view. A front end is a table that says how a framework spells these operations
 * to take another operation of a framework, write its spelling in that framework's table (``keras/operations.py``,
   ``torch/operations.py``);
 * to lower something new to layers, write one method in the family it belongs to: ``weighted``, ``pooling``,
-  ``pointwise`` or ``mixing``. Every source then has it.
+  ``pointwise``, ``mixing`` or ``recurrent``. Every source then has it.
 
 Layout moves (permute, reshape, slice, split, ...) are methods of ``View`` and make no layer until one has to read what
 they moved. Operations that a framework gives in parts (attention, GELU) are put together by ``patterns``.
 """
 
-from spica.frontends.ops.mixing import Mixing
 from spica.frontends.ops.pointwise import Pointwise
 from spica.frontends.ops.pooling import Pooling
+from spica.frontends.ops.recurrent import Recurrent
 from spica.frontends.ops.weighted import Weighted
 
 
-class GraphBuilder(Pooling, Weighted, Pointwise, Mixing):
+class GraphBuilder(Pooling, Weighted, Pointwise, Recurrent):
     """A float network that grows by one operation at a time; ``network`` ends it.
 
     Every operation takes ``at``, the name of the layer that it makes, which errors begin with. Images are

@@ -88,6 +88,17 @@ class Mixing(Base):
         constants = np.concatenate([token[0], np.zeros(x.sizes, np.float32)])
         return self.token_embedding(x, constants, class_token=True, at=at)
 
+    def matmul(self, x: View, y: View, *, at: str) -> View:
+        """Multiply the matrices of two tensors, ``(N, ..., M, K)`` by ``(N, ..., K, L)``; ``N`` may hold windows."""
+        refuse(at, not x.numbers.ndim == y.numbers.ndim > 2, "a product of tensors of these axes", "give them as many")
+        lead = np.broadcast_shapes(x.numbers.shape[:-2], y.numbers.shape[:-2])
+        both = [view.expand((*lead, *view.numbers.shape[-2:])) for view in (x, y)]
+        refuse(at, any(view.batch_axis() != (0, 1) for view in both), "a product across samples", "keep them first")
+        joined = lead[0] != BATCH
+        parts = [self.whole(view.unflatten(0, (BATCH, -1)) if joined else view, at) for view in both]
+        made = self.make(layers.MatrixProduct, at, *parts)
+        return made.flatten(0, 1) if joined else made
+
     def attention(self, q: View, k: View, v: View, *, heads: int, scale: float | None = None, at: str) -> View:
         """Mix the tokens of ``v`` by how much those of ``q`` and ``k`` agree, in heads of channels side by side.
 

@@ -181,12 +181,15 @@ class Pointwise(Base):
         return self.affine(made, 1 if gamma is None else gamma, 0 if beta is None else beta, at=at)
 
     def softmax(self, x: View, axis: int = -1, *, log: bool = False, at: str) -> View:
-        """Apply a softmax, or its logarithm, over the channels; images may have theirs first, where ``axis`` says."""
-        if x.numbers.ndim == 4 and axis in (1, -3):
-            return self.softmax(x.channels_last(), log=log, at=at).channels_first()
-        last = axis in (-1, x.numbers.ndim - 1)
-        x = self._in_rows(x, at) if last else x
-        refuse(at, not last, f"a softmax along axis {axis}", "use the channels")
+        """Apply a softmax, or its logarithm, along an axis; images may have their channels first, where it says so."""
+        axis %= x.numbers.ndim
+        refuse(at, axis == 0, "a softmax over samples", "use another axis")
+        first = x.numbers.ndim == 4 and not x.is_ordered() and x.channels_last().is_ordered()
+        if first or (x.numbers.ndim == 4 and axis == 1):
+            return self.softmax(x.channels_last(), (axis - 2) % 3 + 1, log=log, at=at).channels_first()
+        if axis != x.numbers.ndim - 1:
+            return self.softmax(x.transpose(axis, -1), log=log, at=at).transpose(axis, -1)
+        x = self._in_rows(x, at)
         if x.rows() is None:
             x = self.whole(x, at)
         return self._each(Softmax, at, x, log=log)

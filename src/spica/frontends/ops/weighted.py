@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from spica import layers
 from spica.frontends.ops.base import NONE, Array, Base
-from spica.frontends.view import View
+from spica.frontends.view import BATCH, View
 from spica.network import Layer
 from spica.network.types import check_size
 from spica.semantics.primitives import Padding, Pair
@@ -136,6 +136,8 @@ class Weighted(Base):
             else:
                 made = self.make(layers.Dense, at, x, kernel=kernel, bias=bias)
             return View(made.tensor, made.shape, rows[..., None] * filters + np.arange(filters))
+        if order is None and len(x.numbers) != BATCH and x.batch_axis() == (0, 1):  # windows of each sample
+            return self.linear(x.unflatten(0, (BATCH, -1)), kernel, bias, at=at).flatten(0, 1)
         if order is None:
             return self.linear(self.whole(x, at), kernel, bias, at=at)
         placed = np.empty_like(kernel)

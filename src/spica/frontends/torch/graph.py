@@ -16,6 +16,7 @@ from typing import Any
 from spica.errors import SpicaError
 from spica.frontends.ops import GraphBuilder
 from spica.frontends.patterns import Part
+from spica.frontends.torch import recurrent  # noqa: F401 (enters its operations)
 from spica.frontends.torch.operations import IDENTITIES, MOVES, OPERATIONS, SEVERAL
 from spica.frontends.view import View
 from spica.layers import Input

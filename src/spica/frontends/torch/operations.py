@@ -301,6 +301,13 @@ def _cast(g: GraphBuilder, at: str, x: View, *, dtype=None, **_) -> View:
     return x
 
 
+@op("new_zeros")
+def _zeros(g: GraphBuilder, at: str, x: View, sizes, **_) -> Any:
+    import torch
+
+    return torch.zeros(sizes)  # a constant: only its type is that of the tensor
+
+
 @op("scaled_dot_product_attention")
 def _attention(
     g: GraphBuilder, at: str, q: View, k: View, v: View, mask=None, dropout=0.0, causal=False, *, scale=None, **_

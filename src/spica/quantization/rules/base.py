@@ -75,10 +75,17 @@ def quantize_layer(layer: Layer, context: LayerContext) -> list[Layer]:
     refuse(quantize_layer, layer)
 
 
-not_applicable(quantize_layer, "in this place has no integer meaning; it must be the last layer", layers.Softmax)
+_HOST = "spica.split(net, device, samples) quantises what is before it and leaves the rest to the host"
+
+not_applicable(
+    quantize_layer, f"in this place has no integer meaning; it must be the last layer, or {_HOST}", layers.Softmax
+)
+not_applicable(
+    quantize_layer, f"stays on the host, in real numbers; {_HOST}", layers.GatedRecurrence, layers.MatrixProduct
+)
 not_applicable(
     quantize_layer,
-    "in this place has no integer meaning; put it next to a convolution or dense layer, which takes it up",
+    f"in this place has no integer meaning; put it next to a convolution or dense layer, which takes it up, or {_HOST}",
     layers.Scale,
     layers.ZeroPad,
 )
