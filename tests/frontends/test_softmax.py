@@ -12,7 +12,7 @@ from torch import nn
 
 import spica
 
-SHAPES = [(6,), (5, 6), (4, 5, 6), (1, 5, 6), (4, 1, 1), (1, 1, 6), (1, 5, 1), (1, 1, 1)]
+SHAPES = [(6,), (5, 6), (4, 5, 6), (1, 5, 6), (4, 1, 1), (4, 5, 1), (4, 1, 6), (1, 1, 6), (1, 5, 1), (1, 1, 1)]
 AXES = [(shape, axis) for shape in SHAPES for axis in range(1, len(shape) + 1)]
 
 

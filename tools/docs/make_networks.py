@@ -43,7 +43,7 @@ def summary() -> str:
         tried = [f for f in taken if f["macs"] <= SMALL and asked & f.keys()]
         same = [f for f in tried if f.get(f"engines agree at {bits}")]
         rows.append(
-            (f"quantised at {bits} bits, engines equal (those up to 30 million MACs)", share(len(same), len(tried)))
+            (f"quantised whole at {bits} bits, engines equal (those up to 30 million MACs)", share(len(same), len(tried)))
         )
         for device in DEVICES:
             ends = [f[f"devices at {bits}"][device] for f in taken if device in f.get(f"devices at {bits}", {})]

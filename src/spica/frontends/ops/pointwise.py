@@ -184,11 +184,17 @@ class Pointwise(Base):
         """Apply a softmax, or its logarithm, along an axis; images may have their channels first, where it says so."""
         axis %= x.numbers.ndim
         refuse(at, axis == 0, "a softmax over samples", "use another axis")
-        first = x.numbers.ndim == 4 and not x.is_ordered() and x.channels_last().is_ordered()
-        if first or (x.numbers.ndim == 4 and axis == 1):
-            return self.softmax(x.channels_last(), (axis - 2) % 3 + 1, log=log, at=at).channels_first()
-        if axis != x.numbers.ndim - 1:
-            return self.softmax(x.transpose(axis, -1), log=log, at=at).transpose(axis, -1)
+        last = x.numbers.ndim - 1
+        if x.numbers.ndim == 4 and not x.is_ordered() and (axis < last or x.channels_last().is_ordered()):
+            image, place = x.channels_last(), (axis - 2) % last + 1
+            image = image if place == last else self.whole(image, at)
+            return self.softmax(image, place, log=log, at=at).channels_first()
+        if axis == last:
+            return self._softmax_of_rows(x, log, at)
+        made = self._softmax_of_rows(x.transpose(axis, -1), log, at).transpose(axis, -1)
+        return self.whole(made, at)  # in the order in which it was read, which tells where channels are
+
+    def _softmax_of_rows(self, x: View, log: bool, at: str) -> View:
         x = self._in_rows(x, at)
         if x.rows() is None:
             x = self.whole(x, at)
