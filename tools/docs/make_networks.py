@@ -42,9 +42,8 @@ def summary() -> str:
         asked = {f"engines agree at {bits}", f"why not at {bits}"}
         tried = [f for f in taken if f["macs"] <= SMALL and asked & f.keys()]
         same = [f for f in tried if f.get(f"engines agree at {bits}")]
-        rows.append(
-            (f"quantised whole at {bits} bits, engines equal (those up to 30 million MACs)", share(len(same), len(tried)))
-        )
+        what = f"quantised whole at {bits} bits, engines equal (those up to 30 million MACs)"
+        rows.append((what, share(len(same), len(tried))))
         for device in DEVICES:
             ends = [f[f"devices at {bits}"][device] for f in taken if device in f.get(f"devices at {bits}", {})]
             whole = [e for e in ends if e.startswith("whole")]
