@@ -139,23 +139,23 @@ def test_dense_layers_over_pixels_become_convolutions():
     assert fixed.report.ok and "1x1 convolution" in fixed.changes[0] and outputs_equal(net, fixed.network)
 
 
+def ending_in_a_table(net: Network, table: np.ndarray) -> Network:
+    """The network with 11 bits and no rectifier at its end, and a table of them behind it."""
+    *others, last = net.layers
+    last = replace(last, activation=None, requantize=replace(last.requantize, bits=11, signed=True))
+    stage = Requantize(multiplier=np.array(1), shift=np.array(4), bits=8, signed=True, frac_bits=np.array(3))
+    one = np.ones((), np.float32)
+    read = LookUp(
+        name="table", inputs=(last.name,), table=table, table_bits=14, scale=one, function="table", requantize=stage
+    )
+    return Network((*others, last, read), ("table",), "n")
+
+
 @pytest.mark.parametrize("rises", [True, False])
 def test_pooling_moves_behind_a_table_that_never_falls(rises):
     wide = network((8, 8, 3), conv(4, weights=8, activations=8), conv(4, weights=8, activations=8, pool=max_pool()))
-    before = replace(wide["layer_2"], activation=None)
-    before = replace(before, requantize=replace(before.requantize, bits=11, signed=True))
     steps = np.arange(-1024, 1024)
-    stage = Requantize(multiplier=np.array(1), shift=np.array(4), bits=8, signed=True, frac_bits=np.array(3))
-    table = LookUp(
-        name="table",
-        inputs=("layer_2",),
-        table=np.maximum(steps, steps // 8) if rises else np.abs(steps),
-        table_bits=14,
-        scale=np.ones((), np.float32),
-        function="leaky",
-        requantize=stage,
-    )
-    net = Network((*wide.layers[:-1], before, table), ("table",), "n")
+    net = ending_in_a_table(wide, np.maximum(steps, steps // 8) if rises else np.abs(steps))
     fixed = fix(net, "AKIDA2-1")
     assert fixed.report.ok is rises and bool(fixed.changes) is rises and outputs_equal(net, fixed.network)
 
@@ -190,20 +190,7 @@ def test_signals_of_even_length_are_pooled_by_squares(length, alone):
 
 def test_a_dense_layer_before_a_table_becomes_a_convolution_of_one_pixel():
     wide = network((8, 8, 3), conv(4, weights=8, activations=8), flatten(), dense(6, weights=8, activations=8))
-    before = replace(wide["layer_3"], activation=None)
-    before = replace(before, requantize=replace(before.requantize, bits=11, signed=True))
-    stage = Requantize(multiplier=np.array(1), shift=np.array(4), bits=8, signed=True, frac_bits=np.array(3))
-    steps = np.arange(-1024, 1024)
-    table = LookUp(
-        name="table",
-        inputs=("layer_3",),
-        table=np.abs(steps),
-        table_bits=14,
-        scale=np.ones((), np.float32),
-        function="abs",
-        requantize=stage,
-    )
-    net = Network((*wide.layers[:-1], before, table), ("table",), "n")
+    net = ending_in_a_table(wide, np.abs(np.arange(-1024, 1024)))
     fixed = fix(net, "AKIDA2-6")
     assert fixed.changes == ("layer_3: dense layer before a table -> 1x1 convolution over one pixel",)
     assert fixed.report.ok and outputs_equal(net, fixed.network)

@@ -8,7 +8,7 @@ from os import PathLike
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spica.hardware.checking import Report, check
+from spica.hardware.checking import Finding, Report, check
 from spica.hardware.device.load import load_device
 from spica.hardware.device.schema import Device
 from spica.hardware.legalize.borders import pad_unread
@@ -39,6 +39,10 @@ RULES = (
     pool_in_two, square_pooling, convolve_before_table,
 )  # fmt: skip
 """The rules, in the order in which they are tried on a layer."""
+
+TURNED = "every kernel turned by 180 degrees; the host turns the samples"
+
+Findings = tuple[Finding, ...]
 
 
 @dataclass(frozen=True)
@@ -71,49 +75,47 @@ def fix(net: Network, device: str | PathLike[str] | Device, samples: ArrayLike |
         SpicaError: for a float network, or an unknown device.
     """
     device = load_device(device)
-    fixed, changes = _changed(net, device)
-    if left := len(check(fixed, device).findings):
-        other, others = _changed_turned(net, device)
-        if len(check(other, device).findings) < left:
-            fixed, changes = other, others
+    fixed, changes, left = _changed(net, device)
+    if left and (turned := _turned(net)) is not None:
+        other, others, left_there = _changed(turned, device)
+        if left_there < left:
+            fixed, changes = other, [TURNED, *others]
     x = _random_samples(net) if samples is None else samples
     before, after = (y if isinstance(y, list) else [y] for y in (net.forward(x), fixed.forward(x)))
     apart = max((float(np.abs(a - b).max()) for a, b in zip(before, after) if a.size), default=0.0)
     return Fixed(fixed, tuple(changes), check(fixed, device, samples), apart, len(before[0]))
 
 
-def _changed(net: Network, device: Device) -> tuple[Network, list[str]]:
-    """Return the network after every rule that helps, and what they changed: layer by layer, until none helps."""
+def _changed(net: Network, device: Device) -> tuple[Network, list[str], int]:
+    """Apply rules layer by layer until none helps; return the network, the changes, and how many findings are left."""
     changes: list[str] = []
     found, before = check(net, device).findings, -1
     while before < len(changes):
         before = len(changes)
         for name in dict.fromkeys(finding.layer for finding in found):
             if any(finding.layer == name for finding in found):
-                step = _first_that_helps(net, name, device, len(found))
+                step, found = _first_that_helps(net, name, device, found)
                 if step.modified:
-                    net, found = step.network, check(step.network, device).findings
+                    net = step.network
                     changes.append(step.note)
-    return net, changes
+    return net, changes, len(found)
 
 
-def _changed_turned(net: Network, device: Device) -> tuple[Network, list[str]]:
-    """Return the same for the network that reads turned images; the network as it is where it cannot be turned."""
+def _turned(net: Network) -> Network | None:
+    """Return the network that reads turned images, or None where there is none."""
     try:
-        turned = turned_network(net)
+        return turned_network(net)
     except CannotTurn:
-        return net, []
-    fixed, changes = _changed(turned, device)
-    return fixed, ["every kernel turned by 180 degrees; the host turns the samples", *changes]
+        return None
 
 
-def _first_that_helps(net: Network, name: str, device: Device, count: int) -> Result:
-    """Return the network after the first rule on a layer that leaves fewer than ``count`` findings."""
+def _first_that_helps(net: Network, name: str, device: Device, found: Findings) -> tuple[Result, Findings]:
+    """Apply the first rule on a layer that leaves fewer findings, and return these as well."""
     for rule in RULES:
         result = rule.run(net, net[name], device)
-        if result.modified and len(check(result.network, device).findings) < count:
-            return result
-    return Result(net)
+        if result.modified and len(left := check(result.network, device).findings) < len(found):
+            return result, left
+    return Result(net), found
 
 
 def _random_samples(net: Network) -> NDArray | list[NDArray]:
