@@ -94,6 +94,21 @@ def test_a_killed_write_leaves_the_old_file_and_the_next_one_clears_up(tmp_path)
     assert os.listdir(tmp_path) == ["file"] and path.read_bytes() == b"after"
 
 
+def test_a_file_that_takes_the_name_of_one_being_cleared_away_stays(tmp_path, monkeypatch):
+    path, part, lock = tmp_path / "file", tmp_path / ".file.1-1.part", files.fcntl.flock
+    part.write_bytes(b"done")
+
+    def finish_and_begin_again(file, how):
+        lock(file, how)
+        if how & files.fcntl.LOCK_NB:  # its writer was faster: this one is in place, and the next one under its name
+            part.rename(tmp_path / "elsewhere")
+            part.write_bytes(b"next")
+
+    monkeypatch.setattr(files.fcntl, "flock", finish_and_begin_again)
+    write_atomically(path, b"new")
+    assert part.read_bytes() == b"next"
+
+
 def test_writers_at_the_same_time_leave_one_whole_file(tmp_path):
     code = (
         "import sys; from spica.util.files import write_atomically\n"

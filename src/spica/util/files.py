@@ -167,7 +167,8 @@ def _replace(target: Path, data: bytes, status: os.stat_result | None) -> None:
     for other in target.parent.glob(f"{glob.escape(stem)}*.part"):
         with contextlib.suppress(OSError), open(other, "rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while its writer lives
-            other.unlink()
+            if _is_at(file, other):  # not moved to its place meanwhile, with the writer's next one under its name
+                other.unlink()
 
 
 def _locked(path: Path) -> BinaryIO:
@@ -175,6 +176,11 @@ def _locked(path: Path) -> BinaryIO:
     while True:
         file = open(path, "wb")  # noqa: SIM115 (the caller closes it)
         fcntl.flock(file, fcntl.LOCK_EX)
-        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+        if _is_at(file, path):
             return file
         file.close()  # cleared away as an orphan before it was locked
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    """Return whether a path still leads to an open file."""
+    return path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
