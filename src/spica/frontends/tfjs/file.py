@@ -34,7 +34,7 @@ def read_json(path: str | PathLike[str]) -> dict[str, Any]:
     """Read a ``model.json``.
 
     Raises:
-        SpicaError: where it is none.
+        SpicaError: where it is too large, is not JSON, or describes no model.
     """
     size = check_readable(path).stat().st_size
     if size > MOST_JSON:

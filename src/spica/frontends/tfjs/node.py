@@ -101,11 +101,15 @@ class Node(tensorflow.Node):
     def _in_space(self, name: str, default: list[int] | None = None) -> Pair:
         """Return sizes along the rows and columns of an image, whose other axes have one."""
         values = self.needed(name) if default is None else self.get(name, default)
-        layout = self.get("data_format", "NHWC")
-        refuse(self.at, layout != "NHWC", f"the layout {layout!s:.20}", "convert the model with NHWC")
+        self.check_layout()
         whole = isinstance(values, list) and len(values) == 4 and values[0] == values[3] == 1 and min(values) > 0
         refuse(self.at, not whole, f"{name} {values!s:.60}", "use sizes of rows and columns")
         return values[1], values[2]
+
+    def check_layout(self) -> None:
+        """Refuse images that have their channels first."""
+        layout = self.get("data_format", "NHWC")
+        refuse(self.at, layout != "NHWC", f"the layout {layout!s:.20}", "convert the model with NHWC")
 
     def check_options(self) -> None:
         """Refuse options that nobody read, unless they say what holds anyway."""

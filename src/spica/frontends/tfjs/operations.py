@@ -92,21 +92,16 @@ def _dense(g: GraphBuilder, node: Node, x: View, *_: Any) -> View:
 
 @op("BiasAdd")
 def _bias_add(g: GraphBuilder, node: Node, x: View, *_: Any) -> View:
-    _check_layout(node)
+    node.check_layout()
     return g.affine(x, 1, real(node.constant(1)), at=node.at)
 
 
 @op("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
 def _batch_norm(g: GraphBuilder, node: Node, x: View, *_: Any) -> View:
-    _check_layout(node)
+    node.check_layout()
     refuse(node.at, node.get("is_training", True), "batch normalisation in training", "freeze the model")
     gamma, beta, mean, variance = (real(node.constant(place)) for place in range(1, 5))
     return g.batch_norm(x, gamma, beta, mean, variance, node.needed("epsilon"), at=node.at)
-
-
-def _check_layout(node: Node) -> None:
-    layout = node.get("data_format", "NHWC")
-    refuse(node.at, layout != "NHWC", f"the layout {layout!s:.20}", "convert the model with NHWC")
 
 
 @op("MirrorPad")
