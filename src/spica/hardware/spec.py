@@ -18,6 +18,7 @@ import numpy as np
 
 from spica import layers
 from spica.layers.learning import MEMORY_BITS
+from spica.layers.shape import is_only_moved
 from spica.layers.transposed import Transposed, padding_name
 from spica.layers.weighted import WeightedLayer, WindowedLayer, is_depthwise, lowered
 from spica.network import Layer, Network, TensorType
@@ -147,15 +148,10 @@ def _specs(net: Network) -> Iterator[tuple[str, LayerSpec]]:
 
 def _is_host(layer: Layer, net: Network, reals: set[str]) -> bool:
     """Return whether a layer computes what only a host does; the host does a softmax of results by the way."""
-    if isinstance(layer, layers.Softmax) and _is_last(layer, net):
+    if isinstance(layer, layers.Softmax) and is_only_moved(net, layer.name):
         return False
     behind = not reals.isdisjoint(layer.inputs) and not isinstance(layer, layers.Moves)
     return behind or isinstance(layer, layers.HostLayer | layers.Softmax)
-
-
-def _is_last(layer: Layer, net: Network) -> bool:
-    """Return whether what a layer gives is only moved before it is an output."""
-    return all(isinstance(reader, layers.Moves) and _is_last(reader, net) for reader in net.consumers[layer.name])
 
 
 def _is_result(layer: Layer, net: Network) -> bool:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from spica.errors import SpicaError
 from spica.layers.weighted import one_input
+from spica.network import Network
 from spica.network.fields import MOST_VALUES, Bounds, Count, Size, Sizes
 from spica.network.layer import Layer, Ops, forward_float, forward_integer, infer, record
 from spica.network.types import TensorType
@@ -26,6 +27,19 @@ class Moves(Layer):
 @forward_float.register
 def _(layer: Moves, inputs: Sequence[NDArray]) -> NDArray:
     return forward_integer(layer, inputs, [TensorType(x.shape[1:]) for x in inputs], Reference())
+
+
+def is_only_moved(net: Network, name: str) -> bool:
+    """Return whether nothing but layers that move values stands between a tensor and the network's outputs."""
+    waiting, moved = [name], {name}
+    while waiting:
+        for reader in net.consumers[waiting.pop()]:
+            if not isinstance(reader, Moves):
+                return False
+            if reader.name not in moved:
+                moved.add(reader.name)
+                waiting.append(reader.name)
+    return True
 
 
 @record

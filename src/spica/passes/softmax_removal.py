@@ -3,7 +3,7 @@
 from math import prod
 
 from spica.layers import Softmax
-from spica.layers.shape import Moves
+from spica.layers.shape import is_only_moved
 from spica.network import Layer, Network
 from spica.passes.merge import merge_pass
 
@@ -16,8 +16,6 @@ def remove_softmax(net: Network, before: Layer, after: Layer) -> Layer | None:
 
 def _is_last(net: Network, name: str) -> bool:
     """Tell whether a tensor is an output, or one pixel that only gets another shape before it is."""
-    readers = net.consumers[name]
     if name in net.outputs:
-        return not readers
-    pixels = prod(net.types[name].shape[:-1])
-    return pixels == 1 and all(isinstance(r, Moves) and _is_last(net, r.name) for r in readers)
+        return not net.consumers[name]
+    return prod(net.types[name].shape[:-1]) == 1 and is_only_moved(net, name)
