@@ -1,8 +1,8 @@
 """Accuracy of every width and method on real data, against other quantisers with the same samples.
 
-``python study.py --networks digits --out results.json`` is quick; ``akidanet32`` (``train.py`` makes it) and
-``resnet8`` (of MLPerf Tiny, trained by others) need CIFAR-10. Rows are written as they come, and rows that are there
-are not made again.
+``python study.py --networks digits --out results.json`` is quick; ``akidanet32`` and ``mobilenet32``
+(``train.py`` makes them) and ``resnet8`` (of MLPerf Tiny, trained by others) need CIFAR-10. Rows are written as they
+come, and rows that are there are not made again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rivals import onnxruntime_int8, quantizeml
-from train import augmented
+from train import NETWORKS, augmented
 
 import spica
 from spica.data import load_cifar10, load_digits
@@ -65,7 +65,7 @@ def load(name: str, folder: Path | None, model: Path | None) -> Case:
     assert folder and model, f"{name} needs --cifar and --{name}"
     data = load_cifar10(folder)
     trained = keras.models.load_model(model, compile=False)
-    rate = 2e-3 if name == "akidanet32" else 5e-4  # ResNet8 comes with its normalisation folded, and wants less
+    rate = 5e-4 if name == "resnet8" else 2e-3  # ResNet8 comes with its normalisation folded, and wants less
     train, test = (data.train_x, data.train_y), (data.test_x, data.test_y)
     return Case(name, trained, train, test, augmented, 3, 1, rate, ("4/4", "2/2", "1/1"))
 
@@ -152,9 +152,10 @@ def table(found: list[dict], network: str) -> Table:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", nargs="+", default=["digits"], choices=["digits", "akidanet32", "resnet8"])
+    parser.add_argument("--networks", nargs="+", default=["digits"], choices=["digits", *NETWORKS, "resnet8"])
     parser.add_argument("--cifar", type=Path, help="a folder with CIFAR-10")
-    parser.add_argument("--akidanet32", type=Path, help="the model that train.py made")
+    for name in NETWORKS:
+        parser.add_argument(f"--{name}", type=Path, help="the model that train.py made")
     parser.add_argument("--resnet8", type=Path, help="pretrainedResnet.h5 of MLPerf Tiny")
     parser.add_argument("--quantizeml", metavar="PYTHON", help="an interpreter that has quantizeml")
     parser.add_argument("--seeds", type=int, default=3, help="sets of calibration samples")
