@@ -17,7 +17,6 @@ from spica.errors import SpicaError
 from spica.hardware import device_names, load_device
 from spica.hardware.cost_model.activity import TYPICAL_DENSITY
 from spica.hardware.device.schema import FIGURES
-from spica.qat.adaptation.proposal import adaptable
 from spica.util.table import table
 
 Density = Annotated[
@@ -70,6 +69,8 @@ def check(
             if fix is None:
                 fixed = hardware.fix(net, device)
                 typer.echo(_would_fix(found, fixed))
+            from spica.qat.adaptation.proposal import adaptable  # only here: quantising and training load with it
+
             if adaptable(fixed.report.findings):
                 typer.echo(
                     "\nno exact change ends what is left; to change the float network and train it again: "

@@ -49,7 +49,8 @@ def quantize_before_host(
     """
     host = set(reasons)
     for layer in net:
-        host |= {layer.name} if host.intersection(layer.inputs) else set()
+        if host.intersection(layer.inputs):
+            host.add(layer.name)
     own = [layer for layer in net if layer.name not in host]
     if not any(net.macs(layer) for layer in own):
         name, reason = next(iter(reasons.items()))

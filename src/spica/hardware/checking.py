@@ -26,10 +26,6 @@ POOLING = (OpType.CONVOLUTION, OpType.SEPARABLE_CONVOLUTION, OpType.DEPTHWISE_CO
 """Layers whose max pooling is done by the NP that reads them; the input-convolution unit pools by itself."""
 
 
-_SPLIT = "spica.split(net, device"
-"""Advice for what a device cannot compute at all, up to what else the call needs."""
-
-
 @dataclass(frozen=True)
 class Finding:
     """One broken rule: the layer and its op type, what is wrong, what to do, and which rule it is.
@@ -108,7 +104,11 @@ def check(net: Network, device: str | PathLike[str] | Device, samples: ArrayLike
         hosted = next((layer.name for layer in net if specs(net)[layer.name].op_type is OpType.HOST), None)
         raise SpicaError(
             f"{net.name}: is a float network, but {device.name} computes with integers; "
-            + (f"{hosted} stays on the host: {_SPLIT}, samples)" if hosted else "quantise it first with spica.quantize")
+            + (
+                f"{hosted} stays on the host: spica.split(net, device, samples)"
+                if hosted
+                else "quantise it first with spica.quantize"
+            )
         )
     rules = (_supported, _within_limits, _followed_after_max_pool, _order)
     findings = tuple(f for layer in net for rule in rules for f in rule(layer, net, device))
@@ -119,7 +119,9 @@ def check(net: Network, device: str | PathLike[str] | Device, samples: ArrayLike
 def _supported(layer: Layer, net: Network, device: Device) -> Iterator[Finding]:
     op_type = specs(net)[layer.name].op_type
     if op_type is OpType.HOST:
-        yield Finding(layer.name, op_type, "computes in real numbers, which only a host does", f"use {_SPLIT})")
+        yield Finding(
+            layer.name, op_type, "computes in real numbers, which only a host does", "use spica.split(net, device)"
+        )
     elif op_type and op_type not in device.op_types:
         name = type(layer).__name__.lower() if op_type is OpType.OTHER else op_type
         remedy = device.unsupported.get(name, f"use one of {', '.join(sorted(device.op_types))}")

@@ -110,7 +110,7 @@ class LayerwiseCalibration:
             error = infer(layer, list(inputs)).to_float(got[check]) - wanted[check]
             axes = tuple(range(error.ndim - 1))
             if not self._bias_correction and reference.bias is not None:
-                error += reference.bias
+                error += reference.bias  # which the forms do without
             errors.append(error.var(axis=axes) if self._bias_correction else (error**2).mean(axis=axes))
         best = np.argmin(errors, axis=0)
         return np.choose(best, [layer.kernel for layer in layers])

@@ -17,7 +17,7 @@ from spica.layers.host import ACTIVATIONS, CELLS, GatedRecurrence
 
 @dataclass(frozen=True)
 class Cell:
-    """What one direction of a recurrence computes; see ``layers.GatedRecurrence``. Zeros stand for no bias."""
+    """Cell of one direction of a recurrence, with its weights; see ``layers.GatedRecurrence``. No bias means zeros."""
 
     cell: str
     kernel: Array

@@ -1,4 +1,4 @@
-"""What TensorFlow's formats share: its operations, which TensorFlow Lite and TensorFlow.js spell in their own ways.
+"""TensorFlow's operations, shared by the front ends of TensorFlow Lite and TensorFlow.js, which spell them differently.
 
 ``operations`` has one reader for each, under TensorFlow's own names; ``folding`` computes constants, ``dilation`` puts
 convolutions of an image in parts together, ``walk`` does one node after the other.

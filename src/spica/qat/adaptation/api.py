@@ -45,7 +45,7 @@ class Closeness:
 
 @dataclass(frozen=True, eq=False)
 class Adaptation:
-    """What ``adapt`` did.
+    """Result of ``adapt``, beside the network: what was changed, and how near its outputs are to the original's.
 
     Attributes:
         device: the device's name.

@@ -42,7 +42,7 @@ class Student:
 
     @property
     def parameters(self) -> list[Any]:
-        """The tensors that are learned."""
+        """Return the tensors that are learned."""
         return [tensor for fields in self.learned.values() for tensor in fields.values()]
 
     def run(self, x: Any, wanted: set[str]) -> dict[str, Any]:

@@ -18,8 +18,11 @@ from spica.semantics.primitives import resolve_padding
 Weights = Mapping[str, Any]
 """A layer's kernels and bias as tensors, by field."""
 
-KNOTS, REACH = 4001, 16.0
-"""Of the straight pieces that stand for an activation's curve in training: how many, and how far to both sides."""
+KNOTS = 4001
+"""Points of an activation's curve that training joins by straight lines."""
+
+REACH = 16.0
+"""Largest magnitude of an input at which there is such a point; beyond, the last line goes on."""
 
 
 def load_torch() -> Any:
@@ -42,7 +45,11 @@ def forward(layer: Layer, inputs: Sequence[Any], weights: Weights) -> Any:
     Raises:
         SpicaError: naming a layer that cannot be trained.
     """
-    raise SpicaError(f"{layer.name}: {type(layer).__name__} cannot be trained by adaptation; leave it to the host")
+    raise _untrainable(layer)
+
+
+def _untrainable(layer: Layer) -> SpicaError:
+    return SpicaError(f"{layer.name}: {type(layer).__name__} cannot be trained by adaptation; leave it to the host")
 
 
 @forward.register
@@ -60,7 +67,7 @@ def _(layer: WeightedLayer, inputs: Sequence[Any], weights: Weights) -> Any:
 @singledispatch
 def accumulate(layer: Layer, x: Any, weights: Weights) -> Any:
     """Return the accumulators of a layer with weights."""
-    return forward.dispatch(Layer)(layer, [x], weights)
+    raise _untrainable(layer)
 
 
 @accumulate.register

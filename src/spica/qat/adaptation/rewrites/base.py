@@ -42,7 +42,7 @@ class Proposal:
 
 
 class Case(NamedTuple):
-    """What a rewrite is given.
+    """Broken rule that a rewrite is to end, with all that it may look at.
 
     Attributes:
         proposal: the network and bits so far.
